@@ -1,0 +1,77 @@
+# Everything here needs nothing but make and Python >= 3.11 (PYTHON=... names another one).
+# uv is used where it is installed because it is faster; it is never required.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST_ARGS ?= -n auto --dist loadgroup
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.runtime ## Audit real Python source as a graph, live, with telemetry (ARGS="..." are passed on)
+	@$(BIN)/otel-stream demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test, LangGraph's own included
+	$(BIN)/python -m pytest $(PYTEST_ARGS) $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## Format, lint, types (two checkers) and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+.PHONY: fix
+fix: $(VENV)/.dev ## Format, and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Compare with LangGraph, interleaved, in one run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: survey
+survey: $(VENV)/.dev ## Run all of LangGraph's public-API tests against our engine, and list what fails
+	$(BIN)/python -m tests.conformance.survey $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Resolve every dependency again into constraints.txt
+	@$(call INSTALL,--group lock)
+	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group lock \
+	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file constraints.txt
+
+.PHONY: clean
+clean: ## Remove what was built, the virtual environment included
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- set-up: a stamp per layer, so that `make demo` installs only what a demo needs ------------------
+
+INSTALL = if command -v uv >/dev/null 2>&1; \
+	then uv pip install --quiet --python $(BIN)/python --constraint constraints.txt $(1); \
+	else $(BIN)/python -m pip install --quiet --no-warn-script-location --constraint constraints.txt $(1); fi
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "otel-stream needs Python 3.11 or newer, which '$(PYTHON)' is not: try make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; }
+	@echo "Setting up $(VENV) (once)"
+	@rm -rf $(VENV)
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python '$(PYTHON)' $(VENV); \
+	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip; fi
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
+	@$(call INSTALL,--editable .)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@$(call INSTALL,--group dev)
+	@touch $@

@@ -1,0 +1,163 @@
+"""A graph engine with LangGraph's names and semantics, observed as it runs.
+
+Build a ``StateGraph``, compile it, and ``invoke``, ``ainvoke``, ``stream``, ``astream`` or ``open_stream`` it.
+"""
+
+from .cache import BaseCache, InMemoryCache
+from .channels import (
+    AnyValue,
+    BinaryOperatorAggregate,
+    Channel,
+    EphemeralValue,
+    LastValue,
+    LastValueAfterFinish,
+    NamedBarrierValue,
+    NamedBarrierValueAfterFinish,
+    Topic,
+    UntrackedValue,
+)
+from .checkpoint import (
+    BaseCheckpointSaver,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    InMemorySaver,
+    MemorySaver,
+    empty_checkpoint,
+)
+from .compiled import CompiledStateGraph
+from .errors import (
+    EmptyChannelError,
+    EmptyInputError,
+    ErrorCode,
+    GraphBubbleUp,
+    GraphDrained,
+    GraphInterrupt,
+    GraphRecursionError,
+    InvalidUpdateError,
+    NodeCancelledError,
+    NodeError,
+    NodeInterrupt,
+    NodeTimeoutError,
+    ParentCommand,
+    TaskNotFound,
+    UnknownInterruptError,
+)
+from .functional import entrypoint, task
+from .graph import StateGraph
+from .interrupts import interrupt
+from .managed import IsLastStep, RemainingSteps
+from .messages import REMOVE_ALL_MESSAGES, Message, MessagesState, RemoveMessage, add_messages
+from .policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from .runtime import (
+    ExecutionInfo,
+    RunControl,
+    Runtime,
+    emit_message,
+    get_config,
+    get_runtime,
+    get_store,
+    get_stream_writer,
+)
+from .store import BaseStore, InMemoryStore
+from .streaming import ExecutionEngine, RunStream
+from .types import (
+    END,
+    START,
+    TAG_HIDDEN,
+    TAG_NOSTREAM,
+    All,
+    Command,
+    Durability,
+    GraphOutput,
+    Interrupt,
+    Overwrite,
+    PregelTask,
+    Send,
+    StateSnapshot,
+    StateUpdate,
+    StreamWriter,
+)
+
+#: LangGraph's name for the base of its channels.
+BaseChannel = Channel
+
+__all__ = [
+    "END",
+    "REMOVE_ALL_MESSAGES",
+    "START",
+    "TAG_HIDDEN",
+    "TAG_NOSTREAM",
+    "All",
+    "AnyValue",
+    "BaseCache",
+    "BaseChannel",
+    "BaseCheckpointSaver",
+    "BaseStore",
+    "BinaryOperatorAggregate",
+    "CachePolicy",
+    "Channel",
+    "Checkpoint",
+    "CheckpointMetadata",
+    "CheckpointTuple",
+    "Command",
+    "CompiledStateGraph",
+    "Durability",
+    "EmptyChannelError",
+    "EmptyInputError",
+    "EphemeralValue",
+    "ErrorCode",
+    "ExecutionEngine",
+    "ExecutionInfo",
+    "GraphBubbleUp",
+    "GraphDrained",
+    "GraphInterrupt",
+    "GraphOutput",
+    "GraphRecursionError",
+    "InMemoryCache",
+    "InMemorySaver",
+    "InMemoryStore",
+    "Interrupt",
+    "InvalidUpdateError",
+    "IsLastStep",
+    "LastValue",
+    "LastValueAfterFinish",
+    "MemorySaver",
+    "Message",
+    "MessagesState",
+    "NamedBarrierValue",
+    "NamedBarrierValueAfterFinish",
+    "NodeCancelledError",
+    "NodeError",
+    "NodeInterrupt",
+    "NodeTimeoutError",
+    "Overwrite",
+    "ParentCommand",
+    "PregelTask",
+    "RemainingSteps",
+    "RemoveMessage",
+    "RetryPolicy",
+    "RunControl",
+    "RunStream",
+    "Runtime",
+    "Send",
+    "StateGraph",
+    "StateSnapshot",
+    "StateUpdate",
+    "StreamWriter",
+    "TaskNotFound",
+    "TimeoutPolicy",
+    "Topic",
+    "UnknownInterruptError",
+    "UntrackedValue",
+    "add_messages",
+    "emit_message",
+    "empty_checkpoint",
+    "entrypoint",
+    "get_config",
+    "get_runtime",
+    "get_store",
+    "get_stream_writer",
+    "interrupt",
+    "task",
+]

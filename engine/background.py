@@ -1,0 +1,89 @@
+"""Running a coroutine beside its starter, without a task group that would have to enclose both.
+
+A stream is often an async generator, and a task group must not be open across its ``yield``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, Protocol
+
+import sniffio
+
+Start = Callable[[], Coroutine[Any, Any, Any]]
+
+
+class Background(Protocol):
+    """A coroutine that runs by itself; whoever started it sees to its end."""
+
+    def cancel(self) -> None:
+        """Ask it to stop."""
+
+    async def wait(self) -> None:
+        """Wait until it has ended; never raises what it raised, and goes on waiting when cancelled."""
+
+
+def background(start: Start, context: Context) -> Background:
+    """Start ``start()`` in ``context``, on the event loop that is running here."""
+    if sniffio.current_async_library() == "trio":
+        return _OnTrio(start, context)
+    return _OnAsyncio(start, context)
+
+
+class _OnAsyncio:
+    def __init__(self, start: Start, context: Context) -> None:
+        self._task = asyncio.get_running_loop().create_task(_quietly(start), context=context)
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    async def wait(self) -> None:
+        cancelled: asyncio.CancelledError | None = None
+        while not self._task.done():
+            try:
+                await asyncio.wait((self._task,))
+            except asyncio.CancelledError as error:
+                # Whoever waits was cancelled: the run must go too, and be seen off.
+                cancelled = error
+                self._task.cancel()
+        if cancelled is not None:
+            raise cancelled
+
+
+class _OnTrio:
+    def __init__(self, start: Start, context: Context) -> None:
+        import trio
+
+        self._trio = trio
+        self._scope = trio.CancelScope()
+        self._done = trio.Event()
+        trio.lowlevel.spawn_system_task(self._run, start, context=context)
+
+    async def _run(self, start: Start) -> None:
+        try:
+            with self._scope:
+                await _quietly(start)
+        finally:
+            self._done.set()
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    async def wait(self) -> None:
+        try:
+            await self._done.wait()
+        except self._trio.Cancelled:
+            self._scope.cancel()
+            with self._trio.CancelScope(shield=True):
+                await self._done.wait()
+            raise
+
+
+async def _quietly(start: Start) -> None:
+    """Run to the end; the outcome is on the loop, where everyone who asks can find it."""
+    try:
+        await start()
+    except Exception:  # noqa: BLE001 - kept by the loop and raised to its callers
+        pass

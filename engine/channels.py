@@ -1,0 +1,403 @@
+"""Channels: the cells a graph's state is made of. A channel is a value and a rule to merge writes into it.
+
+Rules of this file
+------------------
+1. ``update(values)`` gets *all* writes of one superstep, in the order of their tasks, and says whether the
+   channel changed. Between supersteps nothing changes a channel.
+2. ``value`` is MISSING as long as the channel is empty; whoever reads must look.
+3. A channel knows nothing of nodes, tasks or checkpoints; ``saved()`` and ``load()`` are how it survives one.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Annotated, Any, NotRequired, Required, Self, get_origin
+
+from .errors import ErrorCode, InvalidUpdateError
+from .types import MISSING, Overwrite
+
+_OVERWRITE = "__overwrite__"
+
+
+class Channel:
+    """The rules every channel follows, and the simplest answers to them."""
+
+    __slots__ = ("key", "typ", "value")
+
+    #: The value lasts for one superstep: without a write, the next ``update(())`` clears it.
+    transient = False
+    #: ``consume`` does something, so tasks that were triggered by the channel must call it.
+    consumable = False
+    #: ``finish`` does something: the channel opens only when nothing else is left to do.
+    deferred = False
+
+    def __init__(self, typ: Any, key: str = "") -> None:
+        self.typ = typ
+        self.key = key
+        self.value: Any = MISSING
+
+    @property
+    def available(self) -> bool:
+        """Whether the channel can be read, and trigger a node."""
+        return self.value is not MISSING
+
+    def read(self) -> Any:
+        """Return what nodes see; only valid while the channel is ``available``."""
+        return self.value
+
+    def update(self, values: Sequence[Any]) -> bool:
+        """Merge the writes of a superstep; return whether the channel changed.
+
+        Raises:
+            InvalidUpdateError: the writes can't be merged.
+        """
+        raise NotImplementedError
+
+    def consume(self) -> bool:
+        """Take note that a task triggered by the channel has run; return whether it changed."""
+        return False
+
+    def finish(self) -> bool:
+        """Take note that nothing else is left to do; return whether the channel changed."""
+        return False
+
+    def saved(self) -> Any:
+        """Return what a checkpoint stores, MISSING if nothing."""
+        return self.value
+
+    def load(self, saved: Any) -> None:
+        """Take over what ``saved`` returned."""
+        self.value = saved
+
+    def fresh(self) -> Self:
+        """Return a new channel of the same kind, empty."""
+        return type(self)(self.typ, self.key)
+
+    def copy(self) -> Self:
+        """Return a channel of the same kind and value, for trying writes out."""
+        other = self.fresh()
+        saved = self.saved()
+        if saved is not MISSING:
+            other.load(saved)
+        return other
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.key!r}, {self.value!r})"
+
+
+def _one(channel: Channel, values: Sequence[Any]) -> Any:
+    """Return the only write, or explain why there must not be several."""
+    if len(values) != 1:
+        raise InvalidUpdateError(
+            f"At key '{channel.key}': Can receive only one value per step, got {len(values)}. "
+            f"Annotate the key with a reducer (Annotated[T, fn]) to merge several writes. "
+            f"[{ErrorCode.INVALID_CONCURRENT_GRAPH_UPDATE.value}]"
+        )
+    return values[0]
+
+
+class LastValue(Channel):
+    """Holds the last value written; two writes in one superstep are an error."""
+
+    __slots__ = ()
+
+    def update(self, values: Sequence[Any]) -> bool:
+        if not values:
+            return False
+        self.value = values[0] if len(values) == 1 else _one(self, values)
+        return True
+
+
+class AnyValue(LastValue):
+    """Holds the last value written in one superstep, assuming that all writers agree; empty without a write."""
+
+    __slots__ = ()
+    transient = True
+
+    def update(self, values: Sequence[Any]) -> bool:
+        if not values:
+            changed, self.value = self.value is not MISSING, MISSING
+            return changed
+        self.value = values[-1]
+        return True
+
+
+class UntrackedValue(Channel):
+    """Like LastValue, but never stored in a checkpoint."""
+
+    __slots__ = ("guard",)
+
+    def __init__(self, typ: Any, key: str = "", guard: bool = True) -> None:
+        super().__init__(typ, key)
+        self.guard = guard
+
+    def update(self, values: Sequence[Any]) -> bool:
+        if not values:
+            return False
+        self.value = _one(self, values) if self.guard else values[-1]
+        return True
+
+    def saved(self) -> Any:
+        return MISSING
+
+    def fresh(self) -> Self:
+        return type(self)(self.typ, self.key, self.guard)
+
+    def copy(self) -> Self:
+        other = self.fresh()
+        other.value = self.value
+        return other
+
+
+class EphemeralValue(Channel):
+    """Holds what was written in the superstep before, and nothing after that."""
+
+    __slots__ = ("guard",)
+    transient = True
+
+    def __init__(self, typ: Any, key: str = "", guard: bool = True) -> None:
+        super().__init__(typ, key)
+        self.guard = guard
+
+    def update(self, values: Sequence[Any]) -> bool:
+        if not values:
+            changed, self.value = self.value is not MISSING, MISSING
+            return changed
+        self.value = _one(self, values) if self.guard else values[-1]
+        return True
+
+    def fresh(self) -> Self:
+        return type(self)(self.typ, self.key, self.guard)
+
+
+class LastValueAfterFinish(Channel):
+    """Holds the last value written, and shows it once all other work is done."""
+
+    __slots__ = ("finished",)
+    consumable = True
+    deferred = True
+
+    def __init__(self, typ: Any, key: str = "") -> None:
+        super().__init__(typ, key)
+        self.finished = False
+
+    @property
+    def available(self) -> bool:
+        return self.finished and self.value is not MISSING
+
+    def update(self, values: Sequence[Any]) -> bool:
+        if not values:
+            return False
+        self.finished = False
+        self.value = values[-1]
+        return True
+
+    def consume(self) -> bool:
+        if not self.finished:
+            return False
+        self.finished, self.value = False, MISSING
+        return True
+
+    def finish(self) -> bool:
+        if self.finished or self.value is MISSING:
+            return False
+        self.finished = True
+        return True
+
+    def saved(self) -> Any:
+        return MISSING if self.value is MISSING else (self.value, self.finished)
+
+    def load(self, saved: Any) -> None:
+        self.value, self.finished = saved
+
+
+class NamedBarrierValue(Channel):
+    """Opens when every one of ``names`` has been written: the join of a list edge."""
+
+    __slots__ = ("names", "seen")
+    consumable = True
+
+    def __init__(self, typ: Any, key: str = "", names: Iterable[Hashable] = ()) -> None:
+        super().__init__(typ, key)
+        self.names = frozenset(names)
+        self.seen: set[Hashable] = set()
+
+    @property
+    def available(self) -> bool:
+        return self.seen == self.names
+
+    def read(self) -> Any:
+        return None
+
+    def update(self, values: Sequence[Any]) -> bool:
+        before = len(self.seen)
+        for value in values:
+            if value not in self.names:
+                raise InvalidUpdateError(
+                    f"At key '{self.key}': {value!r} is not one of {sorted(map(str, self.names))}"
+                )
+            self.seen.add(value)
+        return len(self.seen) != before
+
+    def consume(self) -> bool:
+        if not self.available:
+            return False
+        self.seen = set()
+        return True
+
+    def saved(self) -> Any:
+        return set(self.seen)
+
+    def load(self, saved: Any) -> None:
+        self.seen = set(saved)
+
+    def fresh(self) -> Self:
+        return type(self)(self.typ, self.key, self.names)
+
+
+class NamedBarrierValueAfterFinish(NamedBarrierValue):
+    """A join that opens only once all other work is done."""
+
+    __slots__ = ("finished",)
+    deferred = True
+
+    def __init__(self, typ: Any, key: str = "", names: Iterable[Hashable] = ()) -> None:
+        super().__init__(typ, key, names)
+        self.finished = False
+
+    @property
+    def available(self) -> bool:
+        return self.finished and self.seen == self.names
+
+    def consume(self) -> bool:
+        if not self.available:
+            return False
+        self.finished, self.seen = False, set()
+        return True
+
+    def finish(self) -> bool:
+        if self.finished or self.seen != self.names:
+            return False
+        self.finished = True
+        return True
+
+    def saved(self) -> Any:
+        return (set(self.seen), self.finished)
+
+    def load(self, saved: Any) -> None:
+        seen, self.finished = saved
+        self.seen = set(seen)
+
+
+class Topic(Channel):
+    """Collects all values written in a superstep into a list; for one superstep unless ``accumulate``."""
+
+    __slots__ = ("accumulate",)
+    transient = True
+
+    def __init__(self, typ: Any, key: str = "", accumulate: bool = False) -> None:
+        super().__init__(typ, key)
+        self.accumulate = accumulate
+
+    @property
+    def available(self) -> bool:
+        return bool(self.value) and self.value is not MISSING
+
+    def read(self) -> Any:
+        return list(self.value)
+
+    def update(self, values: Sequence[Any]) -> bool:
+        before = [] if self.value is MISSING else self.value
+        kept = list(before) if self.accumulate else []
+        for value in values:
+            if isinstance(value, list):
+                kept.extend(value)
+            else:
+                kept.append(value)
+        self.value = kept
+        return bool(values) or (bool(before) and not self.accumulate)
+
+    def saved(self) -> Any:
+        return MISSING if self.value is MISSING else list(self.value)
+
+    def load(self, saved: Any) -> None:
+        self.value = list(saved[1] if isinstance(saved, tuple) else saved)
+
+    def fresh(self) -> Self:
+        return type(self)(self.typ, self.key, self.accumulate)
+
+
+class BinaryOperatorAggregate(Channel):
+    """Folds every write into its value with a reducer ``(current, written) -> new``."""
+
+    __slots__ = ("operator",)
+
+    def __init__(self, typ: Any, key: str = "", operator: Callable[[Any, Any], Any] | None = None) -> None:
+        if callable(key):  # LangGraph's order of arguments: (typ, operator)
+            key, operator = "", key
+        super().__init__(typ, key)
+        if operator is None:
+            raise ValueError(
+                "BinaryOperatorAggregate.operator: a reducer (current, written) -> new is needed"
+            )
+        self.operator = operator
+        self.value = _empty(typ)
+
+    def update(self, values: Sequence[Any]) -> bool:
+        if not values:
+            return False
+        value, overwritten = self.value, False
+        for written in values:
+            if type(written) in _OVERWRITERS:
+                replaces, plain = _overwritten(written)
+                if replaces and overwritten:
+                    raise InvalidUpdateError(
+                        f"At key '{self.key}': Can receive only one Overwrite value per super-step. "
+                        f"[{ErrorCode.INVALID_CONCURRENT_GRAPH_UPDATE.value}]"
+                    )
+                if replaces:
+                    value, overwritten = plain, True
+                    continue
+            if not overwritten:
+                value = written if value is MISSING else self.operator(value, written)
+        self.value = value
+        return True
+
+    def fresh(self) -> Self:
+        return type(self)(self.typ, self.key, self.operator)
+
+
+_OVERWRITERS = frozenset({Overwrite, dict})
+
+
+def _overwritten(value: Any) -> tuple[bool, Any]:
+    """Tell whether ``value`` bypasses the reducer, and what it carries; it may have been through JSON."""
+    if isinstance(value, Overwrite):
+        return True, value.value
+    if len(value) == 1 and _OVERWRITE in value:
+        return True, value[_OVERWRITE]
+    if value.get("type") == _OVERWRITE and "value" in value:
+        return True, value["value"]
+    return False, value
+
+
+_CONCRETE: dict[Any, type] = {
+    collections.abc.Sequence: list,
+    collections.abc.MutableSequence: list,
+    collections.abc.Set: set,
+    collections.abc.MutableSet: set,
+    collections.abc.Mapping: dict,
+    collections.abc.MutableMapping: dict,
+}
+
+
+def _empty(typ: Any) -> Any:
+    """Return the neutral value a reduced channel starts with, MISSING if its type has none."""
+    while (origin := get_origin(typ)) is not None:
+        typ = typ.__args__[0] if origin in (Annotated, Required, NotRequired) else origin
+    typ = _CONCRETE.get(typ, typ)
+    try:
+        return typ()
+    except Exception:  # any type may be annotated; one that needs arguments simply starts empty
+        return MISSING

@@ -1,0 +1,247 @@
+"""A compiled graph: what users call. Each method is LangGraph's, by name, arguments and meaning."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from otel_stream.config import StreamConfig
+
+from .config import merge_configs
+from .executors import ThreadExecutor, async_executor, drive
+from .launch import Options, launch
+from .loop import RunLoop
+from .program import Program
+from .schema import json_schema
+from .state_api import StateApi
+from .streaming import RunStream, Shape, astream, coerced, inherited_observer, stream
+from .types import INTERRUPT, All, Config, GraphOutput
+
+if TYPE_CHECKING:
+    from .graph import StateGraph
+
+
+class CompiledStateGraph(StateApi):
+    """A graph that can be run: made by ``StateGraph.compile``.
+
+    ``config`` is a RunnableConfig: ``configurable`` (with ``thread_id`` for a checkpointer), ``tags``,
+    ``metadata``, ``recursion_limit``, ``max_concurrency``. Exceptions of nodes reach the caller as they are.
+    """
+
+    is_compiled_graph = True
+
+    def __init__(
+        self,
+        *,
+        builder: StateGraph[Any, Any, Any, Any],
+        program: Program,
+        checkpointer: Any,
+        cache: Any,
+        store: Any,
+        interrupt_before: All | Sequence[str],
+        interrupt_after: All | Sequence[str],
+        name: str,
+    ) -> None:
+        self.builder = builder
+        self.program = program
+        self.checkpointer = checkpointer
+        self.cache = cache
+        self.store = store
+        self.interrupt_before_nodes = interrupt_before
+        self.interrupt_after_nodes = interrupt_after
+        self.name = name
+        self.config: Config = {}
+        self.context_schema = builder.context_schema
+        #: Seconds that one superstep may take.
+        self.step_timeout: float | None = None
+
+    @property
+    def nodes(self) -> dict[str, Any]:
+        """The nodes by name."""
+        return self.program.nodes
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        """The channels by name."""
+        return self.program.channels
+
+    def get_name(self, suffix: str | None = None) -> str:
+        """Return the graph's name, LangChain's way of asking for it."""
+        return f"{self.name}{suffix}" if suffix else self.name
+
+    def with_config(self, config: Config | None = None, **settings: Any) -> CompiledStateGraph:
+        """Return the same graph with ``config`` merged into every run's."""
+        other = copy.copy(self)
+        other.config = merge_configs(self.config, config, settings)
+        return other
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def invoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = "values",
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> Any:
+        """Run to the end and return the result, without an event loop; every node must have a sync form.
+
+        Returns:
+            The output; with what the run waits for under ``__interrupt__``, or as ``GraphOutput`` with
+            ``version="v2"``. With another ``stream_mode`` than "values", the list of its parts.
+        """
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        if stream_mode != "values":
+            return list(self._stream(input, config, asked, stream_mode, False, version))
+        executor = ThreadExecutor(merge_configs(self.config, config).get("max_concurrency"))
+        loop = launch(self, input, config, asked, executor, inherited_observer())
+        try:
+            drive(loop.execute())
+        finally:
+            executor.close()
+        return self._output(loop, version)
+
+    async def ainvoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = "values",
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> Any:
+        """Run to the end on asyncio or trio and return the result; see :meth:`invoke`."""
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        if stream_mode != "values":
+            return [part async for part in self._astream(input, config, asked, stream_mode, False, version)]
+        executor = async_executor(merge_configs(self.config, config).get("max_concurrency"))
+        loop = launch(self, input, config, asked, executor, inherited_observer())
+        await loop.execute()
+        return self._output(loop, version)
+
+    def _output(self, loop: RunLoop, version: str) -> Any:
+        value = loop.result if loop.shown else None
+        if version == "v2":
+            return GraphOutput(coerced(self.program.make_output, value), loop.interrupts)
+        if loop.interrupts:
+            return {**value, INTERRUPT: list(loop.interrupts)} if isinstance(value, dict) else {INTERRUPT: list(loop.interrupts)}
+        return value
+
+    # -- streaming -------------------------------------------------------------------------------
+
+    def stream(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = None,
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        subgraphs: bool = False,
+        debug: bool | None = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Run as the caller iterates. ``stream_mode`` is one mode or several (default: updates).
+
+        Yields:
+            With ``version="v1"`` the data of each part, in a tuple behind its namespace (``subgraphs=True``)
+            and its mode (several modes); with ``"v2"`` a mapping of ``type``, ``ns`` and ``data``.
+
+        Raises:
+            ConfigError: a mode that does not exist.
+        """
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        return self._stream(input, config, asked, stream_mode, subgraphs, version)
+
+    def _stream(
+        self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
+    ) -> Iterator[Any]:
+        modes = "updates" if modes is None else modes
+        return stream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
+
+    def astream(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = None,
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        subgraphs: bool = False,
+        debug: bool | None = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """Run on asyncio or trio as the caller iterates; see :meth:`stream`."""
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        return self._astream(input, config, asked, stream_mode, subgraphs, version)
+
+    def _astream(
+        self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
+    ) -> AsyncIterator[Any]:
+        modes = "updates" if modes is None else modes
+        return astream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
+
+    def open_stream(
+        self,
+        input: Any,
+        *streams: StreamConfig,
+        config: Config | None = None,
+        context: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+    ) -> RunStream:
+        """Run in the background, with one receiver per ``StreamConfig``; an async context manager.
+
+        Example:
+            async with graph.open_stream(x, StreamConfig(modes=("updates", "messages"))) as stream:
+                async for part in stream:
+                    ...
+            result = stream.result
+        """
+        asked = Options(context, interrupt_before, interrupt_after, durability, control)
+        return RunStream(self, input, streams, config, asked)
+
+    # -- looking at it ---------------------------------------------------------------------------
+
+    def get_input_jsonschema(self, config: Config | None = None) -> dict[str, Any]:
+        """Return the JSON schema of the input."""
+        return json_schema(self.builder.input_schema, f"{self.name}Input")
+
+    def get_output_jsonschema(self, config: Config | None = None) -> dict[str, Any]:
+        """Return the JSON schema of the output."""
+        return json_schema(self.builder.output_schema, f"{self.name}Output")
+
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """Return the JSON schema of the run context, None if the graph takes none."""
+        return json_schema(self.context_schema, "Context") if self.context_schema is not None else None

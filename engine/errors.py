@@ -1,0 +1,145 @@
+"""What can go wrong, by LangGraph's names so that ``except`` clauses carry over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+
+class ErrorCode(Enum):
+    """Stable names of the mistakes that are worth looking up."""
+
+    GRAPH_RECURSION_LIMIT = "GRAPH_RECURSION_LIMIT"
+    INVALID_CONCURRENT_GRAPH_UPDATE = "INVALID_CONCURRENT_GRAPH_UPDATE"
+    INVALID_GRAPH_NODE_RETURN_VALUE = "INVALID_GRAPH_NODE_RETURN_VALUE"
+    MULTIPLE_SUBGRAPHS = "MULTIPLE_SUBGRAPHS"
+    INVALID_CHAT_HISTORY = "INVALID_CHAT_HISTORY"
+
+
+class GraphRecursionError(RecursionError):
+    """The run took more supersteps than ``config["recursion_limit"]`` allows."""
+
+
+class InvalidUpdateError(Exception):
+    """A node wrote something its channel cannot take."""
+
+
+class EmptyChannelError(Exception):
+    """A channel was read before anything was written to it."""
+
+
+class EmptyInputError(Exception):
+    """A run was started with nothing to do: no input, and no checkpoint to go on from."""
+
+
+class TaskNotFound(Exception):
+    """A task that an executor was asked for does not exist."""
+
+
+class GraphBubbleUp(Exception):
+    """Control flow that travels as an exception; user code should let it pass."""
+
+
+class GraphDrained(GraphBubbleUp):
+    """The run stopped at a superstep boundary because ``RunControl.request_drain`` asked for it."""
+
+    def __init__(self, reason: str = "shutdown") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class GraphInterrupt(GraphBubbleUp):
+    """A node waits for a human; never surfaces from a root graph. ``args[0]`` holds the interrupts."""
+
+    def __init__(self, interrupts: Sequence[Any] = ()) -> None:
+        super().__init__(interrupts)
+
+
+class NodeInterrupt(GraphInterrupt):
+    """An interrupt raised by hand; :func:`engine.interrupt` is the better way."""
+
+    def __init__(self, value: Any, id: str | None = None) -> None:
+        from .types import Interrupt
+
+        super().__init__([Interrupt(value) if id is None else Interrupt(value, id)])
+
+
+class ParentCommand(GraphBubbleUp):
+    """A ``Command(graph=Command.PARENT)`` on its way to the graph it is for."""
+
+    args: tuple[Any]
+
+    def __init__(self, command: Any) -> None:
+        super().__init__(command)
+
+
+class NodeCancelledError(Exception):
+    """A node cancelled itself although nobody had cancelled the run."""
+
+    def __init__(self, node: str, message: str | None = None) -> None:
+        self.node = node
+        super().__init__(message or f"node {node!r} raised CancelledError although its run was not cancelled")
+
+
+class NodeTimeoutError(Exception):
+    """An attempt of a node took longer than its :class:`TimeoutPolicy` allows.
+
+    ``kind`` tells which limit was hit: ``"run"`` (the whole attempt) or ``"idle"`` (no progress).
+    Times are in seconds.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        elapsed: float,
+        *,
+        kind: Literal["idle", "run"],
+        idle_timeout: float | None = None,
+        run_timeout: float | None = None,
+    ) -> None:
+        self.node = node
+        self.elapsed = elapsed
+        self.kind = kind
+        self.idle_timeout = idle_timeout
+        self.run_timeout = run_timeout
+        self.timeout = idle_timeout if kind == "idle" else run_timeout
+        limit = f"idle for more than {idle_timeout}" if kind == "idle" else f"longer than {run_timeout}"
+        super().__init__(
+            f"node {node!r} was {limit} s (elapsed: {elapsed:.3f} s); raise its TimeoutPolicy or speed it up"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_timeout_error, (self.node, self.elapsed, self.kind, self.idle_timeout, self.run_timeout))
+
+
+def _timeout_error(
+    node: str, elapsed: float, kind: Literal["idle", "run"], idle: float | None, run: float | None
+) -> NodeTimeoutError:
+    return NodeTimeoutError(node, elapsed, kind=kind, idle_timeout=idle, run_timeout=run)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """What an ``error_handler`` is given: the node that failed, and how."""
+
+    node: str
+    error: BaseException
+
+
+class UnknownInterruptError(Exception):
+    """A strict resume named an interrupt that nobody waits on."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: Literal["not_pending", "empty_map", "ambiguous"],
+        interrupt_ids: Sequence[str] = (),
+        pending_ids: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.interrupt_ids = tuple(interrupt_ids)
+        self.pending_ids = tuple(pending_ids)

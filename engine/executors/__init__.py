@@ -1,0 +1,23 @@
+"""How tasks are run: in the calling thread and a pool, on asyncio, or on trio.
+
+An executor calls user code, sleeps, limits time, and runs the tasks of one superstep side by side. The
+rest of the engine is written once, as coroutines that ask it.
+"""
+
+from .base import Executor, InContext
+from .threads import PAUSE, ThreadExecutor, drive
+
+__all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor", "drive"]
+
+
+def async_executor(max_concurrency: int | None) -> Executor:
+    """Return the executor for the event loop that is running here."""
+    import sniffio
+
+    if sniffio.current_async_library() == "trio":
+        from .trio import TrioExecutor
+
+        return TrioExecutor(max_concurrency)
+    from .asyncio import AsyncioExecutor
+
+    return AsyncioExecutor(max_concurrency)

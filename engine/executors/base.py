@@ -1,0 +1,137 @@
+"""What an executor is, and what those with an event loop share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+import anyio.to_thread
+
+from ..errors import NodeTimeoutError
+from ..node import Callback, is_runnable
+
+if TYPE_CHECKING:
+    from ..superstep import NodeTask
+
+RunOne = Callable[["NodeTask"], Awaitable[None]]
+Done = Callable[["NodeTask"], Awaitable[None]]
+
+
+class Executor(Protocol):
+    """Runs user code. ``run_all`` is where supersteps spend their time."""
+
+    #: Whether there is an event loop to await on.
+    is_async: bool
+
+    async def call(
+        self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
+    ) -> Any:
+        """Call user code inside ``context``; raises what it raises."""
+
+    async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
+        """Call a task's node under its timeout policy; raises NodeTimeoutError."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between two attempts."""
+
+    async def run_all(self, tasks: list[NodeTask], run_one: RunOne, done: Done) -> None:
+        """Run tasks side by side and await ``done`` for each as it ends, never two at once.
+
+        The first task that ``failed`` stops the others.
+        """
+
+    def close(self) -> None:
+        """Let go of what the executor holds."""
+
+
+class InContext:
+    """Awaits a coroutine inside a ``contextvars.Context`` without the cost of a task of its own."""
+
+    __slots__ = ("_context", "_coroutine")
+
+    def __init__(self, context: Context, coroutine: Any) -> None:
+        self._context = context
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run, coroutine = self._context.run, self._coroutine
+        try:
+            waiting = run(coroutine.send, None)
+            while True:
+                try:
+                    sent = yield waiting
+                except BaseException as thrown:
+                    waiting = run(coroutine.throw, thrown)
+                else:
+                    waiting = run(coroutine.send, sent)
+        except StopIteration as stop:
+            return stop.value
+
+
+async def _await(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+class LoopExecutor:
+    """What asyncio and trio have in common."""
+
+    is_async = True
+
+    async def call(
+        self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
+    ) -> Any:
+        """Await async code in place; send sync code to a thread, so that it never blocks the loop."""
+        afunc = callback.afunc
+        if afunc is None:
+            answer = await self._in_thread(callback, context, value, kwargs)
+        else:
+            made = context.run(afunc, value, **kwargs) if kwargs else context.run(afunc, value)
+            answer = await InContext(context, made if hasattr(made, "send") else _await(made))
+        if type(answer) is not dict and is_runnable(answer):
+            answer = await InContext(context, answer.ainvoke(value))
+        return answer
+
+    async def _in_thread(
+        self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
+    ) -> Any:
+        func = callback.func
+
+        def call() -> Any:
+            return context.run(func, value, **kwargs) if kwargs else context.run(func, value)  # type: ignore[arg-type]
+
+        # A thread can't be stopped: a cancelled run leaves it behind rather than wait for it.
+        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+
+    async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
+        """Limit an attempt by its policy; the idle limit starts anew with every sign of progress."""
+        policy = task.timeout
+        started = time.monotonic()
+        idle = anyio.CancelScope(deadline=_deadline(policy.idle_timeout))
+
+        def progress() -> None:
+            idle.deadline = _deadline(policy.idle_timeout)
+
+        task.progress = progress if policy.idle_timeout is not None else None
+        with anyio.CancelScope(deadline=_deadline(policy.run_timeout)) as whole, idle:
+            return await self.call(task.spec.callback, context, task.input, kwargs)
+        raise NodeTimeoutError(
+            task.node,
+            time.monotonic() - started,
+            kind="run" if whole.cancelled_caught else "idle",
+            idle_timeout=policy.idle_timeout,
+            run_timeout=policy.run_timeout,
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait without blocking the loop."""
+        await anyio.sleep(seconds)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _deadline(seconds: float | None) -> float:
+    return float("inf") if seconds is None else anyio.current_time() + seconds

@@ -1,0 +1,127 @@
+"""Tasks without an event loop: in the calling thread, or in a pool when there are several.
+
+The engine's coroutines are driven by hand. They never suspend, with one exception: a run that is pulled by
+``stream()`` yields PAUSE when there are parts to hand out, and goes on when they have been taken.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any
+
+from ..node import Callback, is_runnable
+from .base import Done, RunOne
+
+if TYPE_CHECKING:
+    from ..superstep import NodeTask
+
+
+class _Pause:
+    """Awaiting it gives the turn to whoever drives the coroutine."""
+
+    def __await__(self) -> Generator[_Pause, None, None]:
+        yield self
+
+
+PAUSE = _Pause()
+
+
+def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never suspends, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise RuntimeError("an async function was awaited without an event loop; use ainvoke or astream")
+
+
+class ThreadExecutor:
+    """Runs a lone task in the calling thread, several in a pool of threads.
+
+    ``held`` tells whether parts wait to be handed out; set by ``stream()``. With ``live`` even a lone task
+    goes to the pool, so that what it writes can be handed out while it runs.
+    """
+
+    is_async = False
+
+    def __init__(self, max_concurrency: int | None) -> None:
+        self._workers = max_concurrency
+        self._pool: ThreadPoolExecutor | None = None
+        self._ended: queue.SimpleQueue[NodeTask | None] = queue.SimpleQueue()
+        self.held: Callable[[], bool] | None = None
+        self.live = False
+
+    async def call(
+        self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
+    ) -> Any:
+        """Call sync code in place.
+
+        Raises:
+            TypeError: the node has only an async form.
+        """
+        func = callback.func
+        if func is None:
+            raise TypeError(
+                f'No synchronous function provided to "{callback.name}": it is async; '
+                f"use ainvoke or astream, or give the node a sync function"
+            )
+        answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+        if type(answer) is not dict and is_runnable(answer):
+            answer = context.run(answer.invoke, value)
+        return answer
+
+    async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
+        """Refuse: a thread can't be stopped."""
+        raise ValueError(
+            f"Node timeouts are only supported for async nodes: '{task.node}' was called through invoke or "
+            f"stream; use ainvoke or astream"
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        """Block the thread."""
+        time.sleep(seconds)
+
+    def wake(self) -> None:
+        """Tell a waiting ``run_all`` that there are parts to hand out; from any thread."""
+        self._ended.put(None)
+
+    async def run_all(self, tasks: list[NodeTask], run_one: RunOne, done: Done) -> None:
+        """Run ``tasks`` side by side; after a failure none is started, and those that run are waited for."""
+        if len(tasks) == 1 and not self.live:
+            await run_one(tasks[0])
+            await done(tasks[0])
+            return
+        futures = {task: self.submit(self._run, task, run_one) for task in tasks}
+        while futures:
+            task = self._ended.get()
+            if task is not None and futures.pop(task, None) is not None:
+                await done(task)
+                if task.failed:
+                    futures = {task: future for task, future in futures.items() if not future.cancel()}
+            if self.held is not None and self.held():
+                await PAUSE
+
+    def _run(self, task: NodeTask, run_one: RunOne) -> None:
+        try:
+            drive(run_one(task))  # type: ignore[arg-type]
+        except BaseException as error:  # a node that calls sys.exit must not leave the run waiting for it
+            task.error = error
+        finally:
+            self._ended.put(task)
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Run ``function(*args)`` in the pool, seeing the caller's context variables."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="engine")
+        return self._pool.submit(copy_context().run, function, *args)
+
+    def close(self) -> None:
+        """Wait for the threads that still run, and end them."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

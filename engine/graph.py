@@ -1,0 +1,502 @@
+"""``StateGraph``: describing a graph, checking the description, compiling it to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+
+from .channels import Channel, EphemeralValue, LastValueAfterFinish
+from .channels import NamedBarrierValue, NamedBarrierValueAfterFinish, Topic
+from .node import TASKS, Branch, Callback, Node, annotated_destinations, branch_to, first_parameter_schema
+from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
+from .program import Program
+from .reachability import may_route, unreachable
+from .schema import ROOT, Key, read_schema, same_channel, state_factory
+from .types import END, START, All, Send
+
+StateT = TypeVar("StateT")
+ContextT = TypeVar("ContextT")
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+
+_DEFAULT_HANDLER = "__default_error_handler__"
+
+
+@dataclass(slots=True)
+class _NodeSpec:
+    """What ``add_node`` was told."""
+
+    callback: Callback
+    schema: Any
+    defer: bool = False
+    metadata: Mapping[str, Any] | None = None
+    retry_policy: tuple[RetryPolicy, ...] | None = None
+    cache_policy: CachePolicy | None = None
+    error_handler: str | None = None
+    is_handler: bool = False
+    ends: tuple[str, ...] = ()
+    timeout: TimeoutPolicy | None = None
+
+
+class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
+    """Nodes that read and write a shared state, and the edges between them.
+
+    ``state_schema`` is a TypedDict, dataclass or pydantic model, one channel per key; an annotation
+    ``Annotated[T, reducer]`` makes writes to the key merge. ``input_schema`` and ``output_schema`` narrow
+    what a run takes and gives.
+
+    Raises:
+        ValueError: a reducer takes another number of arguments than two.
+    """
+
+    def __init__(
+        self,
+        state_schema: type[StateT] | Any,
+        context_schema: type[ContextT] | Any = None,
+        *,
+        input_schema: type[InputT] | Any = None,
+        output_schema: type[OutputT] | Any = None,
+    ) -> None:
+        self.nodes: dict[str, _NodeSpec] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.waiting_edges: list[tuple[tuple[str, ...], str]] = []
+        self.branches: dict[str, dict[str, Branch]] = {}
+        self.schemas: dict[Any, dict[str, Key]] = {}
+        self.channels: dict[str, Channel] = {}
+        self.managed: dict[str, Any] = {}
+        self.state_schema = state_schema
+        self.input_schema = input_schema or state_schema
+        self.output_schema = output_schema or state_schema
+        self.context_schema = context_schema
+        self._defaults: dict[str, Any] = {}
+        self._default_handler: Any = None
+        self._add_schema(self.state_schema)
+        self._add_schema(self.input_schema, managed_allowed=input_schema is None)
+        self._add_schema(self.output_schema, managed_allowed=output_schema is None)
+
+    def _add_schema(self, schema: Any, managed_allowed: bool = True) -> None:
+        if schema in self.schemas:
+            return
+        keys = read_schema(schema)
+        self.schemas[schema] = keys
+        for name, key in keys.items():
+            if not isinstance(key, Channel):
+                if not managed_allowed:
+                    raise ValueError(
+                        f"Invalid managed channels detected in {getattr(schema, '__name__', schema)}: {name}. "
+                        f"Managed channels are not permitted in Input/Output schema."
+                    )
+                self.managed[name] = key
+            elif name not in self.channels:
+                self.channels[name] = key
+            elif type(key).__name__ != "LastValue" and not same_channel(self.channels[name], key):
+                raise ValueError(
+                    f"Channel '{name}' already exists with a different type: two schemas of the graph "
+                    f"give it different reducers; annotate it alike in both"
+                )
+
+    # -- describing ------------------------------------------------------------------------------
+
+    def add_node(
+        self,
+        node: str | Any,
+        action: Any = None,
+        *,
+        defer: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        input_schema: Any = None,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Any = None,
+        destinations: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | timedelta | TimeoutPolicy | None = None,
+        trace_policy: Any = None,
+    ) -> Self:
+        """Add a node: a function, coroutine function, runnable, or a compiled graph.
+
+        Its name may be left out when the callable has one. ``defer`` runs it only when nothing else is left;
+        ``destinations`` names where its Commands may go, for drawing and checking.
+
+        Raises:
+            ValueError: the name is taken, reserved, or a key of the state; a timeout on a sync node.
+        """
+        if not isinstance(node, str):
+            action, node = node, Callback.of(node).name
+        elif action is None:
+            raise ValueError(
+                f"add_node('{node}'): the node's function is missing; pass it as second argument"
+            )
+        self._check_name(node)
+        callback = Callback.of(action, node)
+        schema = input_schema or first_parameter_schema(action) or self.state_schema
+        self._add_schema(schema)
+        limit = TimeoutPolicy.coerce(timeout)
+        if limit is not None and callback.afunc is None:
+            raise ValueError(
+                f"Node timeouts are only supported for async nodes: '{node}' is sync, and a thread can't be stopped; "
+                f"make it async or drop the timeout"
+            )
+        self.nodes[node] = _NodeSpec(
+            callback,
+            schema,
+            defer=defer,
+            metadata=metadata,
+            retry_policy=None if retry_policy is None else as_policies(retry_policy),
+            cache_policy=cache_policy,
+            ends=tuple(destinations or annotated_destinations(action)),
+            timeout=limit,
+        )
+        if error_handler is not None:
+            self.nodes[node].error_handler = self._add_handler(f"__error_handler__{node}", error_handler)
+        return self
+
+    def _check_name(self, name: str) -> None:
+        if name in (START, END):
+            raise ValueError(f"Node `{name}` is reserved.")
+        if name in self.nodes:
+            raise ValueError(f"Node `{name}` already present.")
+        for reserved in ("|", ":"):
+            if reserved in name:
+                raise ValueError(
+                    f"'{reserved}' is a reserved character and is not allowed in the node names."
+                )
+
+    def _add_handler(self, name: str, handler: Any) -> str:
+        schema = first_parameter_schema(handler) or self.state_schema
+        self._add_schema(schema)
+        self.nodes[name] = _NodeSpec(Callback.of(handler, name, takes_error=True), schema, is_handler=True)
+        return name
+
+    def set_node_defaults(
+        self,
+        *,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Any = None,
+        timeout: float | timedelta | TimeoutPolicy | None = None,
+    ) -> Self:
+        """Set policies for every node that does not say otherwise."""
+        if retry_policy is not None:
+            self._defaults["retry_policy"] = as_policies(retry_policy)
+        if cache_policy is not None:
+            self._defaults["cache_policy"] = cache_policy
+        if timeout is not None:
+            self._defaults["timeout"] = TimeoutPolicy.coerce(timeout)
+        if error_handler is not None:
+            self._default_handler = error_handler
+        return self
+
+    def add_edge(self, start_key: str | list[str], end_key: str) -> Self:
+        """Run ``end_key`` after ``start_key``; after *all* of them if it is a list.
+
+        Raises:
+            ValueError: an edge from END, to START, or a list that names unknown nodes.
+        """
+        starts = [start_key] if isinstance(start_key, str) else list(start_key)
+        if END in starts:
+            raise ValueError("END cannot be a start node")
+        if end_key == START:
+            raise ValueError("START cannot be an end node")
+        if isinstance(start_key, str):
+            if (start_key, end_key) not in self.edges:
+                self.edges.append((start_key, end_key))
+            return self
+        for start in starts:
+            if start not in self.nodes:
+                raise ValueError(f"Need to add_node `{start}` first")
+        if end_key != END and end_key not in self.nodes:
+            raise ValueError(f"Need to add_node `{end_key}` first")
+        self.waiting_edges.append((tuple(starts), end_key))
+        return self
+
+    def add_conditional_edges(
+        self, source: str, path: Any, path_map: Mapping[Hashable, str] | list[str] | None = None
+    ) -> Self:
+        """Let ``path(state)`` choose what runs after ``source``: names, ``Send`` packets, END, or a list of them.
+
+        ``path_map`` translates its answers; a ``Literal`` return annotation says which there are.
+
+        Raises:
+            ValueError: ``source`` already has a conditional edge of that name.
+        """
+        callback = Callback.of(path, None if not isinstance(path, type) else path.__name__)
+        name = callback.name or "condition"
+        if name in self.branches.setdefault(source, {}):
+            raise ValueError(f"Branch with name `{name}` already exists for node `{source}`")
+        schema = first_parameter_schema(path)
+        if schema is not None:
+            self._add_schema(schema)
+        self.branches[source][name] = Branch(name, callback, _path_map(path, path_map), own_schema=schema)
+        return self
+
+    def add_sequence(self, nodes: Sequence[Any]) -> Self:
+        """Add nodes, given as callables or ``(name, callable)``, each with an edge to the next.
+
+        Raises:
+            ValueError: no nodes, or a name twice.
+        """
+        if len(nodes) < 1:
+            raise ValueError("Sequence requires at least one node.")
+        previous: str | None = None
+        for item in nodes:
+            name, action = (
+                item if isinstance(item, tuple) and len(item) == 2 else (Callback.of(item).name, item)
+            )
+            if name in self.nodes:
+                raise ValueError(
+                    f"Node names must be unique: node with the name '{name}' already exists. "
+                    f"Pass (name, callable) to give it another one."
+                )
+            self.add_node(name, action)
+            if previous is not None:
+                self.add_edge(previous, name)
+            previous = name
+        return self
+
+    def set_entry_point(self, key: str) -> Self:
+        """Start with node ``key``."""
+        return self.add_edge(START, key)
+
+    def set_conditional_entry_point(self, path: Any, path_map: Any = None) -> Self:
+        """Let ``path(state)`` choose what to start with."""
+        return self.add_conditional_edges(START, path, path_map)
+
+    def set_finish_point(self, key: str) -> Self:
+        """End after node ``key``, unless other edges leave it."""
+        return self.add_edge(key, END)
+
+    # -- checking --------------------------------------------------------------------------------
+
+    @property
+    def _all_edges(self) -> list[tuple[str, str]]:
+        return self.edges + [(start, end) for starts, end in self.waiting_edges for start in starts]
+
+    def validate(self, interrupt: Sequence[str] | None = None) -> Self:
+        """Check the description.
+
+        Raises:
+            ValueError: edges from or to unknown nodes, no entry point, a node that can never run, or a
+                breakpoint at an unknown node.
+        """
+        sources = {start for start, _ in self._all_edges} | set(self.branches)
+        sources |= {name for name, spec in self.nodes.items() if spec.ends}
+        for source in sorted(sources):
+            if source not in self.nodes and source != START:
+                raise ValueError(
+                    f"Found edge starting at unknown node '{source}'; known nodes: {', '.join(self.nodes)}"
+                )
+        if START not in sources:
+            raise ValueError(
+                "Graph must have an entrypoint: add at least one edge from START to another node"
+            )
+        self._check_targets()
+        self._check_reachable()
+        for node in interrupt or ():
+            if node not in self.nodes:
+                raise ValueError(f"Interrupt node `{node}` not found")
+        return self
+
+    def _check_targets(self) -> None:
+        known = {*self.nodes, END}
+        for source, branches in self.branches.items():
+            for branch in branches.values():
+                for end in (branch.ends or {}).values():
+                    if end not in known:
+                        raise ValueError(
+                            f"At '{source}' node, '{branch.name}' branch found unknown target '{end}'"
+                        )
+        targets = {end for _, end in self._all_edges} | {end for s in self.nodes.values() for end in s.ends}
+        for target in sorted(targets - known):
+            raise ValueError(
+                f"Found edge ending at unknown node `{target}`; known nodes: {', '.join(self.nodes)}"
+            )
+
+    def _check_reachable(self) -> None:
+        edges: dict[str, list[str]] = {}
+        for start, end in self._all_edges:
+            edges.setdefault(start, []).append(end)
+        for start, branches in self.branches.items():
+            edges.setdefault(start, []).extend(
+                end for b in branches.values() for end in (b.ends or {}).values()
+            )
+        for name, spec in self.nodes.items():
+            edges.setdefault(name, []).extend(spec.ends)
+
+        def open_ended(name: str) -> bool:
+            unmapped = any(branch.ends is None for branch in self.branches.get(name, {}).values())
+            return unmapped or (name != START and may_route(self.nodes[name].callback.original))
+
+        regular = {name: spec for name, spec in self.nodes.items() if not spec.is_handler}
+        for name in unreachable(regular, START, edges, open_ended):
+            raise ValueError(
+                f"Node '{name}' can never run: no edge leads to it; "
+                f"add one with add_edge(..., '{name}'), or remove the node"
+            )
+
+    # -- compiling -------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        checkpointer: Any = None,
+        *,
+        cache: Any = None,
+        store: Any = None,
+        interrupt_before: All | list[str] | None = None,
+        interrupt_after: All | list[str] | None = None,
+        debug: bool = False,
+        name: str | None = None,
+        transformers: Any = None,
+    ) -> Any:
+        """Check the graph and make it runnable.
+
+        ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps an own memory over calls,
+        False does without. ``name`` names the graph's runs in streams and telemetry.
+
+        Raises:
+            ValueError: whatever :meth:`validate` finds.
+        """
+        from .compiled import CompiledStateGraph
+
+        before, after = interrupt_before or [], interrupt_after or []
+        self.validate([*(before if before != "*" else []), *(after if after != "*" else [])])
+        return CompiledStateGraph(
+            builder=self,
+            program=_Compiler(self).program(),
+            checkpointer=checkpointer,
+            cache=cache,
+            store=store,
+            interrupt_before=before,
+            interrupt_after=after,
+            name=name or "LangGraph",
+        )
+
+
+def _path_map(path: Any, path_map: Mapping[Hashable, str] | list[str] | None) -> dict[Hashable, str] | None:
+    if isinstance(path_map, Mapping):
+        return dict(path_map)
+    if path_map is not None:
+        return {name: name for name in path_map}
+    try:
+        returned = get_type_hints(path if hasattr(path, "__code__") else path.__call__).get("return")
+    except Exception:  # a router without resolvable hints may go anywhere
+        return None
+    return {name: name for name in get_args(returned)} if get_origin(returned) is Literal else None
+
+
+class _Compiler:
+    """Turns one graph's description into its :class:`Program`."""
+
+    def __init__(self, graph: StateGraph[Any, Any, Any, Any]) -> None:
+        self.graph = graph
+        self.specs = dict(graph.nodes)
+        self.writable = frozenset(graph.channels)
+        self.channels: dict[str, Channel] = dict(graph.channels)
+        self.channels[START] = EphemeralValue(graph.input_schema, START)
+        self.channels[TASKS] = Topic(Send, TASKS)
+        self.joins: dict[str, list[str]] = {}
+        self.edges: dict[str, list[tuple[str, Any]]] = {}
+
+    def program(self) -> Program:
+        graph = self.graph
+        self._apply_defaults()
+        for name, spec in self.specs.items():
+            kind = LastValueAfterFinish(Any) if spec.defer else EphemeralValue(Any, guard=False)
+            kind.key = branch_to(name)
+            self.channels[branch_to(name)] = kind
+        for start, end in graph.edges:
+            if end != END:
+                self.edges.setdefault(start, []).append((branch_to(end), None))
+        for starts, end in graph.waiting_edges:
+            if end != END:
+                self._add_join(starts, end)
+        output = graph.schemas[graph.output_schema]
+        output_keys = tuple(k for k, key in output.items() if isinstance(key, Channel))
+        state_keys = tuple(graph.channels)
+        return Program(
+            start=self._start(),
+            nodes={name: self._node(name, spec) for name, spec in self.specs.items()},
+            channels=self.channels,
+            output_keys=output_keys,
+            state_keys=state_keys,
+            make_output=state_factory(graph.output_schema, output),
+            make_state=state_factory(graph.state_schema, graph.channels),
+            managed=dict(graph.managed),
+        )
+
+    def _apply_defaults(self) -> None:
+        defaults = self.graph._defaults
+        handler = self.graph._default_handler
+        if handler is not None:
+            spec = _NodeSpec(
+                Callback.of(handler, _DEFAULT_HANDLER, takes_error=True),
+                self.graph.state_schema,
+                is_handler=True,
+            )
+            self.specs[_DEFAULT_HANDLER] = spec
+        for name, spec in self.specs.items():
+            changes = {k: v for k, v in defaults.items() if getattr(spec, k) is None}
+            if spec.is_handler:
+                changes.pop("cache_policy", None)
+            elif handler is not None and spec.error_handler is None:
+                changes["error_handler"] = _DEFAULT_HANDLER
+            if spec.callback.afunc is None:
+                changes.pop("timeout", None)
+            self.specs[name] = replace(spec, **changes)
+
+    def _add_join(self, starts: tuple[str, ...], end: str) -> None:
+        name = f"join:{'+'.join(starts)}:{end}"
+        kind = NamedBarrierValueAfterFinish if self.specs[end].defer else NamedBarrierValue
+        self.channels[name] = kind(str, name, starts)
+        self.joins.setdefault(end, []).append(name)
+        for start in starts:
+            self.edges.setdefault(start, []).append((name, start))
+
+    def _start(self) -> Node:
+        graph = self.graph
+        keys = graph.schemas[graph.input_schema]
+        writable = frozenset(name for name, key in keys.items() if isinstance(key, Channel))
+        return Node(
+            START,
+            Callback(START, lambda value: value, None),
+            triggers=(START,),
+            keys=(START,),
+            writable=writable,
+            root=set(writable) == {ROOT},
+            edges=tuple(self.edges.get(START, ())),
+            branches=self._branches(START, graph.state_schema),
+        )
+
+    def _node(self, name: str, spec: _NodeSpec) -> Node:
+        keys = self.graph.schemas[spec.schema]
+        return Node(
+            name,
+            spec.callback,
+            triggers=tuple(sorted([branch_to(name), *self.joins.get(name, ())])),
+            keys=tuple(k for k, key in keys.items() if isinstance(key, Channel)),
+            managed={k: key for k, key in keys.items() if not isinstance(key, Channel)},
+            make=state_factory(spec.schema, keys),
+            writable=self.writable,
+            root=self.writable == {ROOT},
+            edges=tuple(self.edges.get(name, ())),
+            branches=self._branches(name, spec.schema),
+            retry=spec.retry_policy or (),
+            cache=spec.cache_policy,
+            timeout=spec.timeout,
+            error_handler=spec.error_handler,
+            metadata=spec.metadata,
+        )
+
+    def _branches(self, source: str, schema: Any) -> tuple[Branch, ...]:
+        prepared = []
+        for branch in self.graph.branches.get(source, {}).values():
+            keys = self.graph.schemas[branch.own_schema or schema]
+            names = tuple(k for k, key in keys.items() if isinstance(key, Channel))
+            prepared.append(
+                replace(branch, keys=names, make=state_factory(branch.own_schema or schema, keys))
+            )
+        return tuple(prepared)
+
+
+Router = Callable[..., Hashable | Sequence[Hashable]]

@@ -1,0 +1,516 @@
+"""The loop: plan a superstep, run its tasks, apply their writes, tell whoever watches; until nothing is left.
+
+The loop owns everything that happens in time. What happens *next* is decided by the pure functions in
+``superstep.py``; what a node does is up to ``task.py``; how tasks run side by side is the executor's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from anyio import CancelScope
+
+from otel_stream.events import (
+    End,
+    Observer,
+    Run,
+    RunEnded,
+    RunInterrupted,
+    RunStarted,
+    SuperstepEnded,
+    SuperstepStarted,
+    TaskEnded,
+    TaskStarted,
+    ValuesChanged,
+)
+
+from .begin import begin
+from .cached import cached_writes, store_writes
+from .checkpoint.base import checkpoint_id
+from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, NodeError
+from .executors import Executor
+from .node import NO_WRITES, Writes
+from .persist import Persistence, saved_answers
+from .runtime import CURRENT, task_metadata
+from .superstep import (
+    ERROR,
+    PULL,
+    RESUME,
+    NodeTask,
+    State,
+    apply,
+    order,
+    plan,
+    read_values,
+    result_payload,
+    should_pause,
+    updates_payload,
+)
+from .task import run_task, writes_of
+from .types import INTERRUPT, MISSING, START, Config, Interrupt
+
+if TYPE_CHECKING:
+    from .compiled import CompiledStateGraph
+
+_EMITS_TASKS = TaskStarted.bit
+_WRITES_SHOWN = TaskEnded.bit
+
+
+class RunLoop:
+    """One run of a graph. Made by ``CompiledStateGraph``, used once."""
+
+    def __init__(
+        self,
+        graph: CompiledStateGraph,
+        input: Any,
+        config: Config,
+        *,
+        run: Run,
+        executor: Executor,
+        observer: Observer | None,
+        recursion_limit: int,
+        checkpointer: Any = None,
+        durability: str = "async",
+        context: Any = None,
+        control: Any = None,
+        breakpoints: tuple[Any, Any] = ((), ()),
+        parent_task: NodeTask | None = None,
+        checkpoint_ns: str = "",
+        messages: Any = None,
+    ) -> None:
+        self.graph = graph
+        self.program = graph.program
+        self.input = input
+        self.config = config
+        self.run = run
+        self.executor = executor
+        self.observer = observer
+        self.context = context
+        self.control = control
+        self.store = graph.store if graph.store is not None else _inherited(parent_task, "store")
+        self.cache = graph.cache if graph.cache is not None else _inherited(parent_task, "cache")
+        self.messages = messages
+        self.parent_task = parent_task
+        self.parent_loop: RunLoop | None = parent_task.loop if parent_task is not None else None
+        self.checkpoint_ns = checkpoint_ns
+        self.keeps_memory = graph.checkpointer is True
+        self.inherits_checkpoints = checkpointer is not None
+        self.before, self.after = breakpoints
+        self.recursion_limit = recursion_limit
+        self.persist = Persistence(checkpointer, self, durability) if checkpointer is not None else None
+        self.addressed = bool(config.get("configurable", {}).get("checkpoint_id")) and parent_task is None
+        self.state = State(
+            {name: channel.fresh() for name, channel in self.program.channels.items()},
+            checkpoint_id=run.id,
+            track=checkpointer is not None or bool(self.before or self.after),
+            next_version=getattr(checkpointer, "get_next_version", None),
+        )
+        self.step = -1
+        self.stop = recursion_limit
+        #: Channels that the superstep before changed; None when any may have.
+        self.updated: set[str] | None = None
+        self.tasks: list[NodeTask] = []
+        self.resume_map: dict[str, Any] | None = None
+        self.resumed = False
+        self.replaying = False
+        self.first_step = True
+        self.has_input = False
+        self.previous: Any = None
+        self.result: Any = None
+        self.interrupts: tuple[Interrupt, ...] = ()
+        #: How the run ended, and what it raised.
+        self.end: End | None = None
+        self.error: BaseException | None = None
+        #: Its consumer left: the cancellation that follows is no failure.
+        self.abandoned = False
+        #: Whether the state was ever shown to be anything.
+        self.shown = False
+        self._started = False
+        #: Awaited after every superstep; a run that is pulled by its caller waits here for its turn.
+        self.drain = observer.drain if observer is not None else None
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    async def execute(self) -> Any:
+        """Run to the end and return the result.
+
+        Raises:
+            GraphRecursionError: more supersteps than allowed.
+            GraphInterrupt: in a subgraph; at the root an interrupted run ends normally.
+            BaseException: whatever a node raised.
+        """
+        end, error = End.OK, None
+        try:
+            await begin(self)
+            if self.has_input:
+                await self._run_start()
+            while await self._superstep():
+                pass
+            self.result = read_values(self.state.channels, self.program.output_keys)
+            if self.persist is not None:
+                await self.persist.leave(failed=False)
+        except GraphInterrupt as pause:
+            end = End.INTERRUPTED
+            await self._interrupted(pause)
+        except BaseException as failure:
+            end, error = self._end_of(failure), failure
+            if self.persist is not None and self.persist.durability == "exit":
+                with CancelScope(shield=True) if self.executor.is_async else nullcontext():
+                    await self.persist.leave(failed=True)
+            raise
+        finally:
+            self.end, self.error = end, error
+            self._ended(end, error)
+        return self.result
+
+    async def load(self) -> Mapping[str, Any] | None:
+        """Take over the checkpoint this run goes on from, if there is one."""
+        if self.persist is None:
+            return None
+        saved = await self.persist.load()
+        if saved is None:
+            self.state.checkpoint_id = self.new_checkpoint_id(-2)
+            return None
+        seen = {node: dict(versions) for node, versions in saved["versions_seen"].items()}
+        self.state.load(saved["channel_values"], dict(saved["channel_versions"]), seen)
+        self.state.checkpoint_id = saved["id"]
+        self.step = self.persist.metadata["step"] + 1
+        self.stop = self.step + self.recursion_limit + 1
+        self.previous = saved["channel_values"].get("__previous__")
+        return saved
+
+    def new_checkpoint_id(self, step: int) -> str:
+        """Return the id of a new checkpoint: later ones sort after earlier ones."""
+        return checkpoint_id()
+
+    @property
+    def checkpoint_parents(self) -> dict[str, str]:
+        """The checkpoints of the runs around this one, by namespace."""
+        if self.parent_loop is None:
+            return {}
+        return {
+            **self.parent_loop.checkpoint_parents,
+            self.parent_loop.checkpoint_ns: self.parent_loop.state.checkpoint_id,
+        }
+
+    def _end_of(self, failure: BaseException) -> End:
+        if isinstance(failure, GraphRecursionError):
+            return End.RECURSION_LIMIT
+        if isinstance(failure, GraphDrained):
+            return End.DRAINED
+        if not isinstance(failure, Exception):
+            return End.ABANDONED if self.abandoned else End.CANCELLED
+        failed = next((task for task in self.tasks if task.error is failure and task.end is not None), None)
+        return failed.end if failed is not None and failed.end is not None else End.ERROR
+
+    # -- one superstep ---------------------------------------------------------------------------
+
+    async def _run_start(self) -> None:
+        """Superstep 0: write the input to the state, and ask where to start."""
+        task = NodeTask(
+            self.run,
+            self.program.start,
+            self.step,
+            seed=self.state.checkpoint_id,
+            input=self.input,
+            path=(PULL, START),
+            triggers=(START,),
+        )
+        task.loop = self
+        if self.persist is not None:
+            self._emit_checkpoint([task])
+        context = self.run.context.copy()
+        context.run(CURRENT.set, task)
+        task.writes = await writes_of(task, self, context, self.input)
+        await self._finish([task])
+
+    async def _superstep(self) -> bool:
+        """Run one superstep; return whether there may be another one."""
+        if self.step > self.stop:
+            self._plan()
+            raise GraphRecursionError(
+                f"Recursion limit of {self.recursion_limit} reached without hitting a stop condition. "
+                f"You can increase the limit by setting the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
+            )
+        tasks = self._plan()
+        if not tasks:
+            return False
+        waiting = self._take_back(tasks) if self.persist is not None else tasks
+        if self.before and should_pause(self.state, self.before, tasks):
+            raise GraphInterrupt()
+        if self.control is not None and self.control.drain_requested:
+            raise GraphDrained(self.control.drain_reason or "shutdown")
+        observer = self.observer
+        if observer is not None:
+            self._emit_started(observer, tasks, waiting)
+        if self.cache is not None:
+            waiting = await cached_writes(self, waiting)
+        try:
+            if waiting:
+                await self.executor.run_all(waiting, run_task, self._task_done)
+            await self._handle_failures(tasks)
+            self._raise_failures(tasks)
+        except BaseException as failure:
+            self._emit_broken(tasks, failure)
+            raise
+        await self._finish(tasks)
+        return True
+
+    def _plan(self) -> list[NodeTask]:
+        tasks = plan(self.program, self.state, self.run, self.step, self.stop, self.updated)
+        for task in tasks:
+            task.loop = self
+        self.tasks = tasks
+        if self.persist is not None:
+            self._emit_checkpoint(tasks)
+        return tasks
+
+    def _take_back(self, tasks: list[NodeTask]) -> list[NodeTask]:
+        """Give tasks the writes and answers an earlier run left; return those that must still run."""
+        assert self.persist is not None
+        pending = self.persist.pending
+        if not pending:
+            return tasks
+        waiting = []
+        for task in tasks:
+            task.answers = saved_answers(task, pending)
+            self._answer_from_map(task)
+            writes = [] if self.replaying else self.persist.of_task(task.id)
+            outcome = [w for w in writes if w[0] not in (ERROR, INTERRUPT, RESUME)]
+            if outcome:
+                task.writes, task.end, task.cached = outcome, End.OK, True
+            else:
+                waiting.append(task)
+        return waiting
+
+    def _answer_from_map(self, task: NodeTask) -> None:
+        answers = self.find_resume_map()
+        if not answers:
+            return
+        for asked in (len(task.answers), 0):
+            id = Interrupt.from_ns(None, task.ns, asked).id
+            if id in answers:
+                task.answers.append(answers[id])
+                return
+
+    def find_resume_map(self) -> dict[str, Any] | None:
+        """Return the answers by interrupt id that this run, or one around it, was resumed with."""
+        if self.resume_map is not None or self.parent_loop is None:
+            return self.resume_map
+        return self.parent_loop.find_resume_map()
+
+    def take_answer(self) -> Any:
+        """Take the one answer that was given without an interrupt id; MISSING if there is none, or it is taken."""
+        if self.persist is not None:
+            for write in self.persist.pending:
+                if write[0].startswith("00000000-") and write[1] == RESUME:
+                    self.persist.pending.remove(write)
+                    return write[2]
+        return self.parent_loop.take_answer() if self.parent_loop is not None else MISSING
+
+    async def _task_done(self, task: NodeTask) -> None:
+        """Keep what a task has written, and report its end."""
+        if self.persist is not None:
+            await self._keep(task)
+        if self.cache is not None and task.spec.cache is not None and task.end is End.OK:
+            await store_writes(self, task)
+        observer = self.observer
+        if observer is not None and observer.interest & _WRITES_SHOWN:
+            self._emit_ended(observer, task)
+
+    async def _keep(self, task: NodeTask) -> None:
+        assert self.persist is not None
+        answered: Writes = [(RESUME, task.answered)] if task.answered else []
+        if task.end is End.INTERRUPTED:
+            await self.persist.keep(task.id, [(INTERRUPT, task.interrupts), *answered])
+        elif task.end is End.OK and task.error is None:
+            await self.persist.keep(task.id, task.writes or [(NO_WRITES, None)])
+        elif task.error is not None and task.end is not None and task.end.failed:
+            await self.persist.keep(task.id, [(ERROR, task.error), *answered])
+
+    async def _handle_failures(self, tasks: list[NodeTask]) -> None:
+        """Run the error handlers of failed nodes, in the same superstep."""
+        handlers = []
+        for task in tasks:
+            if task.end is None or not task.end.failed or task.spec.error_handler is None:
+                continue
+            spec = self.program.nodes[task.spec.error_handler]
+            handler = NodeTask(
+                self.run,
+                spec,
+                self.step,
+                seed=self.state.checkpoint_id,
+                input=task.input,
+                path=("__pregel_push", task.path, 0),
+                triggers=(ERROR,),
+            )
+            assert task.error is not None
+            handler.failure = NodeError(task.node, task.error)
+            handler.loop = self
+            task.writes, task.error = [], None
+            handlers.append(handler)
+        if not handlers:
+            return
+        tasks.extend(handlers)
+        observer = self.observer
+        if observer is not None and observer.interest & _EMITS_TASKS:
+            for handler in handlers:
+                observer.emit(TaskStarted(handler, time.time_ns()))
+        await self.executor.run_all(handlers, run_task, self._task_done)
+
+    def _raise_failures(self, tasks: list[NodeTask]) -> None:
+        """Raise the first failure by task order, else a bubble, else all interrupts together."""
+        ordered = order(tasks) if len(tasks) > 1 else tasks
+        failed = [task for task in ordered if task.error is not None]
+        real = [task for task in failed if task.end is not None and task.end.failed]
+        for task in real or failed:
+            assert task.error is not None
+            others = [f"{other.node}: {other.error!r}" for other in real if other is not task]
+            if others:
+                task.error.add_note("Failed in the same superstep: " + "; ".join(others))
+            raise task.error
+        interrupts = tuple(i for task in ordered for i in task.interrupts)
+        if interrupts or any(task.end is End.INTERRUPTED for task in ordered):
+            raise GraphInterrupt(interrupts)
+
+    async def _finish(self, tasks: list[NodeTask]) -> None:
+        """Apply the writes of a superstep: the barrier."""
+        ordered = order(tasks) if len(tasks) > 1 else tasks
+        updated = self.updated = apply(self.program, self.state, ordered)
+        observer = self.observer
+        if observer is not None:
+            if observer.interest & SuperstepEnded.bit and self.step > 0:
+                wrote = frozenset(updated & self.program.state_set)
+                observer.emit(SuperstepEnded(self.run, self.step, End.OK, wrote, time.time_ns()))
+        if not updated.isdisjoint(self.program.output_set):
+            self.emit_values()
+        self.replaying = self.first_step = False
+        persist = self.persist
+        if persist is not None:
+            persist.pending = []
+            await persist.save("loop", self.step, updated)
+        self.step += 1
+        if self.after and tasks[0].node != START and should_pause(self.state, self.after, tasks):
+            self._plan()
+            raise GraphInterrupt()
+        if self.drain is not None:
+            await self.drain()
+
+    # -- reports ---------------------------------------------------------------------------------
+
+    def started(self) -> None:
+        """Report the start of the run."""
+        self._started = True
+        observer = self.observer
+        if observer is not None and observer.interest & RunStarted.bit:
+            observer.emit(RunStarted(self.run, self.input, self.resumed, time.time_ns()))
+
+    def emit_values(self) -> None:
+        """Report the state."""
+        self.shown = True
+        observer = self.observer
+        if observer is not None and observer.interest & ValuesChanged.bit:
+            values = read_values(self.state.channels, self.program.output_keys)
+            observer.emit(ValuesChanged(self.run, self.step, values, time.time_ns()))
+
+    def _emit_started(self, observer: Observer, tasks: list[NodeTask], waiting: list[NodeTask]) -> None:
+        now = time.time_ns()
+        if observer.interest & SuperstepStarted.bit:
+            observer.emit(SuperstepStarted(self.run, self.step, tuple(tasks), now))
+        if observer.interest & _EMITS_TASKS:
+            for task in tasks:
+                observer.emit(TaskStarted(task, now))
+        if observer.interest & _WRITES_SHOWN and len(waiting) < len(tasks):
+            for task in tasks:
+                if task.cached:
+                    self._emit_ended(observer, task)
+
+    def _emit_ended(self, observer: Observer, task: NodeTask) -> None:
+        writes = task.writes or []
+        values = None
+        if task.interrupts:
+            values = read_values(self.state.channels, self.program.output_keys)
+        observer.emit(
+            TaskEnded(
+                task,
+                task.end or End.CANCELLED,
+                updates_payload(self.program, writes),
+                result_payload(self.program, writes),
+                task.error,
+                task.interrupts,
+                task.cached,
+                time.time_ns(),
+                values,
+            )
+        )
+
+    def _emit_broken(self, tasks: list[NodeTask], failure: BaseException) -> None:
+        """Report the end of a superstep that was not completed, and of the tasks it took down with it."""
+        observer = self.observer
+        if observer is None:
+            return
+        for task in tasks:
+            if task.end is None or task.end is End.CANCELLED:
+                task.end = End.CANCELLED
+                if observer.interest & _WRITES_SHOWN:
+                    self._emit_ended(observer, task)
+        if observer.interest & SuperstepEnded.bit:
+            end = End.INTERRUPTED if isinstance(failure, GraphInterrupt) else self._end_of(failure)
+            observer.emit(SuperstepEnded(self.run, self.step, end, frozenset(), time.time_ns()))
+
+    def _emit_checkpoint(self, tasks: Any) -> None:
+        from .snapshots import checkpoint_event
+
+        event = checkpoint_event(self, tasks)
+        if event is not None and self.observer is not None:
+            self.observer.emit(event)
+
+    async def _interrupted(self, pause: GraphInterrupt) -> None:
+        """End an interrupted run: normally at the root, by passing the interrupt on in a subgraph."""
+        if self.persist is not None:
+            await self.persist.leave(failed=True)
+        self.interrupts = tuple(pause.args[0]) if pause.args else ()
+        if self.parent_task is not None:
+            raise pause
+        finished = [task for task in self.tasks if task.writes]
+        if finished and self.persist is not None and self.persist.pending:
+            updated = apply(self.program, self.state, order(finished))
+            if not updated.isdisjoint(self.program.output_set):
+                self.emit_values()
+        observer = self.observer
+        if observer is not None and observer.interest & RunInterrupted.bit:
+            observer.emit(RunInterrupted(self.run, self.step, self.interrupts, time.time_ns()))
+        self.result = read_values(self.state.channels, self.program.output_keys)
+
+    def _ended(self, end: End, error: BaseException | None) -> None:
+        observer = self.observer
+        if observer is not None and observer.interest & RunEnded.bit:
+            if not self._started:
+                self.started()
+            observer.emit(
+                RunEnded(self.run, end, self.result, error, self.interrupts, self.step, time.time_ns())
+            )
+
+    # -- what nodes see --------------------------------------------------------------------------
+
+    def task_config(self, task: NodeTask) -> Config:
+        """Build the RunnableConfig of a task."""
+        configurable = self.config.get("configurable", {})
+        config: Config = {
+            "tags": list(self.run.tags),
+            "metadata": task_metadata(task),
+            "recursion_limit": self.recursion_limit,
+            "configurable": {**configurable, "checkpoint_ns": task.ns, "checkpoint_id": None},
+        }
+        for key in ("callbacks", "max_concurrency", "run_id", "run_name"):
+            if key in self.config:
+                config[key] = self.config[key]
+        config["run_name"] = task.node
+        return config
+
+
+def _inherited(parent_task: NodeTask | None, name: str) -> Any:
+    return getattr(parent_task.loop, name) if parent_task is not None else None

@@ -1,0 +1,131 @@
+"""Retry, timeout and cache policies of a node."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple
+
+#: Mistakes in code and refused operations: trying again would only repeat them.
+_NOT_WORTH_RETRYING = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    ImportError,
+    LookupError,
+    NameError,
+    SyntaxError,
+    RuntimeError,
+    ReferenceError,
+    StopIteration,
+    StopAsyncIteration,
+    OSError,
+)
+
+
+def default_retry_on(error: Exception) -> bool:
+    """Retry what may pass: lost connections, answers of 500 and above, and errors not known to be mistakes."""
+    if isinstance(error, ConnectionError):
+        return True
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(status, int) and type(error).__name__ in ("HTTPStatusError", "HTTPError"):
+        return 500 <= status < 600
+    if type(error).__module__.startswith("requests"):
+        return True
+    from .errors import NodeTimeoutError
+
+    return isinstance(error, NodeTimeoutError) or not isinstance(error, _NOT_WORTH_RETRYING)
+
+
+class RetryPolicy(NamedTuple):
+    """When and how often to call a failing node again. Intervals are in seconds."""
+
+    initial_interval: float = 0.5
+    #: Each pause is this many times the one before.
+    backoff_factor: float = 2.0
+    max_interval: float = 128.0
+    #: Calls in total, the first included.
+    max_attempts: int = 3
+    #: Adds up to one second to each pause.
+    jitter: bool = True
+    retry_on: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] = default_retry_on
+
+    def matches(self, error: Exception) -> bool:
+        """Whether ``error`` is one to try again after."""
+        rule = self.retry_on
+        if isinstance(rule, type):
+            return isinstance(error, rule)
+        if callable(rule):
+            return bool(rule(error))
+        if isinstance(rule, Sequence):
+            return isinstance(error, tuple(rule))
+        raise TypeError(
+            f"RetryPolicy.retry_on: {rule!r} is not an exception class, a sequence of them, or a callable"
+        )
+
+    def pause(self, attempt: int) -> float:
+        """Return the seconds to wait after failed attempt number ``attempt`` (from 1)."""
+        interval = min(self.max_interval, self.initial_interval * self.backoff_factor ** (attempt - 1))
+        return interval + random.uniform(0, 1) if self.jitter else interval
+
+
+def _seconds(name: str, value: float | timedelta | None) -> float | None:
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds <= 0:
+        raise ValueError(f"{name}: {value!r} is not a time to wait; give a number of seconds above 0")
+    return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeoutPolicy:
+    """How long one attempt of an async node may take; times in seconds or as ``timedelta``.
+
+    ``idle_timeout`` starts anew whenever the node makes progress: with ``refresh_on="auto"`` whenever it
+    writes to a stream or calls ``runtime.heartbeat()``, with ``"heartbeat"`` only for the latter.
+    """
+
+    run_timeout: float | timedelta | None = None
+    idle_timeout: float | timedelta | None = None
+    refresh_on: Literal["auto", "heartbeat"] = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run_timeout", _seconds("run_timeout", self.run_timeout))
+        object.__setattr__(self, "idle_timeout", _seconds("idle_timeout", self.idle_timeout))
+        if self.refresh_on not in ("auto", "heartbeat"):
+            raise ValueError(f"refresh_on: {self.refresh_on!r} is unknown; choose 'auto' or 'heartbeat'")
+
+    @classmethod
+    def coerce(cls, value: float | timedelta | TimeoutPolicy | None) -> TimeoutPolicy | None:
+        """Accept a plain number of seconds, or a ``timedelta``, as a limit on the whole attempt."""
+        if isinstance(value, (int, float, timedelta)):
+            value = cls(run_timeout=value)
+        if value is None or (value.run_timeout is None and value.idle_timeout is None):
+            return None
+        return value
+
+
+def default_cache_key(*args: Any, **kwargs: Any) -> bytes:
+    """Key a node's cache entry by its pickled input."""
+    return pickle.dumps((args, kwargs), protocol=5)
+
+
+@dataclass(kw_only=True, frozen=True)
+class CachePolicy:
+    """Skip a node whose input was seen before. ``ttl`` is in seconds; None keeps entries for good."""
+
+    key_func: Callable[..., str | bytes] = field(default=default_cache_key)
+    ttl: int | None = None
+
+
+def as_policies(value: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...]:
+    """Normalise the ``retry_policy`` argument: a policy is itself a tuple."""
+    if value is None:
+        return ()
+    if isinstance(value, RetryPolicy):
+        return (value,)
+    return tuple(value)

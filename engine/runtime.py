@@ -1,0 +1,216 @@
+"""What user code can ask for while it runs in a node: its config, store, stream writer and runtime."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from otel_stream.events import CustomWritten, MessageWritten
+
+from .types import Config, StreamWriter
+
+if TYPE_CHECKING:
+    from .superstep import NodeTask
+
+ContextT = TypeVar("ContextT")
+
+#: The task whose node is running here. Every attempt runs in a context of its own, so it is never reset.
+CURRENT: ContextVar[NodeTask | None] = ContextVar("engine_task", default=None)
+
+
+def _nothing(*_args: Any) -> None:
+    """Stand in for a stream writer or heartbeat outside of a node."""
+
+
+class RunControl:
+    """Lets a run be asked, from any thread, to stop at the next superstep boundary."""
+
+    __slots__ = ("_reason",)
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    def request_drain(self, reason: str = "shutdown") -> None:
+        """Stop before the next superstep: the run raises ``GraphDrained`` and can be resumed."""
+        self._reason = reason
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._reason is not None
+
+    @property
+    def drain_reason(self) -> str | None:
+        """What the stop was asked for with."""
+        return self._reason
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInfo:
+    """Where and how often the current task runs. ``node_first_attempt_time`` is in seconds since the epoch."""
+
+    checkpoint_id: str
+    checkpoint_ns: str
+    task_id: str
+    thread_id: str | None = None
+    run_id: str | None = None
+    node_attempt: int = 1
+    node_first_attempt_time: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime(Generic[ContextT]):
+    """What a run offers its nodes; declare a parameter ``runtime: Runtime[Context]`` to get it."""
+
+    context: ContextT = field(default=None)  # type: ignore[assignment]
+    store: Any = None
+    stream_writer: StreamWriter = _nothing
+    #: Tells an idle timeout that the node is alive.
+    heartbeat: Callable[[], None] = _nothing
+    #: What the previous run of an ``entrypoint`` on this thread returned or saved.
+    previous: Any = None
+    execution_info: ExecutionInfo | None = None
+    server_info: Any = None
+    control: RunControl | None = None
+
+    def override(self, **changes: Any) -> Runtime[ContextT]:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)
+
+    def merge(self, other: Runtime[ContextT]) -> Runtime[ContextT]:
+        """Return a copy in which whatever ``other`` sets wins."""
+        changes = {
+            name: getattr(other, name)
+            for name in ("context", "store", "previous", "execution_info", "server_info", "control")
+            if getattr(other, name) is not None
+        }
+        return replace(self, **changes)
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self.control is not None and self.control.drain_requested
+
+
+class TaskWriter:
+    """The stream writer of one task: call it with anything, or await ``write`` to feel backpressure."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: NodeTask) -> None:
+        self._task = task
+
+    def __call__(self, data: Any) -> None:
+        """Write ``data`` to the *custom* stream; never waits. From any thread."""
+        task = self._task
+        observer = task.loop.observer
+        if task.progress is not None:
+            task.progress()
+        if observer is not None and observer.interest & CustomWritten.bit:
+            observer.emit(CustomWritten(task, data, time.time_ns()))
+
+    async def write(self, data: Any) -> None:
+        """Write ``data``, then wait until every ``block`` receiver has room again."""
+        self(data)
+        observer = self._task.loop.observer
+        if observer is not None:
+            await observer.drain()
+
+
+def current_task() -> NodeTask:
+    """Return the task whose node is running.
+
+    Raises:
+        RuntimeError: called outside of a node.
+    """
+    task = CURRENT.get()
+    if task is None:
+        raise RuntimeError("Called get_config outside of a runnable context: this only works inside a node")
+    return task
+
+
+def get_config() -> Config:
+    """Return the RunnableConfig of the node that is running."""
+    return cast(Config, current_task().loop.task_config(current_task()))
+
+
+def get_stream_writer() -> StreamWriter:
+    """Return the function that writes to the *custom* stream on behalf of the running node."""
+    return TaskWriter(current_task())
+
+
+def get_store() -> Any:
+    """Return the store the graph was compiled with."""
+    return current_task().loop.store
+
+
+def get_runtime(context_schema: Any = None) -> Runtime[Any]:
+    """Return the runtime of the node that is running."""
+    return make_runtime(current_task())
+
+
+def make_runtime(task: NodeTask) -> Runtime[Any]:
+    """Build the runtime a task's node is given."""
+    loop = task.loop
+
+    def heartbeat() -> None:
+        if task.progress is not None:
+            task.progress()
+
+    return Runtime(
+        context=loop.context,
+        store=loop.store,
+        stream_writer=TaskWriter(task),
+        heartbeat=heartbeat,
+        previous=loop.previous,
+        execution_info=ExecutionInfo(
+            checkpoint_id=loop.state.checkpoint_id,
+            checkpoint_ns=task.ns,
+            task_id=task.id,
+            thread_id=task.run.thread_id,
+            run_id=task.run.root.id,
+            node_attempt=task.attempt,
+            node_first_attempt_time=task.first_attempt_at,
+        ),
+        control=loop.control,
+    )
+
+
+def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write a message, or a chunk of one, to the *messages* stream on behalf of the running node.
+
+    For clients that are not LangChain chat models: give chunks of one message the same ``id``. ``metadata``
+    is added to what says where the message comes from.
+
+    Raises:
+        RuntimeError: called outside of a node.
+    """
+    task = current_task()
+    observer = task.loop.observer
+    if observer is not None and observer.interest & MessageWritten.bit:
+        observer.emit(
+            MessageWritten(task, chunk, {**task_metadata(task), **(metadata or {})}, time.time_ns())
+        )
+
+
+def task_metadata(task: NodeTask) -> dict[str, Any]:
+    """Return what message parts, and LangChain calls, say about where they come from."""
+    ns = task.ns
+    found: dict[str, Any] = {
+        **task.run.metadata,
+        "langgraph_step": task.step,
+        "langgraph_node": task.node,
+        "langgraph_triggers": task.triggers,
+        "langgraph_path": task.path,
+        "langgraph_checkpoint_ns": ns,
+        "checkpoint_ns": ns,
+        **task.metadata,
+    }
+    if task.run.thread_id is not None:
+        found["thread_id"] = task.run.thread_id
+    if task.run.tags:
+        found["tags"] = list(task.run.tags)
+    return found

@@ -1,0 +1,138 @@
+"""Reading a state schema: which channels its keys are, and how a state object is made of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import fields, is_dataclass
+from typing import Any, NotRequired, Required, get_args, get_origin, get_type_hints, is_typeddict
+
+from pydantic import BaseModel, TypeAdapter, create_model
+
+from .channels import BinaryOperatorAggregate, Channel, LastValue
+from .managed import ManagedValue
+
+#: The only key of a state that is a single value instead of a mapping.
+ROOT = "__root__"
+Key = Channel | type[ManagedValue]
+
+
+def read_schema(schema: Any) -> dict[str, Key]:
+    """Return the channel, or managed value, of every key of ``schema``.
+
+    A schema without annotations, such as ``Annotated[list, operator.add]``, is one value under ``__root__``.
+
+    Raises:
+        ValueError: a key's reducer does not take two arguments.
+    """
+    if not hasattr(schema, "__annotations__"):
+        return {ROOT: _read_key(ROOT, schema)}
+    hints = get_type_hints(schema, include_extras=True)
+    return {name: _read_key(name, hint) for name, hint in hints.items() if name != "__slots__"}
+
+
+def _read_key(name: str, hint: Any) -> Key:
+    if get_origin(hint) in (Required, NotRequired):
+        hint = hint.__args__[0]
+    managed = _managed(hint)
+    if managed is not None:
+        return managed
+    channel = _annotated_channel(hint) or _reduced_channel(name, hint) or LastValue(hint)
+    channel.key = name
+    return channel
+
+
+def _managed(hint: Any) -> type[ManagedValue] | None:
+    for item in getattr(hint, "__metadata__", ())[-1:]:
+        if inspect.isclass(item) and issubclass(item, ManagedValue):
+            return item
+    if get_origin(hint) is not None and get_args(hint):
+        return _managed(get_args(hint)[0])
+    return None
+
+
+def _annotated_channel(hint: Any) -> Channel | None:
+    for item in getattr(hint, "__metadata__", ()):
+        if isinstance(item, Channel):
+            return item.fresh()
+        if inspect.isclass(item) and issubclass(item, Channel):
+            return item(getattr(hint, "__origin__", hint))
+    return None
+
+
+def _reduced_channel(name: str, hint: Any) -> Channel | None:
+    metadata = getattr(hint, "__metadata__", ())
+    if not metadata or not callable(metadata[-1]):
+        return None
+    reducer = metadata[-1]
+    signature = inspect.signature(reducer)
+    positional = [
+        p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(positional) != 2:
+        raise ValueError(
+            f"Invalid reducer signature. Expected (a, b) -> c. Got {signature} for key '{name}'; "
+            f"annotate the key with a function of the current and the written value"
+        )
+    return BinaryOperatorAggregate(hint, name, reducer)
+
+
+def same_channel(one: Key, other: Key) -> bool:
+    """Whether two schemas agree on a key; lambdas can't be compared and count as equal."""
+    if type(one) is not type(other) or inspect.isclass(one):
+        return one is other
+    if isinstance(one, BinaryOperatorAggregate) and isinstance(other, BinaryOperatorAggregate):
+        names = {getattr(one.operator, "__name__", ""), getattr(other.operator, "__name__", "")}
+        return one.operator is other.operator or "<lambda>" in names
+    return True
+
+
+def state_factory(schema: Any, keys: Mapping[str, Any]) -> Callable[[dict[str, Any]], Any] | None:
+    """Return what makes a state object from a mapping, None if the mapping itself is the state."""
+    if set(keys) == {ROOT} or not inspect.isclass(schema):
+        return None
+    if not (issubclass(schema, BaseModel) or is_dataclass(schema)):
+        return None
+
+    def make(values: dict[str, Any]) -> Any:
+        return schema(**values)
+
+    return make
+
+
+def field_default(schema: Any, name: str, hint: Any) -> Any:
+    """Return the default of a key for its JSON schema, ``...`` if it must be given."""
+    if is_typeddict(schema):
+        required = name in schema.__required_keys__ and get_origin(hint) is not NotRequired
+        return ... if required else None
+    if is_dataclass(schema):
+        for field in fields(schema):
+            if field.name == name:
+                return _dataclass_default(field)
+    return None
+
+
+def _dataclass_default(field: Any) -> Any:
+    if field.default is not NO_DEFAULT:
+        return field.default
+    return field.default_factory() if field.default_factory is not NO_DEFAULT else ...
+
+
+def json_schema(schema: Any, name: str) -> dict[str, Any]:
+    """Return the JSON schema of a state schema, or of any annotation, titled ``name``."""
+    if inspect.isclass(schema) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()
+    if is_typeddict(schema):
+        return TypeAdapter(schema).json_schema()
+    if not hasattr(schema, "__annotations__"):
+        return create_model(name, __base__=_root_model(schema)).model_json_schema()
+    hints = get_type_hints(schema, include_extras=True)
+    spec: dict[str, Any] = {key: (hint, field_default(schema, key, hint)) for key, hint in hints.items()}
+    return create_model(name, **spec).model_json_schema()
+
+
+def _root_model(schema: Any) -> Any:
+    from pydantic import RootModel
+
+    return RootModel[schema]

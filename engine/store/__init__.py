@@ -1,0 +1,31 @@
+"""Long-term memory that threads share."""
+
+from .base import (
+    BaseStore,
+    GetOp,
+    InvalidNamespaceError,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+)
+from .memory import InMemoryStore
+
+__all__ = [
+    "BaseStore",
+    "GetOp",
+    "InMemoryStore",
+    "InvalidNamespaceError",
+    "Item",
+    "ListNamespacesOp",
+    "MatchCondition",
+    "Op",
+    "PutOp",
+    "Result",
+    "SearchItem",
+    "SearchOp",
+]

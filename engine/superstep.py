@@ -1,0 +1,427 @@
+"""The decisions of a run, as pure functions: which tasks come next, and what their writes make of the state.
+
+Rules of this file
+------------------
+1. Nothing here awaits, reads a clock, or does I/O: given the same state and writes, the same comes out.
+2. Between ``plan`` and ``apply`` the channels do not change: all tasks of a superstep see the same state.
+3. Writes are applied in the order of their tasks (pulled by name, then pushed by index), whichever ended first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
+
+from otel_stream.events import End, Run, Task
+
+from .channels import Channel
+from .node import NO_WRITES, TASKS, Node, Writes
+from .program import Program
+from .schema import ROOT
+from .types import INTERRUPT, MISSING, START, Send
+
+logger = logging.getLogger("engine")
+
+PULL = "__pregel_pull"
+PUSH = "__pregel_push"
+ERROR = "__error__"
+RESUME = "__resume__"
+RETURN = "__return__"
+#: Writes that are not for a channel.
+CONTROL = frozenset({NO_WRITES, PUSH, RESUME, INTERRUPT, RETURN, ERROR})
+_PUSH_TRIGGER = (PUSH,)
+
+
+class State:
+    """The channels of one run and, where a checkpoint or breakpoint needs them, their versions."""
+
+    __slots__ = ("channels", "checkpoint_id", "live", "next_version", "seen", "track", "version", "versions")
+
+    def __init__(
+        self,
+        channels: dict[str, Channel],
+        *,
+        checkpoint_id: str,
+        track: bool,
+        next_version: Callable[[Any, None], Any] | None = None,
+    ) -> None:
+        self.channels = channels
+        #: What the ids of this superstep's tasks derive from.
+        self.checkpoint_id = checkpoint_id
+        #: Whether versions are kept at all; a run that can't be resumed or paused needs none.
+        self.track = track
+        self.next_version = next_version or _increment
+        self.version: Any = None
+        self.versions: dict[str, Any] = {}
+        #: node → channel → version the node has acted on.
+        self.seen: dict[str, dict[str, Any]] = {}
+        #: Transient channels that hold a value, and must be cleared unless written again.
+        self.live: set[str] = set()
+
+    def load(
+        self, values: Mapping[str, Any], versions: dict[str, Any], seen: dict[str, dict[str, Any]]
+    ) -> None:
+        """Take over what a checkpoint stored."""
+        for name, value in values.items():
+            channel = self.channels.get(name)
+            if channel is not None:
+                channel.load(value)
+                if channel.transient and channel.available:
+                    self.live.add(name)
+        self.versions = versions
+        self.seen = seen
+        self.version = max(versions.values()) if versions else None
+
+
+def _increment(current: Any, _channel: None) -> int:
+    return 1 if current is None else current + 1
+
+
+class NodeTask(Task):
+    """A task together with what running it produces."""
+
+    __slots__ = (
+        "answered",
+        "answers",
+        "asked",
+        "cached",
+        "calls",
+        "end",
+        "error",
+        "failure",
+        "first_attempt_at",
+        "interrupts",
+        "is_call",
+        "loop",
+        "messages",
+        "progress",
+        "seed",
+        "spec",
+        "subgraphs",
+        "timeout",
+        "writes",
+    )
+
+    def __init__(
+        self,
+        run: Run,
+        spec: Node,
+        step: int,
+        *,
+        seed: str,
+        input: Any,
+        path: tuple[Any, ...],
+        triggers: tuple[str, ...],
+        timeout: Any = None,
+    ) -> None:
+        # Spelled out instead of super().__init__: this runs once per task, on the hot path.
+        self.run = run
+        self.spec = spec
+        self.node = spec.name
+        self.step = step
+        self.seed = seed
+        self.input = input
+        self.path = path
+        self.triggers = triggers
+        self.timeout = timeout if timeout is not None else spec.timeout
+        self.attempt = 1
+        self.metadata = spec.metadata or {}
+        self.trace_id = self.span_id = self.telemetry = self._id = None
+        #: What its writes were: None until it has ended.
+        self.writes: Writes | None = None
+        self.end: End | None = None
+        self.error: BaseException | None = None
+        self.interrupts: tuple[Any, ...] = ()
+        #: Answers to its interrupts, in the order they are asked.
+        self.answers: list[Any] = []
+        #: The answers this attempt has come by, for its checkpoint.
+        self.answered: list[Any] = []
+        #: For an error handler: what it is to handle.
+        self.failure: Any = None
+        self.cached = False
+        #: A functional task, called by another one; its interrupts are its caller's.
+        self.is_call = False
+        #: How many interrupts, and functional calls, this attempt has come by so far.
+        self.asked = 0
+        self.calls = 0
+        #: How many graphs it has called.
+        self.subgraphs = 0
+        #: What reports the messages of chat models it calls.
+        self.messages: Any = None
+        #: The loop that scheduled it.
+        self.loop: Any = None
+        #: What to call when the node shows that it is alive; set while an idle timeout runs.
+        self.progress: Callable[[], None] | None = None
+        #: Seconds since the epoch.
+        self.first_attempt_at: float | None = None
+
+    def _make_id(self) -> str:
+        """Derive the id from the checkpoint and the task's place, so that a resumed run finds it again."""
+        place = "\0".join(
+            (self.seed, *self.run.ns, str(self.step), self.node, repr(self.path), *self.triggers)
+        )
+        digest = blake2b(place.encode(), digest_size=16).hexdigest()
+        return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended in an error that nobody handles."""
+        return self.end is not None and self.end.failed and self.spec.error_handler is None
+
+    @property
+    def ns(self) -> str:
+        """The namespace of the task: ``node:id``, below its run's; what its subgraph's checkpoints are under."""
+        return "|".join((*self.run.ns, f"{self.node}:{self.id}"))
+
+
+class Writer(Protocol):
+    """Whatever has written: a task, or one of the pseudo-tasks below."""
+
+    node: Any
+    triggers: Any
+    writes: Any
+
+
+class Written(NamedTuple):
+    """Writes that no node made: input, commands, ``update_state``."""
+
+    node: str
+    triggers: tuple[str, ...]
+    writes: Sequence[tuple[str, Any]]
+
+
+def plan(
+    program: Program, state: State, run: Run, step: int, stop: int, updated: set[str] | None
+) -> list[NodeTask]:
+    """Return the tasks of the next superstep, pushed ones first, then pulled ones by name.
+
+    ``updated`` names the channels that the superstep before changed; None looks at all of them, as after
+    a checkpoint was loaded.
+    """
+    tasks: list[NodeTask] = []
+    packets = state.channels[TASKS]
+    if packets.available:
+        for index, packet in enumerate(packets.value):
+            task = _pushed(program, state, run, step, index, packet)
+            if task is not None:
+                tasks.append(task)
+    for name in _triggered(program, state, updated):
+        spec = program.nodes[name]
+        value = read_input(program, state, spec, step, stop)
+        if value is not MISSING:
+            path = (PULL, name)
+            seed = state.checkpoint_id
+            tasks.append(NodeTask(run, spec, step, seed=seed, input=value, path=path, triggers=spec.triggers))
+    return tasks
+
+
+def _pushed(program: Program, state: State, run: Run, step: int, index: int, packet: Any) -> NodeTask | None:
+    if not isinstance(packet, Send):
+        logger.warning("Ignoring a packet of type %s in pending sends: expected Send", type(packet).__name__)
+        return None
+    spec = program.nodes.get(packet.node)
+    if spec is None:
+        known = ", ".join(program.nodes)
+        logger.warning("Ignoring unknown node name %s in pending sends; known: %s", packet.node, known)
+        return None
+    return NodeTask(
+        run,
+        spec,
+        step,
+        seed=state.checkpoint_id,
+        input=packet.arg,
+        path=(PUSH, index),
+        triggers=_PUSH_TRIGGER,
+        timeout=packet.timeout,
+    )
+
+
+def _triggered(program: Program, state: State, updated: set[str] | None) -> Sequence[str]:
+    if updated is None:
+        return [name for name in sorted(program.nodes) if _is_triggered(program.nodes[name], state)]
+    listeners = program.listeners
+    names = [name for channel in updated if channel in listeners for name in listeners[channel]]
+    if len(names) > 1:
+        names = sorted(set(names))
+    return [name for name in names if _is_triggered(program.nodes[name], state)]
+
+
+def _is_triggered(spec: Node, state: State) -> bool:
+    channels = state.channels
+    if not state.track:
+        return any(channels[trigger].available for trigger in spec.triggers)
+    seen = state.seen.get(spec.name)
+    for trigger in spec.triggers:
+        if not channels[trigger].available:
+            continue
+        version = state.versions.get(trigger)
+        if seen is None or (version is not None and (trigger not in seen or version > seen[trigger])):
+            return True
+    return False
+
+
+def read_input(program: Program, state: State, spec: Node, step: int, stop: int) -> Any:
+    """Return what a pulled node is called with; MISSING if its single-value state is still empty."""
+    channels = state.channels
+    if spec.keys == (ROOT,) and not spec.managed:
+        root = channels[ROOT]
+        return root.value if root.available else MISSING
+    value: Any = {}
+    for key in spec.keys:
+        held = channels[key].value
+        if held is not MISSING and channels[key].available:
+            value[key] = held
+    for key, managed in spec.managed.items():
+        value[key] = managed.get(step, stop)
+    return value if spec.make is None else spec.make(value)
+
+
+def read_values(channels: Mapping[str, Channel], keys: Sequence[str]) -> Any:
+    """Return the values of the channels that have one; the value itself if the state is a single one."""
+    if keys == (ROOT,):
+        root = channels[ROOT]
+        return root.read() if root.available else None
+    return {key: channels[key].read() for key in keys if channels[key].available}
+
+
+def read_fresh(program: Program, state: State, writes: Writes, keys: Sequence[str]) -> Any:
+    """Return the state as a router sees it: with the writes of its own task, and no other's."""
+    written: dict[str, list[Any]] = {}
+    for key, value in writes:
+        if key in keys:
+            written.setdefault(key, []).append(value)
+    channels = dict.fromkeys(keys)
+    for key in keys:
+        channel = state.channels[key]
+        if key in written:
+            channel = channel.copy()
+            channel.update(written[key])
+        channels[key] = channel  # type: ignore[assignment]
+    return read_values(channels, tuple(keys))  # type: ignore[arg-type]
+
+
+def apply(program: Program, state: State, tasks: Iterable[Writer], *, bump: bool = True) -> set[str]:
+    """Merge the writes of ``tasks``, which come in their order, and return the channels that changed.
+
+    ``bump`` tells that a superstep is over, so that what lasts for one is cleared; not so for input that is
+    slipped in between.
+
+    Raises:
+        InvalidUpdateError: writes that a channel can't merge.
+    """
+    writes = _collect(program, state, tasks)
+    channels, version = state.channels, None
+    if state.track:
+        version = state.version = state.next_version(state.version, None)
+    updated: set[str] = set()
+    for name, values in writes.items():
+        channel = channels[name]
+        if channel.update(values):
+            if state.track:
+                state.versions[name] = version
+            if channel.available:
+                updated.add(name)
+    if bump:
+        _clear_transient(program, state, updated, version)
+        if program.deferred and updated.isdisjoint(program.listeners):
+            _finish(program, state, updated, version)
+    if not program.transient.isdisjoint(updated):
+        state.live |= program.transient & updated
+    return updated
+
+
+def _collect(program: Program, state: State, tasks: Iterable[Writer]) -> dict[str, list[Any]]:
+    """Group writes by channel, and note for each task what it has acted on."""
+    channels, consumable = state.channels, program.consumable
+    writes: dict[str, list[Any]] = {}
+    consumed: set[str] = set()
+    for task in tasks:
+        if state.track:
+            acted = state.seen.setdefault(task.node, {})
+            acted.update((t, state.versions[t]) for t in task.triggers if t in state.versions)
+        if consumable:
+            consumed.update(trigger for trigger in task.triggers if trigger in consumable)
+        for name, value in task.writes or ():
+            if name in channels:
+                writes.setdefault(name, []).append(value)
+            elif name not in CONTROL:
+                logger.warning("Task %s wrote to unknown channel %s, ignoring it.", task.node, name)
+    for name in consumed:
+        if channels[name].consume() and state.track:
+            state.versions[name] = state.next_version(state.version, None)
+    return writes
+
+
+def _clear_transient(program: Program, state: State, updated: set[str], version: Any) -> None:
+    for name in state.live - updated:
+        channel = state.channels[name]
+        if channel.available and channel.update(()):
+            if state.track:
+                state.versions[name] = version
+            if channel.available:
+                updated.add(name)
+    state.live = {name for name in state.live if state.channels[name].available}
+
+
+def _finish(program: Program, state: State, updated: set[str], version: Any) -> None:
+    for name in program.deferred:
+        channel = state.channels[name]
+        if channel.finish():
+            if state.track:
+                state.versions[name] = version
+            if channel.available:
+                updated.add(name)
+
+
+def should_pause(state: State, breakpoints: Any, tasks: Iterable[Task]) -> bool:
+    """Whether a breakpoint applies: one of ``tasks`` is named, and something changed since the last pause."""
+    seen = state.seen.get(INTERRUPT, {})
+    if not any(name not in seen or version > seen[name] for name, version in state.versions.items()):
+        return False
+    if breakpoints == "*":
+        return any(task.node != START for task in tasks)
+    return any(task.node in breakpoints for task in tasks)
+
+
+def order(tasks: Iterable[NodeTask]) -> list[NodeTask]:
+    """Sort the tasks of a superstep into the order in which their writes apply."""
+    return sorted(tasks, key=_place)
+
+
+def _place(task: NodeTask) -> tuple[Any, ...]:
+    kind, *rest = task.path[:3]
+    return (kind, [item if isinstance(item, int) else 0 for item in rest], [str(item) for item in rest])
+
+
+def updates_payload(program: Program, writes: Writes) -> Any:
+    """Return what *updates* shows of a task: a mapping, a list of mappings, or None without output writes."""
+    for name, value in writes:
+        if name == RETURN:
+            return value
+    if program.root_output:
+        values = [value for name, value in writes if name == ROOT]
+        return values[0] if len(values) == 1 else (values or None)
+    keys = program.output_set
+    shown = [pair for pair in writes if pair[0] in keys]
+    merged = dict(shown)
+    if len(merged) == len(shown):
+        return merged if shown else None
+    return [{name: value} for name, value in shown]
+
+
+def result_payload(program: Program, writes: Writes) -> dict[str, Any]:
+    """Return what *tasks* shows of a task's writes; several to one channel as ``{"$writes": [...]}``."""
+    keys = program.state_set
+    result: dict[str, Any] = {}
+    for name, value in writes:
+        if name not in keys and name != RETURN:
+            continue
+        if name not in result:
+            result[name] = value
+        elif isinstance(result[name], dict) and isinstance(result[name].get("$writes"), list):
+            result[name]["$writes"].append(value)
+        else:
+            result[name] = {"$writes": [result[name], value]}
+    return result

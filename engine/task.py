@@ -1,0 +1,179 @@
+"""Running one task: its attempts, retries and timeouts, and turning what its node returned into writes.
+
+``run_task`` is one coroutine for all worlds. Where things differ, calling user code, sleeping, limiting
+time, it asks ``loop.executor``; the synchronous executor answers without ever suspending, so the same code
+runs without an event loop (see ``executors/``).
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import Context
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from otel_stream.events import AttemptEnded, AttemptStarted, End, RouteChosen
+
+from .errors import GraphBubbleUp, GraphInterrupt, NodeTimeoutError, ParentCommand
+from .node import TASKS, Branch, Callback, Writes, branch_to
+from .runtime import CURRENT, TaskWriter, make_runtime
+from .superstep import RETURN, NodeTask, read_fresh
+from .types import END, Command, Send
+
+if TYPE_CHECKING:
+    from .loop import RunLoop
+
+_NOTE = "During task with name '{}' and id '{}'"
+
+
+async def run_task(task: NodeTask) -> None:
+    """Run ``task`` to its end and leave on it what came of it: ``writes``, ``end``, ``error``, ``interrupts``.
+
+    Never raises an ``Exception``; cancellation passes through, with ``end`` set.
+    """
+    while True:
+        pause = await _run_attempt(task, task.loop)
+        if pause is None:
+            return
+        await task.loop.executor.sleep(pause)
+        task.attempt += 1
+
+
+async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
+    """Run one attempt; return the seconds to wait before the next one, None if the task has ended."""
+    context = _attempt_context(task, loop)
+    failed: BaseException | None = None
+    pause: float | None = None
+    try:
+        task.writes = await _attempt(task, loop, context)
+        task.end = End.OK
+    except GraphInterrupt as interrupt:
+        task.interrupts = tuple(interrupt.args[0] if interrupt.args else ())
+        task.end = End.INTERRUPTED
+    except GraphBubbleUp as bubble:
+        task.error = bubble
+        task.end = End.OK if isinstance(bubble, ParentCommand) else End.DRAINED
+    except Exception as error:
+        failed, pause = error, _pause(task, error)
+        if pause is None:
+            _fail(task, error)
+    except BaseException as cancellation:
+        failed = task.error = cancellation
+        task.end = End.CANCELLED
+        raise
+    finally:
+        observer = loop.observer
+        if observer is not None and observer.interest & AttemptEnded.bit:
+            observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns()))
+    return pause
+
+
+def _fail(task: NodeTask, error: Exception) -> None:
+    note = _NOTE.format(task.node, task.id)
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    task.error = error
+    task.end = End.TIMEOUT if isinstance(error, NodeTimeoutError) else End.ERROR
+
+
+def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
+    """Make the context user code runs in: variables it sets vanish with the attempt."""
+    context = loop.run.context.copy()
+    context.run(CURRENT.set, task)
+    task.asked = task.calls = task.subgraphs = 0
+    task.answered = []
+    observer = loop.observer
+    if observer is not None:
+        if observer.interest & AttemptStarted.bit:
+            observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
+        if loop.messages is not None:
+            loop.messages.attempt(task, context)
+    return context
+
+
+def _pause(task: NodeTask, error: Exception) -> float | None:
+    """Return how long to wait before the next attempt, None if there is none."""
+    for policy in task.spec.retry:
+        if policy.matches(error):
+            return policy.pause(task.attempt) if task.attempt < policy.max_attempts else None
+    return None
+
+
+async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
+    callback = task.spec.callback
+    if task.first_attempt_at is None and callback.inject:
+        task.first_attempt_at = time.time()
+    kwargs = inject(callback, task) if callback.inject else None
+    try:
+        if task.timeout is not None:
+            answer = await loop.executor.limited(task, context, kwargs)
+        else:
+            answer = await loop.executor.call(callback, context, task.input, kwargs)
+    except ParentCommand as bubble:
+        answer = _obey(task, bubble.args[0])
+    if loop.messages is not None:
+        loop.messages.answer(task, answer)
+    if task.is_call:
+        return [(RETURN, answer)]
+    return await writes_of(task, loop, context, answer)
+
+
+def _obey(task: NodeTask, command: Command[Any]) -> Command[Any]:
+    """Take a command that came up from a subgraph as this node's answer, or pass it on upwards."""
+    if command.graph in (None, task.node):
+        return replace(command, graph=None)
+    raise ParentCommand(command)
+
+
+async def writes_of(task: NodeTask, loop: RunLoop, context: Context, answer: Any) -> Writes:
+    """Translate a node's answer into writes: its updates, its static edges, and what its routers choose."""
+    spec = task.spec
+    try:
+        writes = spec.writes_of(answer)
+    except ParentCommand as bubble:
+        # One level up, the command is for "this graph".
+        raise ParentCommand(replace(bubble.args[0], graph=None)) from None
+    if spec.edges:
+        writes.extend(spec.edges)
+    for branch in spec.branches:
+        await route(task, loop, context, branch, answer, writes)
+    return writes
+
+
+def inject(callback: Callback, task: NodeTask) -> dict[str, Any]:
+    """Build the keyword arguments that user code declared."""
+    return {name: _INJECT[name](task) for name in callback.inject}
+
+
+_INJECT: dict[str, Any] = {
+    "config": lambda task: task.loop.task_config(task),
+    "writer": TaskWriter,
+    "store": lambda task: task.loop.store,
+    "previous": lambda task: task.loop.previous,
+    "runtime": make_runtime,
+    "error": lambda task: task.failure,
+}
+
+
+async def route(
+    task: NodeTask, loop: RunLoop, context: Context, branch: Branch, answer: Any, writes: Writes
+) -> None:
+    """Ask a conditional edge where to go, and add its choice to ``writes``."""
+    value = read_fresh(loop.program, loop.state, writes, branch.keys)
+    if isinstance(value, dict):
+        if isinstance(answer, dict) and branch.own_schema is None:
+            value = {**answer, **value}
+        if branch.make is not None:
+            value = branch.make(value)
+    path = branch.path
+    kwargs = inject(path, task) if path.inject else None
+    targets = branch.targets(await loop.executor.call(path, context, value, kwargs))
+    for target in targets:
+        if isinstance(target, Send):
+            writes.append((TASKS, target))
+        elif target != END:
+            writes.append((branch_to(target), None))
+    observer = loop.observer
+    if observer is not None and observer.interest & RouteChosen.bit:
+        names = tuple(t.node if isinstance(t, Send) else t for t in targets)
+        observer.emit(RouteChosen(task, branch.name, names, time.time_ns()))

@@ -1,0 +1,194 @@
+"""The words users build graphs with: small values, by LangGraph's names and shapes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from hashlib import blake2b
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_type_hints
+
+from .policies import TimeoutPolicy
+
+START = sys.intern("__start__")
+END = sys.intern("__end__")
+TAG_NOSTREAM = sys.intern("nostream")
+TAG_HIDDEN = sys.intern("langsmith:hidden")
+#: The key under which *updates* and *values* show what a run waits for.
+INTERRUPT = sys.intern("__interrupt__")
+
+All: TypeAlias = Literal["*"]
+Durability: TypeAlias = Literal["sync", "async", "exit"]
+#: Writes any value to the *custom* stream; does nothing when nobody listens.
+StreamWriter: TypeAlias = Callable[[Any], None]
+#: A RunnableConfig: ``configurable``, ``tags``, ``metadata``, ``recursion_limit``, ``max_concurrency``, ...
+Config: TypeAlias = dict[str, Any]
+N = TypeVar("N", bound=Hashable)
+T = TypeVar("T")
+
+
+class Missing:
+    """The type of :data:`MISSING`: no value, where None is one."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = Missing()
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """What a run waits for: ``value`` is shown to whoever answers, ``id`` names it in a resume map."""
+
+    value: Any
+    id: str = "placeholder-id"
+    response_schema: type[Any] | dict[str, Any] | None = None
+
+    @classmethod
+    def from_ns(cls, value: Any, ns: str, answered: int = 0, response_schema: Any = None) -> Interrupt:
+        """Make the interrupt that a task asks after ``answered`` answers; the id is stable over resumes."""
+        key = f"{ns}|{answered}" if answered else ns
+        return cls(value, blake2b(key.encode(), digest_size=16).hexdigest(), response_schema)
+
+
+class Send:
+    """Schedule ``node`` for the next superstep with ``arg`` as its private input."""
+
+    __slots__ = ("arg", "node", "timeout")
+
+    def __init__(self, /, node: str, arg: Any, *, timeout: Any = None) -> None:
+        self.node = node
+        self.arg = arg
+        self.timeout = TimeoutPolicy.coerce(timeout)
+
+    def __hash__(self) -> int:
+        return hash((self.node, self.arg))
+
+    def __repr__(self) -> str:
+        limit = f", timeout={self.timeout!r}" if self.timeout else ""
+        return f"Send(node={self.node!r}, arg={self.arg!r}{limit})"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Send)
+            and self.node == other.node
+            and self.arg == other.arg
+            and self.timeout == other.timeout
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Command(Generic[N]):
+    """Update and route in one: returned by a node, or given as input to resume or redirect a run.
+
+    ``graph``: None for the graph the node is in, ``Command.PARENT`` for the one around it.
+    ``goto``: one node name or ``Send``, or a sequence of them. ``resume``: the answer to the
+    pending interrupt, or a mapping of interrupt ids to answers.
+    """
+
+    graph: str | None = None
+    update: Any | None = None
+    resume: dict[str, Any] | Any | None = None
+    goto: Send | Sequence[Send | N] | N = ()  # type: ignore[assignment]
+
+    PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
+
+    def __repr__(self) -> str:
+        shown = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return f"Command({', '.join(f'{name}={value!r}' for name, value in shown if value)})"
+
+    def destinations(self) -> tuple[Any, ...]:
+        """Return ``goto`` as a tuple."""
+        return tuple(self.goto) if isinstance(self.goto, (tuple, list)) else (self.goto,)  # type: ignore[arg-type]
+
+    def update_as_tuples(self) -> list[tuple[str, Any]]:
+        """Return ``update`` as writes: pairs of channel and value."""
+        update = self.update
+        if isinstance(update, Mapping):
+            return list(update.items())
+        if isinstance(update, (list, tuple)) and all(
+            isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) for item in update
+        ):
+            return list(update)
+        if update is not None and declares_fields(type(update)):
+            return field_updates(update)
+        return [] if update is None else [("__root__", update)]
+
+
+def declares_fields(kind: type) -> bool:
+    """Whether instances of ``kind`` are states with named fields: a dataclass, pydantic model, or annotated."""
+    return is_dataclass(kind) or hasattr(kind, "model_fields") or bool(getattr(kind, "__annotations__", None))
+
+
+def field_updates(value: Any) -> list[tuple[str, Any]]:
+    """Turn a state object into writes, leaving out pydantic fields that nobody set and that keep their default."""
+    model_fields = getattr(type(value), "model_fields", None)
+    if model_fields is not None:
+        is_set = value.model_fields_set
+        return [
+            (name, getattr(value, name))
+            for name, spec in model_fields.items()
+            if name in is_set or getattr(value, name) != spec.get_default(call_default_factory=True)
+        ]
+    names = [f.name for f in fields(value)] if is_dataclass(value) else list(get_type_hints(type(value)))
+    return [(name, getattr(value, name)) for name in names if getattr(value, name, MISSING) is not MISSING]
+
+
+@dataclass(slots=True)
+class Overwrite:
+    """Wraps a written value so that it replaces the channel's instead of going through the reducer."""
+
+    value: Any
+    type: Literal["__overwrite__"] = "__overwrite__"
+
+
+class StateUpdate(NamedTuple):
+    """One update for ``bulk_update_state``."""
+
+    values: dict[str, Any] | None
+    as_node: str | None = None
+    task_id: str | None = None
+
+
+class PregelTask(NamedTuple):
+    """A task as ``get_state`` shows it."""
+
+    id: str
+    name: str
+    path: tuple[Any, ...]
+    error: Any = None
+    interrupts: tuple[Interrupt, ...] = ()
+    state: Any = None
+    result: Any = None
+
+
+class StateSnapshot(NamedTuple):
+    """The state of a thread at one checkpoint; ``next`` names the nodes that would run now."""
+
+    values: dict[str, Any] | Any
+    next: tuple[str, ...]
+    config: Config
+    metadata: Mapping[str, Any] | None
+    created_at: str | None
+    parent_config: Config | None
+    tasks: tuple[PregelTask, ...]
+    interrupts: tuple[Interrupt, ...]
+
+
+@dataclass(frozen=True)
+class GraphOutput(Generic[T]):
+    """What ``invoke(version="v2")`` returns: the output and what the run waits for, apart."""
+
+    value: T
+    interrupts: tuple[Interrupt, ...] = ()
+
+    def __getitem__(self, key: str) -> Any:
+        if key == INTERRUPT:
+            return self.interrupts
+        return self.value[key]  # type: ignore[index]
+
+    def __contains__(self, key: object) -> bool:
+        if key == INTERRUPT:
+            return bool(self.interrupts)
+        return key in self.value  # type: ignore[operator]

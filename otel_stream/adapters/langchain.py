@@ -1,0 +1,277 @@
+"""LangChain's chat models as a source of *messages*, and its message classes: the one place that knows them.
+
+The module can be imported without LangChain; ask ``available()`` before anything else is used. Importing it
+loads LangChain if that is there, 0.1 s, so import it late.
+
+What becomes a part is LangGraph's rule: every chunk a chat model streams in a node; the whole message if it
+streams none; and the messages a node returns that nobody has seen, neither streamed nor in the node's input.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context
+from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
+
+T = TypeVar("T")
+
+_FOUND: Final = find_spec("langchain_core") is not None
+
+if TYPE_CHECKING or _FOUND:
+    from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
+    from langchain_core.messages import (
+        BaseMessage,
+        BaseMessageChunk,
+        convert_to_messages,
+        convert_to_openai_messages,
+        message_chunk_to_message,
+    )
+    from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
+    from langchain_core.runnables.config import var_child_runnable_config
+
+    # A chat model whose handlers follow this protocol streams even when it is only invoked.
+    from langchain_core.tracers._streaming import _StreamingCallbackHandler
+else:
+
+    class BaseCallbackHandler:
+        """Stands in where there is no LangChain to call a handler."""
+
+    class _StreamingCallbackHandler(Generic[T]):
+        """Stands in where there is no LangChain to call a handler."""
+
+
+#: Takes a message or chunk and the metadata that says where it is from; sync, never raises.
+Emit: TypeAlias = Callable[[Any, Mapping[str, Any]], None]
+
+NOSTREAM: Final = "nostream"
+HIDDEN: Final = "langsmith:hidden"
+_PARENT: Final = "__parent__"
+
+
+def available() -> bool:
+    """Whether LangChain is installed."""
+    return _FOUND
+
+
+def loaded() -> bool:
+    """Whether the program has loaded LangChain; None of its objects can exist before."""
+    return sys.modules.get("langchain_core") is not None
+
+
+class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
+    """Reports the messages of one task: the callback that its LangChain calls inherit.
+
+    ``metadata`` goes with messages that the node returns; a chat model's own is LangChain's, which contains
+    what ``install`` put there. ``seen`` holds the ids of messages that were shown; share one set among all
+    tasks of a root run, or a subgraph's messages are shown again when its node returns them.
+    """
+
+    #: Callbacks run where they occur, never in another thread: order is kept and nothing needs a lock.
+    run_inline = True
+
+    def __init__(
+        self, emit: Emit, metadata: Mapping[str, Any] | None = None, seen: set[str] | None = None
+    ) -> None:
+        super().__init__()
+        self._send = emit
+        self._metadata: Mapping[str, Any] = metadata or {}
+        self.seen: set[str] = set() if seen is None else seen
+        #: The calls in progress, by their run ids, and the metadata of each.
+        self._calls: dict[uuid.UUID, Mapping[str, Any]] = {}
+
+    # -- what the engine calls ---------------------------------------------------------------------
+
+    def node_input(self, task: Any, state: Any) -> None:
+        """Take note that the messages in ``state`` are known; ``task`` is for the caller's convenience."""
+        self.seen.update(m.id for m in _messages_in(_values(state)) if m.id is not None)
+
+    def node_output(self, task: Any, output: Any) -> None:
+        """Emit those messages a node returned that nobody has seen."""
+        self._show_returned(self._metadata, output)
+
+    # -- what LangChain calls ----------------------------------------------------------------------
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: uuid.UUID,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if NOSTREAM in (tags or ()):
+            return
+        own = [tag for tag in tags or () if not tag.startswith("seq:step")]
+        self._calls[run_id] = {**(metadata or {}), "tags": own} if own else dict(metadata or {})
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: uuid.UUID, **_: Any) -> None:
+        call = self._calls.get(run_id)
+        if call is not None and isinstance(chunk, ChatGenerationChunk):
+            self._show(call, chunk.message)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: uuid.UUID, **_: Any) -> None:
+        call = self._calls.pop(run_id, None)
+        if call is None or not response.generations or not response.generations[0]:
+            return
+        first = response.generations[0][0]
+        if isinstance(first, ChatGeneration) and first.message.id not in self.seen:
+            self._show(call, first.message)
+
+    def on_llm_error(self, error: BaseException, *, run_id: uuid.UUID, **_: Any) -> None:
+        self._calls.pop(run_id, None)
+
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any],
+        inputs: Any,
+        *,
+        run_id: uuid.UUID,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **_: Any,
+    ) -> None:
+        # A chain that bears its node's name counts as the node.
+        if metadata and name == metadata.get("langgraph_node") and HIDDEN not in (tags or ()):
+            self._calls[run_id] = metadata
+            self.node_input(None, inputs)
+
+    def on_chain_end(self, outputs: Any, *, run_id: uuid.UUID, **_: Any) -> None:
+        call = self._calls.pop(run_id, None)
+        if call is not None:
+            self._show_returned(call, outputs)
+
+    def on_chain_error(self, error: BaseException, *, run_id: uuid.UUID, **_: Any) -> None:
+        self._calls.pop(run_id, None)
+
+    def tap_output_aiter(self, run_id: uuid.UUID, output: T) -> T:
+        """Leave the stream of a chain alone."""
+        return output
+
+    def tap_output_iter(self, run_id: uuid.UUID, output: T) -> T:
+        """Leave the stream of a chain alone."""
+        return output
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _show(self, metadata: Mapping[str, Any], message: BaseMessage) -> None:
+        if message.id is None:
+            # On the message itself: the state is about to hold it, and must know it by the same id.
+            message.id = str(uuid.uuid4())
+        self.seen.add(message.id)
+        self._send(message, metadata)
+
+    def _show_returned(self, metadata: Mapping[str, Any], output: Any) -> None:
+        parts = output if isinstance(output, list | tuple) else [output]
+        if any(_is_command(part) and part.graph == _PARENT for part in parts):
+            return  # on its way to the graph around this one, as an exception
+        if any(map(_is_command, parts)):
+            found = [m for part in parts for m in _returned(part.update if _is_command(part) else part)]
+        else:
+            found = _returned(output)
+        for message in found:
+            if message.id not in self.seen:
+                self._show(metadata, message)
+
+
+def install(context: Context, handler: MessagesHandler | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Make every LangChain call inside ``context`` inherit ``handler`` and what ``config`` says.
+
+    ``config`` is a RunnableConfig: its ``callbacks`` (a list or a manager), ``tags`` and ``metadata`` are
+    added to what ``context`` holds already, its other keys replace it. The handler of an enclosing task gives
+    way. A call that brings tags and metadata of its own adds them; one that brings callbacks replaces these.
+    Returns the config that is now in force, for whoever asks for it.
+    """
+    outer = context.get(var_child_runnable_config) or {}
+    tags = [*dict.fromkeys((*(outer.get("tags") or ()), *(config.get("tags") or ())))]
+    metadata = {**(outer.get("metadata") or {}), **(config.get("metadata") or {})}
+    handlers, parent = _inherited(outer.get("callbacks"), config.get("callbacks"))
+    if handler is not None:
+        handlers.append(handler)
+    # Tags and metadata are the manager's, too: a call's own replace the config's, and are added to these.
+    manager = CallbackManager(
+        handlers,
+        [*handlers],
+        parent,
+        tags=[*tags],
+        inheritable_tags=[*tags],
+        metadata=metadata,
+        inheritable_metadata={**metadata},
+    )
+    merged = {**outer, **{key: value for key, value in config.items() if value is not None}}
+    for own in ("run_name", "run_id"):
+        merged.pop(own, None)
+    merged.update(tags=tags, metadata=metadata, callbacks=manager)
+    context.run(var_child_runnable_config.set, cast("Any", merged))
+    return merged
+
+
+def coerce(messages: Sequence[Any]) -> list[Any]:
+    """Turn strings, ``(role, content)`` pairs, mappings and chunks into LangChain's messages.
+
+    Raises:
+        ValueError: something that is no message, or of an unknown role.
+    """
+    kinds = set(map(type, messages))
+    if all(issubclass(kind, BaseMessage) and not issubclass(kind, BaseMessageChunk) for kind in kinds):
+        return [*messages]
+    converted = convert_to_messages(cast("Any", messages))
+    return [message_chunk_to_message(cast("Any", message)) for message in converted]
+
+
+def in_openai_format(messages: Sequence[Any]) -> list[Any]:
+    """Return LangChain messages whose content is in the blocks that OpenAI's API knows."""
+    plain = convert_to_openai_messages(cast("Any", messages))
+    return cast("list[Any]", convert_to_messages(cast("Any", plain)))
+
+
+def _inherited(*sources: Any) -> tuple[list[Any], uuid.UUID | None]:
+    """Return the handlers in ``callbacks`` of two configs, each once, and the run they are children of."""
+    handlers: list[Any] = []
+    parent = None
+    for source in sources:
+        if source is None:
+            continue
+        parent = getattr(source, "parent_run_id", None) or parent
+        for handler in getattr(source, "inheritable_handlers", source):
+            if not isinstance(handler, MessagesHandler) and not any(handler is known for known in handlers):
+                handlers.append(handler)
+    return handlers, parent
+
+
+def _is_command(value: Any) -> bool:
+    # Known by its fields: neither engine's class can be imported here.
+    return hasattr(value, "goto") and hasattr(value, "update") and hasattr(value, "resume")
+
+
+def _values(state: Any) -> Iterable[Any]:
+    """Return the values of a state: of a mapping, a pydantic model or a dataclass; of anything else, none."""
+    if isinstance(state, dict):
+        return state.values()
+    names = getattr(type(state), "model_fields", None)
+    if names is None and is_dataclass(state) and not isinstance(state, type):
+        names = [field.name for field in fields(state)]
+    return [getattr(state, name) for name in names or ()]
+
+
+def _messages_in(values: Iterable[Any]) -> list[BaseMessage]:
+    """Return the messages among ``values``, and in the sequences among them."""
+    found: list[BaseMessage] = []
+    for value in values:
+        if isinstance(value, BaseMessage):
+            found.append(value)
+        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            found += [item for item in value if isinstance(item, BaseMessage)]
+    return found
+
+
+def _returned(output: Any) -> list[BaseMessage]:
+    if isinstance(output, BaseMessage | Sequence):
+        return _messages_in([output])
+    return _messages_in(_values(output))

@@ -1,0 +1,128 @@
+"""The commands: what one may type, and what is said when it makes no sense.
+
+Exit codes: 0 it worked, 1 it failed, 2 it was asked for wrongly, 130 interrupted with Ctrl-C,
+141 nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from otel_stream.cli.options import DemoOptions, UsageError
+from otel_stream.config import MODES, OverflowPolicy
+
+app = typer.Typer(
+    name="otel-stream",
+    help="Live streams and OpenTelemetry for graph runs, from one source.",
+    no_args_is_help=True,
+    add_completion=False,
+    # What goes wrong is said in one sentence; boxes and tracebacks with local values are not for users.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"otel-stream {version('otel-stream')}")
+        except PackageNotFoundError:
+            typer.echo("otel-stream (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Live streams and OpenTelemetry for graph runs, from one source."""
+
+
+_ALL_MODES = ",".join(MODES)
+
+PathArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PATH",
+        help="A file or folder with Python source. Default: parts of the standard library.",
+        show_default=False,
+    ),
+]
+ChaosOption = Annotated[
+    float,
+    typer.Option(
+        metavar="RATE",
+        help="Share of attempts that fail, 0 to 1. Failed nodes are retried; 1 fails the run.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(metavar="N", help="Decides which attempts fail.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the stream's parts, one JSON object a line, and nothing else.")
+]
+ModesOption = Annotated[str, typer.Option(metavar="A,B", help=f"Stream modes, of {', '.join(MODES)}.")]
+BufferOption = Annotated[int, typer.Option(metavar="N", help="Parts that may wait for the consumer.")]
+OverflowOption = Annotated[
+    str,
+    typer.Option(
+        metavar="POLICY", help=f"What happens when the buffer is full: {', '.join(OverflowPolicy)}."
+    ),
+]
+SampleOption = Annotated[
+    float, typer.Option(metavar="RATIO", help="Share of the parts that is kept, 0 to 1.")
+]
+BudgetOption = Annotated[
+    int, typer.Option(metavar="N", help="Functions that are inspected more closely, at most 50.")
+]
+LimitOption = Annotated[int, typer.Option(metavar="FILES", help="Audit at most so many files.")]
+TelemetryOption = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="Append telemetry to this file (OTLP JSON lines) unless OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    ),
+]
+
+
+@app.command()
+def demo(
+    path: PathArgument = None,
+    chaos: ChaosOption = 0.0,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+    modes: ModesOption = _ALL_MODES,
+    buffer: BufferOption = 1024,
+    overflow: OverflowOption = OverflowPolicy.BLOCK.value,
+    sample: SampleOption = 1.0,
+    budget: BudgetOption = 5,
+    limit: LimitOption = 300,
+    telemetry: TelemetryOption = "otel-stream-demo.otlp.jsonl",
+) -> None:
+    """Audit Python source as a graph: a live display, a report, and telemetry over OTLP.
+
+    A model writes the report if OPENAI_API_KEY or OPENAI_BASE_URL (and OPENAI_MODEL) name one; it is
+    told findings and measures, not the source.
+
+    With one seed, --json gives the same parts every time, except for what identifies this run or
+    the moment (seq, time_unix_nano, run_id, task_id, trace_id, span_id, the task ids in ns, the ids
+    and times in checkpoints and debug) and for the order of what runs side by side.
+    """
+    try:
+        options = DemoOptions(
+            path=path, chaos=chaos, seed=seed, json=json, modes=modes, buffer=buffer, overflow=overflow,
+            sample=sample, budget=budget, limit=limit, telemetry=telemetry,
+        )  # fmt: skip
+        from otel_stream.cli.demo import run
+
+        code = run(options)
+    except UsageError as error:
+        typer.echo(f"otel-stream: {error}", err=True)
+        code = 2
+    sys.stdout.flush()
+    raise typer.Exit(code)

@@ -1,0 +1,59 @@
+"""Where the demo's telemetry goes, and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otel_stream.cli.options import UsageError
+
+if TYPE_CHECKING:
+    from otel_stream.sdk import Counts, Handle
+
+#: What one calls the things that are exported: (one, several).
+_NAMES = {
+    "spans": ("span", "spans"),
+    "logs": ("log event", "log events"),
+    "metrics": ("metric point", "metric points"),
+}
+
+
+def start(path: str) -> Handle:
+    """Configure OpenTelemetry by the environment, or with a file of OTLP JSON lines at ``path``.
+
+    Raises:
+        UsageError: the file cannot be written, or a variable of the environment makes no sense.
+    """
+    from otel_stream.sdk import configure
+
+    try:
+        return configure("otel-stream-demo", path=path)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"--telemetry: {path!r} cannot be written ({reason}); give a file in a folder that can"
+        ) from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def describe(handle: Handle) -> list[str]:
+    """Return sentences about what was exported, what was lost, and where it went."""
+    if not handle.owned:
+        return [f"No telemetry was exported: {handle.reason}"]
+    counts = handle.counts()
+    lines = [f"Exported {_numbers(counts, 'exported')} to {handle.destination}"]
+    if any(count.lost for count in counts.values()):
+        lines.append(
+            f"LOST {_numbers(counts, 'lost')}: {handle.destination} did not take them. "
+            "Is a Collector listening there? The run itself is not affected."
+        )
+    return lines
+
+
+def _numbers(counts: dict[str, Counts], what: str) -> str:
+    words: list[str] = []
+    for name, count in counts.items():
+        number: int = getattr(count, what)
+        one, several = _NAMES.get(name, (name, name))
+        words.append(f"{number:,} {one if number == 1 else several}")
+    return ", ".join(words)

@@ -1,0 +1,250 @@
+"""What a user may ask of a stream: ``StreamConfig``, and one clear sentence when it is wrong.
+
+A leaf: it knows the names of the modes, not what they contain, and nothing of buffers or events.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+StreamMode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
+
+#: The seven modes, in the order of the documentation.
+MODES: tuple[StreamMode, ...] = get_args(StreamMode)
+
+#: Parts that are no mode's: where parts were lost, and how the run ended.
+RESERVED = ("gap", "end")
+
+
+class ConfigError(ValueError):
+    """A setting that can't be used: one sentence that names the field, the value and the remedy."""
+
+
+class OverflowPolicy(StrEnum):
+    """What happens to a part when its receiver's buffer is full."""
+
+    #: Nothing is lost: the run waits at its next superstep boundary until there is room. Until then
+    #: the buffer holds more than its size, at most by what one superstep emits.
+    BLOCK = "block"
+    #: The oldest held part goes: a consumer that falls behind sees the newest ``buffer_size`` parts.
+    DROP_OLDEST = "drop_oldest"
+    #: The new part goes: a consumer that falls behind sees the beginning of what it missed.
+    DROP_NEWEST = "drop_newest"
+    #: The new part takes the place of the held one with the same mode, namespace, node and message
+    #: id, and chunks of one message are joined. Without such a part the oldest goes.
+    COALESCE = "coalesce"
+    #: The receiver fails with ``ReceiverOverflowError`` once its consumer has had what is held.
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A mode of the user's own: ``fn(event)`` returns the data of a part, or None for no part.
+
+    ``name`` becomes the ``type`` of the parts. ``events`` narrows what ``fn`` is called with (types
+    from ``otel_stream.events``); without it, every event of the run is built for this mode.
+
+    Raises:
+        ConfigError: ``fn`` is not callable, or ``name`` is empty or already means something.
+    """
+
+    fn: Callable[[Any], Any]
+    name: str
+    events: tuple[type, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise ConfigError(f"Custom.fn: {self.fn!r} is not callable; give a function of one event")
+        name: Any = self.name
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"Custom.name: {name!r} is no name; give a non-empty string")
+        if name in (*MODES, *RESERVED):
+            raise ConfigError(f"Custom.name: {name!r} already means something; choose another name")
+
+
+class _Accepts(Protocol):
+    def accept(self, part: Any, /) -> bool: ...
+
+
+#: What ``StreamConfig.filter`` takes: a ``StreamFilter``, or any predicate of a stream part.
+FilterLike: TypeAlias = _Accepts | Callable[[Any], bool]
+#: What ``StreamConfig.modes`` and ``stream_mode=`` take.
+ModesLike: TypeAlias = (
+    "StreamMode | Custom | Sequence[StreamMode | Custom] | AbstractSet[StreamMode | Custom]"
+)
+
+
+def parse_modes(modes: Any, field: str = "stream_mode") -> tuple[StreamMode | Custom, ...]:
+    """Return ``modes`` as a tuple without duplicates, in the order given (a set: in ours).
+
+    Raises:
+        ConfigError: no mode at all, or something that is not one; ``field`` is what it blames.
+    """
+    if isinstance(modes, str | Custom):
+        modes = (modes,)
+    elif isinstance(modes, AbstractSet):
+        modes = sorted(modes, key=_position)
+    elif not isinstance(modes, list | tuple):
+        raise ConfigError(f"{field}: {modes!r} is no stream mode; give one of {_known()}, or a list of them")
+    for mode in modes:
+        if not isinstance(mode, Custom) and mode not in MODES:
+            raise ConfigError(f"{field}: unknown stream mode {mode!r}{_remedy(mode)}")
+    if not modes:
+        raise ConfigError(f"{field}: no stream mode is given; give at least one of {_known()}")
+    return tuple(dict.fromkeys(modes))
+
+
+class StreamConfig(BaseModel):
+    """What one receiver gets, and how much of it may wait for its consumer.
+
+    Raises:
+        ConfigError: a setting is unknown or its value can't be used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    #: One mode or several; each part says which one it is of.
+    modes: tuple[Any, ...]
+    #: Parts that may wait for the consumer before ``overflow`` decides.
+    buffer_size: int = 1024
+    #: False leaves only ``type``, ``ns``, ``data`` and ``interrupts`` in a part.
+    include_metadata: bool = True
+    overflow: OverflowPolicy = OverflowPolicy.BLOCK
+    #: Parts it refuses are counted as filtered. It sees the metadata whatever ``include_metadata`` says.
+    filter: Any = None
+    #: An OpenTelemetry ``Sampler``, asked once per part. Errors, interrupts and ends always pass.
+    sampler: Any = None
+    #: True: parts of subgraphs too, told apart by ``ns``.
+    subgraphs: bool = False
+    #: True: the last part of every run has type ``"end"`` and says how it ended.
+    include_end: bool = False
+    #: What messages and metrics call the receiver.
+    name: str | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            modes: ModesLike,
+            buffer_size: int = 1024,
+            include_metadata: bool = True,
+            overflow: OverflowPolicy | str = OverflowPolicy.BLOCK,
+            filter: FilterLike | None = None,
+            sampler: Any = None,
+            subgraphs: bool = False,
+            include_end: bool = False,
+            name: str | None = None,
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, **settings: Any) -> None:
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise ConfigError(_sentence(error)) from None
+
+    @field_validator("modes", mode="plain")
+    @classmethod
+    def _modes(cls, value: Any) -> tuple[StreamMode | Custom, ...]:
+        return parse_modes(value, "StreamConfig.modes")
+
+    @field_validator("buffer_size", mode="plain")
+    @classmethod
+    def _buffer_size(cls, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(
+                f"StreamConfig.buffer_size: {value!r} is no size; give a whole number, 1 or more"
+            )
+        return value
+
+    @field_validator("overflow", mode="plain")
+    @classmethod
+    def _overflow(cls, value: Any) -> OverflowPolicy:
+        policies = [policy.value for policy in OverflowPolicy]
+        if not isinstance(value, str) or value not in policies:
+            near = _near(value, policies)
+            raise ConfigError(
+                f"StreamConfig.overflow: unknown overflow policy {value!r}{near} "
+                f"Known policies: {', '.join(policies)}"
+            )
+        return OverflowPolicy(value)
+
+    @field_validator("include_metadata", "subgraphs", "include_end", mode="plain")
+    @classmethod
+    def _flag(cls, value: Any, info: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ConfigError(
+                f"StreamConfig.{info.field_name}: {value!r} is neither True nor False; give one"
+            )
+        return value
+
+    @field_validator("filter", mode="plain")
+    @classmethod
+    def _filter(cls, value: Any) -> Any:
+        if value is None or callable(value) or callable(getattr(value, "accept", None)):
+            return value
+        raise ConfigError(
+            f"StreamConfig.filter: {value!r} can't filter; give a StreamFilter or a function of one part"
+        )
+
+    @field_validator("sampler", mode="plain")
+    @classmethod
+    def _sampler(cls, value: Any) -> Any:
+        if value is None or callable(getattr(value, "should_sample", None)):
+            return value
+        raise ConfigError(
+            f"StreamConfig.sampler: {value!r} has no should_sample method; give an OpenTelemetry Sampler"
+        )
+
+    @field_validator("name", mode="plain")
+    @classmethod
+    def _name(cls, value: Any) -> str | None:
+        if value is None or (isinstance(value, str) and value):
+            return value
+        raise ConfigError(
+            f"StreamConfig.name: {value!r} is no name; give a non-empty string, or leave it out"
+        )
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say in one sentence what pydantic says in several lines."""
+    first = error.errors(include_url=False)[0]
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, ConfigError):
+        return str(reason)
+    field = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "missing":
+        return f"StreamConfig.{field}: missing; give at least one of {_known()}"
+    settings = list(StreamConfig.model_fields)
+    if first["type"] == "extra_forbidden":
+        return (
+            f"StreamConfig.{field}: no such setting{_near(field, settings)} Settings: {', '.join(settings)}"
+        )
+    return f"StreamConfig.{field}: {first['input']!r} can't be used: {first['msg']}"
+
+
+def _known() -> str:
+    return ", ".join(MODES)
+
+
+def _remedy(mode: Any) -> str:
+    return f"{_near(mode, MODES)} Known modes: {_known()}"
+
+
+def _near(word: Any, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5) if isinstance(word, str) else []
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _position(mode: Any) -> tuple[int, str]:
+    known = isinstance(mode, str) and mode in MODES
+    return (MODES.index(mode), "") if known else (len(MODES), getattr(mode, "name", repr(mode)))

@@ -1,0 +1,400 @@
+"""The vocabulary: everything an engine can report, and who listens.
+
+Rules of this file
+------------------
+1. It is a leaf: it imports nothing of ours, no OpenTelemetry, no event loop.
+2. An event is immutable and carries references, never copies: converting payloads is
+   the consumer's business, at the very end of its path.
+3. An engine asks ``observer.interest`` before it builds an event, so that what nobody
+   wants costs one integer test.
+
+``Run`` and ``Task`` are the two things events are *about*. They are identities that live as
+long as what they name, shared by all their events; an observer may write the ids of the
+trace onto them, which is how a stream part and its span come to share one origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import Context
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+
+class End(Enum):
+    """How a run, or one task of it, came to its end. Only the last four are failures."""
+
+    OK = "ok"
+    #: Waits for a ``Command(resume=...)`` or a breakpoint to be passed.
+    INTERRUPTED = "interrupted"
+    #: Cancelled from outside, or because a sibling failed.
+    CANCELLED = "cancelled"
+    #: Whoever consumed the stream left before its end.
+    ABANDONED = "abandoned"
+    #: A graceful stop that was asked for at a superstep boundary.
+    DRAINED = "drained"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    RECURSION_LIMIT = "recursion_limit"
+
+    @property
+    def failed(self) -> bool:
+        """Whether this end counts as an error."""
+        return self in _FAILURES
+
+
+_FAILURES = frozenset({End.ERROR, End.TIMEOUT, End.RECURSION_LIMIT})
+
+
+class Run:
+    """One execution of one graph; a subgraph's execution is a run with a ``parent`` task."""
+
+    __slots__ = (
+        "context",
+        "graph",
+        "id",
+        "metadata",
+        "ns",
+        "parent",
+        "root",
+        "span_id",
+        "state",
+        "tags",
+        "telemetry",
+        "thread_id",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        graph: str,
+        *,
+        context: Context,
+        ns: tuple[str, ...] = (),
+        parent: Task | None = None,
+        thread_id: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.id = id
+        self.graph = graph
+        #: Path from the root, one ``"<node>:<task id>"`` per level; ``()`` at the root.
+        self.ns = ns
+        #: The task this run is a subgraph of.
+        self.parent = parent
+        #: The outermost run: itself unless this is a subgraph.
+        self.root: Run = parent.run.root if parent is not None else self
+        self.thread_id = thread_id
+        self.tags = tuple(tags)
+        self.metadata: Mapping[str, Any] = metadata or {}
+        #: What the caller's context variables were; every task's context is a copy of it.
+        self.context = context
+        #: 32 and 16 hexadecimal digits, written by telemetry when the run is traced.
+        self.trace_id: str | None = None
+        self.span_id: str | None = None
+        #: A slot for telemetry's own bookkeeping.
+        self.telemetry: Any = None
+        #: A slot for the stream's own bookkeeping.
+        self.state: Any = None
+
+    def __repr__(self) -> str:
+        return f"Run(id={self.id!r}, graph={self.graph!r}, ns={self.ns!r})"
+
+
+class Task:
+    """One scheduled execution of a node in one superstep, all its attempts included."""
+
+    __slots__ = (
+        "_id",
+        "attempt",
+        "input",
+        "metadata",
+        "node",
+        "path",
+        "run",
+        "span_id",
+        "step",
+        "telemetry",
+        "trace_id",
+        "triggers",
+    )
+
+    def __init__(
+        self,
+        run: Run,
+        node: str,
+        step: int,
+        *,
+        input: Any = None,
+        triggers: tuple[str, ...] = (),
+        path: tuple[Any, ...] = (),
+        id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.run = run
+        self.node = node
+        self.step = step
+        #: The state the node is called with; a ``Send``'s own argument for a pushed task.
+        self.input = input
+        #: Names of the channels whose update scheduled this task.
+        self.triggers = triggers
+        #: What orders the writes of one superstep.
+        self.path = path
+        #: 1 for the first attempt.
+        self.attempt = 1
+        self.metadata: Mapping[str, Any] = metadata or {}
+        self.trace_id: str | None = None
+        self.span_id: str | None = None
+        self.telemetry: Any = None
+        self._id = id
+
+    @property
+    def id(self) -> str:
+        """Identity of the task: the same when the run is resumed."""
+        if self._id is None:
+            self._id = self._make_id()
+        return self._id
+
+    def _make_id(self) -> str:
+        raise NotImplementedError("a task is given its id, or knows how to make it")
+
+    def __repr__(self) -> str:
+        return f"Task(id={self.id!r}, node={self.node!r}, step={self.step!r})"
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """Something that happened. ``time`` is in nanoseconds since the Unix epoch."""
+
+    #: One bit per kind of event, for :attr:`Observer.interest`.
+    bit: ClassVar[int] = 0
+
+
+class RunStarted(Event, frozen=True, gc=False):
+    """The first event of every run. ``resumed``: it goes on from a checkpoint."""
+
+    bit: ClassVar[int] = 1 << 0
+    run: Run
+    input: Any
+    resumed: bool
+    time: int
+
+
+class RunEnded(Event, frozen=True, gc=False):
+    """The last event of every run, exactly once, however it ended.
+
+    ``error`` is what the caller is about to see raised; ``interrupts`` what the run waits for.
+    """
+
+    bit: ClassVar[int] = 1 << 1
+    run: Run
+    end: End
+    result: Any
+    error: BaseException | None
+    interrupts: tuple[Any, ...]
+    step: int
+    time: int
+
+
+class SuperstepStarted(Event, frozen=True, gc=False):
+    """All ``tasks`` of the superstep are about to run side by side."""
+
+    bit: ClassVar[int] = 1 << 2
+    run: Run
+    step: int
+    tasks: tuple[Task, ...]
+    time: int
+
+
+class SuperstepEnded(Event, frozen=True, gc=False):
+    """Every task has ended and, if ``end`` is OK, their writes have been applied.
+
+    ``wrote`` names the channels that changed.
+    """
+
+    bit: ClassVar[int] = 1 << 3
+    run: Run
+    step: int
+    end: End
+    wrote: frozenset[str]
+    time: int
+
+
+class TaskStarted(Event, frozen=True, gc=False):
+    """Always followed by exactly one :class:`TaskEnded` of the same task."""
+
+    bit: ClassVar[int] = 1 << 4
+    task: Task
+    time: int
+
+
+class AttemptStarted(Event, frozen=True, gc=False):
+    """The node's code is about to be called inside ``context``.
+
+    An observer may set context variables in ``context`` (``context.run(var.set, ...)``); they
+    are seen by user code and vanish with the attempt, so nothing ever needs to be detached.
+    ``retryable`` tells that the node has a retry policy that allows more than one attempt.
+    """
+
+    bit: ClassVar[int] = 1 << 5
+    task: Task
+    attempt: int
+    context: Context
+    retryable: bool
+    time: int
+
+
+class AttemptEnded(Event, frozen=True, gc=False):
+    """``retry_after`` is the pause before the next attempt in seconds, None if this was the last."""
+
+    bit: ClassVar[int] = 1 << 6
+    task: Task
+    attempt: int
+    error: BaseException | None
+    retry_after: float | None
+    time: int
+
+
+class TaskEnded(Event, frozen=True, gc=False):
+    """The task's writes are known.
+
+    ``update``: what the node returned, by LangGraph's rule for *updates*: a mapping, a list of
+    mappings if it wrote one key more than once, or None if it wrote no output key.
+    ``result``: the same writes, channel by channel, for *tasks*.
+    ``cached``: they come from the cache or a checkpoint; the node was not called.
+    ``values``: the state to show beside ``interrupts``, None if there are none.
+    """
+
+    bit: ClassVar[int] = 1 << 7
+    task: Task
+    end: End
+    update: Any
+    result: Mapping[str, Any]
+    error: BaseException | None
+    interrupts: tuple[Any, ...]
+    cached: bool
+    time: int
+    values: Any = None
+
+
+class ValuesChanged(Event, frozen=True, gc=False):
+    """The complete state after input or a superstep, if an output channel changed."""
+
+    bit: ClassVar[int] = 1 << 8
+    run: Run
+    step: int
+    values: Any
+    time: int
+
+
+class CheckpointSaved(Event, frozen=True, gc=False):
+    """A checkpoint exists and the tasks that come next are known.
+
+    ``tasks`` are mappings in the form of LangGraph's *checkpoints* mode.
+    """
+
+    bit: ClassVar[int] = 1 << 9
+    run: Run
+    step: int
+    config: Mapping[str, Any]
+    parent_config: Mapping[str, Any] | None
+    values: Any
+    metadata: Mapping[str, Any]
+    next: tuple[str, ...]
+    tasks: tuple[Mapping[str, Any], ...]
+    time: int
+
+
+class CustomWritten(Event, frozen=True, gc=False):
+    """A node wrote ``data`` through its ``StreamWriter``."""
+
+    bit: ClassVar[int] = 1 << 10
+    task: Task
+    data: Any
+    time: int
+
+
+class MessageWritten(Event, frozen=True, gc=False):
+    """A chunk of a message, or a whole one, of a chat model called in a node."""
+
+    bit: ClassVar[int] = 1 << 11
+    task: Task
+    chunk: Any
+    metadata: Mapping[str, Any]
+    time: int
+
+
+class RunInterrupted(Event, frozen=True, gc=False):
+    """The run stops and waits. ``interrupts`` is empty at a static breakpoint.
+
+    Comes before :class:`RunEnded`; a task's own ``interrupt()`` is in its :class:`TaskEnded` too.
+    """
+
+    bit: ClassVar[int] = 1 << 12
+    run: Run
+    step: int
+    interrupts: tuple[Any, ...]
+    time: int
+
+
+class RouteChosen(Event, frozen=True, gc=False):
+    """A conditional edge, or a ``Command(goto=...)``, of ``task`` chose where to go next."""
+
+    bit: ClassVar[int] = 1 << 13
+    task: Task
+    source: str
+    targets: tuple[str, ...]
+    time: int
+
+
+class CheckpointWritten(Event, frozen=True, gc=False):
+    """A checkpointer has stored a checkpoint, ``seconds`` after it was asked to."""
+
+    bit: ClassVar[int] = 1 << 14
+    run: Run
+    step: int
+    seconds: float
+    time: int
+
+
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted,
+    RunEnded,
+    SuperstepStarted,
+    SuperstepEnded,
+    TaskStarted,
+    AttemptStarted,
+    AttemptEnded,
+    TaskEnded,
+    ValuesChanged,
+    CheckpointSaved,
+    CustomWritten,
+    MessageWritten,
+    RunInterrupted,
+    RouteChosen,
+    CheckpointWritten,
+)
+
+#: Interest in everything.
+ALL = (1 << len(EVENTS)) - 1
+
+
+def origin(event: Event) -> Run | Task:
+    """Return what an event is about: the task if it has one, else the run."""
+    task = getattr(event, "task", None)
+    return task if task is not None else event.run  # type: ignore[attr-defined, no-any-return]
+
+
+class Observer(Protocol):
+    """What an engine knows of its audience."""
+
+    #: The bits of the events that somebody wants *now*; it may change while a run goes on.
+    interest: int
+
+    def emit(self, event: Event) -> None:
+        """Take note of ``event``. O(1), from any thread; never raises, never blocks."""
+
+    async def drain(self) -> None:
+        """Wait until every ``block`` receiver has room again; at superstep boundaries."""

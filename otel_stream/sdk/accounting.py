@@ -1,0 +1,253 @@
+"""An exact account of what was handed to exporters and what became of it.
+
+The SDK ignores the result of an export: a batch that an exporter could not deliver is gone, and
+``force_flush`` still reports success. So the exporters are wrapped, and the loss is counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any, Final
+
+import msgspec
+from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Numbers of spans, log events or metric points: ``emitted == exported + lost + waiting``.
+
+    ``lost``: an exporter failed to deliver them, or the queue before it was full. With several
+    exporters for one signal each of them counts.
+    """
+
+    emitted: int = 0
+    exported: int = 0
+    lost: int = 0
+    waiting: int = 0
+
+
+class Account:
+    """The account of one exporter."""
+
+    def __init__(self, failed: Callable[[int, str], None]) -> None:
+        #: Called with the size of every batch that was lost, and the reason as far as it is known.
+        self._report = failed
+        #: How many wait in the queue; set by the processor.
+        self.queued: Callable[[], int] = lambda: 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew: in a forked child, whose queues are empty and whose locks nobody holds."""
+        self._emitted = itertools.count()
+        self._reads = 0
+        self._lock = Lock()
+        self._exported = 0
+        self._failed = 0
+        self._in_export = 0
+        self._closed = False
+
+    def emit(self) -> None:
+        """Count one item that was handed to the processor; atomic, and without a lock."""
+        next(self._emitted)
+
+    def emit_many(self, number: int) -> None:
+        """Count ``number`` items."""
+        for _ in range(number):
+            next(self._emitted)
+
+    def _count_emitted(self) -> int:
+        # A counter can only be read by counting, so its own reads are taken off again.
+        value = next(self._emitted) - self._reads
+        self._reads += 1
+        return value
+
+    def counts(self) -> Counts:
+        """Return the numbers as they are now; exact when nothing is being emitted or exported."""
+        with self._lock:
+            emitted = self._count_emitted()
+            queued = self.queued()
+            exported, failed, in_export = self._exported, self._failed, self._in_export
+        waiting = 0 if self._closed else max(0, min(queued + in_export, emitted - exported - failed))
+        return Counts(emitted, exported, max(0, emitted - exported - waiting), waiting)
+
+    def close(self) -> None:
+        """Count what still waits as lost: nobody will export it any more."""
+        self._closed = True
+
+    def export(self, size: int, call: Callable[[], Any], success: object) -> bool:
+        """Make an exporter's call and book its result; whatever it raises is a failure."""
+        with self._lock:
+            self._in_export += size
+        reason = ""
+        with _listening() as said:
+            try:
+                delivered = call() is success
+            except Exception as error:  # noqa: BLE001 - an exporter may raise anything
+                delivered, reason = False, f"{type(error).__qualname__}: {error}"
+        with self._lock:
+            self._in_export -= size
+            if delivered:
+                self._exported += size
+            else:
+                self._failed += size
+        if not delivered:
+            # The first thing it said is the cause; the last one may be that it gives up.
+            self._report(size, reason or (said[0] if said else "The exporter did not say why."))
+        return delivered
+
+
+# -- what exporters say while they fail -------------------------------------------------------
+
+_said: ContextVar[list[str] | None] = ContextVar("otel_stream_export", default=None)
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    said: list[str] = []
+    token = _said.set(said)
+    try:
+        yield said
+    finally:
+        _said.reset(token)
+
+
+class _OnlyTheReason(logging.Filter):
+    """Keeps a failing exporter of ours from logging every try; what it says is the reason we log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = _said.get()
+        if said is None:
+            return True
+        said.append(record.getMessage())
+        return False
+
+
+#: Loggers that exporters report to.
+_EXPORTER_LOGGERS: Final = (
+    "otel_stream.sdk.exporters",
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+)
+_filter: Final = _OnlyTheReason()
+
+
+def quiet_exporters() -> None:
+    """Route what our OTLP exporters log about failures into our own single line."""
+    for name in _EXPORTER_LOGGERS:
+        logging.getLogger(name).addFilter(_filter)
+
+
+# -- wrapped exporters and processors ---------------------------------------------------------
+
+
+class _Counted:
+    """What the wrappers have in common: an account, and one shutdown that may come from two sides."""
+
+    def __init__(self, exporter: Any, account: Account) -> None:
+        self._exporter = exporter
+        self._account = account
+        self._stopped = False
+
+    def stop(self, *args: Any, **kwargs: Any) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._exporter.shutdown(*args, **kwargs)
+
+
+class CountedSpanExporter(_Counted, SpanExporter):
+    """``exporter`` with an account."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        call = self._exporter.export
+        done = self._account.export(len(spans), lambda: call(spans), SpanExportResult.SUCCESS)
+        return SpanExportResult.SUCCESS if done else SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self.stop()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return bool(self._exporter.force_flush(timeout_millis))
+
+
+class CountedLogExporter(_Counted, LogRecordExporter):
+    """``exporter`` with an account."""
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        call = self._exporter.export
+        done = self._account.export(len(batch), lambda: call(batch), LogRecordExportResult.SUCCESS)
+        return LogRecordExportResult.SUCCESS if done else LogRecordExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self.stop()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return bool(self._exporter.force_flush(timeout_millis))
+
+
+class CountedMetricExporter(_Counted, MetricExporter):
+    """``exporter`` with an account of metric points."""
+
+    def __init__(self, exporter: MetricExporter, account: Account) -> None:
+        _Counted.__init__(self, exporter, account)
+        temporality, aggregation = exporter._preferred_temporality, exporter._preferred_aggregation  # noqa: SLF001
+        MetricExporter.__init__(self, temporality, aggregation)
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        points = sum(
+            len(metric.data.data_points)
+            for resource in metrics_data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        )
+        self._account.emit_many(points)
+        call = self._exporter.export
+        done = self._account.export(
+            points, lambda: call(metrics_data, timeout_millis, **kwargs), MetricExportResult.SUCCESS
+        )
+        return MetricExportResult.SUCCESS if done else MetricExportResult.FAILURE
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self.stop(timeout_millis, **kwargs)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return bool(self._exporter.force_flush(timeout_millis))
+
+
+class CountedSpanProcessor(BatchSpanProcessor):
+    """The SDK's batch processor, counting what it is given."""
+
+    def __init__(self, exporter: CountedSpanExporter, account: Account) -> None:
+        super().__init__(exporter)
+        self._account = account
+        account.queued = self._batch_processor._queue.__len__  # noqa: SLF001
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled:
+            self._account.emit()
+            self._batch_processor.emit(span)
+
+
+class CountedLogProcessor(BatchLogRecordProcessor):
+    """The SDK's batch processor, counting what it is given."""
+
+    def __init__(self, exporter: CountedLogExporter, account: Account) -> None:
+        super().__init__(exporter)
+        self._account = account
+        account.queued = self._batch_processor._queue.__len__  # noqa: SLF001
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        self._account.emit()
+        super().on_emit(log_record)

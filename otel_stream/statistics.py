@@ -1,0 +1,43 @@
+"""The account of a receiver: what became of every part that it was offered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModeStatistics:
+    """The account of one mode; the sum holds for it as it does for all."""
+
+    offered: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    sampled_out: int = 0
+    filtered: int = 0
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverStatistics:
+    """One moment of a receiver: ``offered == delivered + dropped + sampled_out + filtered + held``.
+
+    All are numbers of parts. Gap markers are no parts: they are counted nowhere.
+    """
+
+    #: Parts of the receiver's modes and namespaces that came into being while it was attached.
+    offered: int
+    #: Parts that its consumer took.
+    delivered: int
+    #: Parts that are lost; ``reasons`` says why.
+    dropped: int
+    sampled_out: int
+    filtered: int
+    #: Parts that wait for the consumer now.
+    held: int
+    #: The most parts that ever waited at once.
+    high_water: int
+    by_mode: Mapping[str, ModeStatistics]
+    #: Of the dropped: the policy that let them go (``drop_oldest``, ``drop_newest``, ``error``),
+    #: ``coalesced``, ``failed`` (the filter or sampler raised) or ``closed`` (nobody came for them).
+    reasons: Mapping[str, int]

@@ -1,0 +1,12 @@
+"""Telemetry of graph runs: spans, log events and metrics, through the OpenTelemetry API alone.
+
+What receives them, if anything, is the business of whoever configures OpenTelemetry's SDK;
+``otel_stream.configure()`` is one way to do it.
+"""
+
+from __future__ import annotations
+
+from otel_stream.telemetry.consumer import Consumer, consumer_for_run
+from otel_stream.telemetry.options import TelemetryOptions, get_options, resolve, set_options
+
+__all__ = ["Consumer", "TelemetryOptions", "consumer_for_run", "get_options", "resolve", "set_options"]

@@ -1,0 +1,76 @@
+"""Bodies of log events: one JSON string, or a summary without content.
+
+A string because it is encoded twenty times faster into OTLP than a nested body, and because one
+value that OTLP cannot carry would cost the whole batch its place.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+from otel_stream.encoding import encode
+
+#: Modes whose payload's keys are the program's own identifiers (channels, nodes, fields of the
+#: payload). The keys of anything else may be content.
+_NAMED_KEYS: Final = frozenset({"values", "updates", "tasks", "checkpoints", "debug"})
+_MAX_KEYS: Final = 64
+
+
+def content(data: Any, max_bytes: int) -> tuple[str, int]:
+    """Return ``data`` as a JSON string of at most ``max_bytes``, and its length before it was cut.
+
+    The length is 0 if nothing was cut; a cut string is no JSON any more.
+    """
+    encoded = encode(data)
+    size = len(encoded)
+    if size <= max_bytes:
+        return encoded.decode(), 0
+    return encoded[:max_bytes].decode(errors="ignore"), size
+
+
+def summary(mode: str, data: Any) -> str:
+    """Describe ``data`` without its content: JSON with its type, keys and sizes.
+
+    Sizes are lengths as ``len()`` gives them, null for what has none; nothing is serialised to
+    learn them. In *values* and *updates* the keys are channels, the latter below their node.
+    """
+    try:
+        return _describe(mode, data)
+    except Exception:  # noqa: BLE001 - len() of a user's object is the user's code
+        return "{}"
+
+
+def _describe(mode: str, data: Any) -> str:
+    if mode == "updates" and type(data) is dict and len(data) == 1:
+        node, update = next(iter(data.items()))
+        if type(update) is dict:
+            return _keyed(update, node)
+    if mode == "messages" and isinstance(data, tuple | list) and data:
+        return _sized(type(data[0]).__name__, getattr(data[0], "content", data[0]))
+    if type(data) is dict and mode in _NAMED_KEYS:
+        return _keyed(data, None)
+    return _sized(type(data).__name__, data)
+
+
+def _keyed(data: dict[Any, Any], node: Any) -> str:
+    if len(data) > _MAX_KEYS:
+        return _sized("dict", data)
+    sizes = [_size(value) for value in data.values()]
+    return f"{_prefix(node, *data)}{','.join(sizes)}]}}"
+
+
+@lru_cache(maxsize=1024)
+def _prefix(node: Any, *keys: Any) -> str:
+    # The keys of a node's updates rarely change, so their JSON is made once.
+    named = {} if node is None else {"node": str(node)}
+    shape = encode({**named, "type": "dict", "keys": [str(key) for key in keys]}).decode()
+    return f'{shape[:-1]},"sizes":['
+
+
+def _sized(kind: str, value: Any) -> str:
+    return f'{{"type":"{kind}","size":{_size(value)}}}'
+
+
+def _size(value: Any) -> str:
+    return "null" if getattr(type(value), "__len__", None) is None else str(len(value))

@@ -1,0 +1,303 @@
+"""Spans of runs, supersteps, nodes and attempts.
+
+Parents are always given explicitly; a context is attached only inside the copies of context
+variables that the engine made for a run or an attempt, so nothing ever has to be detached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextvars import Context as Variables
+
+from opentelemetry.context import Context, attach
+from opentelemetry.trace import (
+    Span,
+    SpanContext,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
+
+from otel_stream import events, semconv
+from otel_stream.events import End, Run, Task
+from otel_stream.telemetry.options import TelemetryOptions
+from otel_stream.telemetry.scope import Attributes, RunScope, TaskScope, current_in
+
+#: Longest exception text that becomes the description of a status, in characters.
+MAX_DESCRIPTION = 4096
+
+_FAILED = StatusCode.ERROR
+
+
+class Spans:
+    """Starts and ends the spans of one root run and its subgraphs."""
+
+    __slots__ = ("_content", "_graph_attribute", "_open", "_tracer", "recording", "sampled")
+
+    def __init__(self, tracer: Tracer, options: TelemetryOptions) -> None:
+        self._tracer = tracer
+        self._content = options.span_content
+        self._graph_attribute = options.names.graph_attribute
+        #: Whether the root's span records; if not, nothing below it gets a span.
+        self.recording = True
+        #: Whether the root's span is exported; log events follow it.
+        self.sampled = True
+        #: Runs in progress, the outer ones first.
+        self._open: dict[RunScope, None] = {}
+
+    # -- runs ---------------------------------------------------------------------------------
+
+    def run_started(self, event: events.RunStarted, scope: RunScope) -> None:
+        """Start the run's span; of a subgraph only if the root's records."""
+        run = event.run
+        is_root = run.parent is None
+        if not is_root and not self.recording:
+            run.trace_id, run.span_id = run.root.trace_id, run.root.span_id
+            return
+        span = self._tracer.start_span(
+            f"{semconv.SPAN_RUN} {run.graph}",
+            scope.outer,
+            attributes=self._run_attributes(event),
+            start_time=event.time,
+        )
+        about = span.get_span_context()
+        if is_root:
+            self.recording = span.is_recording()
+            self.sampled = about.trace_flags.sampled
+        if about.is_valid:
+            run.trace_id = f"{about.trace_id:032x}"
+            run.span_id = f"{about.span_id:016x}"
+        scope.context = scope.step_context = set_span_in_context(span, scope.outer)
+        if span.is_recording():
+            scope.span = span
+            self._open[scope] = None
+        # A copy of the context variables that the engine made for this run: it dies with it.
+        _attach(run.context, scope.context)
+
+    def _run_attributes(self, event: events.RunStarted) -> Attributes:
+        run = event.run
+        attributes: Attributes = {
+            semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN,
+            self._graph_attribute: run.graph,
+            semconv.GRAPH_RUN_ID: run.root.id,
+        }
+        if run.thread_id is not None:
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = run.thread_id
+        if run.tags:
+            attributes[semconv.GRAPH_RUN_TAGS] = run.tags
+        if run.ns:
+            attributes[semconv.GRAPH_NS] = "|".join(run.ns)
+        if event.resumed:
+            attributes[semconv.GRAPH_RUN_RESUMED] = True
+        return attributes
+
+    def run_ended(self, event: events.RunEnded, scope: RunScope) -> None:
+        """End the run's span, and before it whatever was left open below it."""
+        if event.run.parent is None:
+            for inner in reversed(self._open):
+                if inner is not scope:
+                    self._close(inner, event.end, event.time)
+        self._close(scope, event.end, event.time, event.error)
+        self._open.pop(scope, None)
+
+    def _close(self, scope: RunScope, end: End, time: int, error: BaseException | None = None) -> None:
+        for task in tuple(scope.tasks):
+            self._end_task(task, end, None, time)
+        scope.tasks.clear()
+        self._end_step(scope, end, time)
+        span, scope.span = scope.span, None
+        if span is None:
+            return
+        span.set_attribute(semconv.GRAPH_RUN_END, end.value)
+        if end.failed:
+            self._fail(span, end, error)
+        span.end(time)
+
+    # -- supersteps ---------------------------------------------------------------------------
+
+    def superstep_started(self, event: events.SuperstepStarted, scope: RunScope) -> None:
+        """Start the superstep's span below the run's."""
+        span = self._tracer.start_span(
+            semconv.SPAN_SUPERSTEP,
+            scope.context,
+            attributes={
+                semconv.GRAPH_SUPERSTEP: event.step,
+                semconv.GRAPH_SUPERSTEP_WIDTH: len(event.tasks),
+            },
+            start_time=event.time,
+        )
+        scope.step_span = span
+        scope.step_context = set_span_in_context(span, scope.context)
+
+    def superstep_ended(self, event: events.SuperstepEnded, scope: RunScope) -> None:
+        """End the superstep's span."""
+        self._end_step(scope, event.end, event.time)
+
+    def _end_step(self, scope: RunScope, end: End, time: int) -> None:
+        span, scope.step_span = scope.step_span, None
+        if span is None:
+            return
+        if end is not End.OK:
+            span.set_attribute(semconv.GRAPH_SUPERSTEP_END, end.value)
+            if end.failed:
+                span.set_attribute(semconv.ERROR_TYPE, scope.error_type or end.value)
+                span.set_status(_FAILED)
+        # Later tasks, if an engine reports any between supersteps, belong to the run.
+        scope.step_context = scope.context
+        span.end(time)
+
+    # -- tasks --------------------------------------------------------------------------------
+
+    def task_started(self, event: events.TaskStarted, scope: TaskScope, run: RunScope) -> None:
+        """Start the node's span below its superstep's."""
+        task = event.task
+        attributes: Attributes = {
+            semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_NODE,
+            semconv.GEN_AI_NODE_NAME: task.node,
+            semconv.GRAPH_TASK_ID: task.id,
+            semconv.GRAPH_SUPERSTEP: task.step,
+            semconv.GRAPH_TASK_TRIGGERS: task.triggers,
+        }
+        parent = run.step_context
+        # `links=` is the place for the tasks whose writes triggered this one.
+        span = self._tracer.start_span(
+            f"{semconv.SPAN_NODE} {task.node}", parent, attributes=attributes, start_time=event.time
+        )
+        scope.context = set_span_in_context(span, parent)
+        scope.span = span
+        run.tasks.add(scope)
+        if task.run.trace_id is not None:
+            task.trace_id = task.run.trace_id
+            task.span_id = f"{span.get_span_context().span_id:016x}"
+
+    def attempt_started(self, event: events.AttemptStarted, scope: TaskScope) -> None:
+        """Make the task's span, or the attempt's own, current for the code of the node."""
+        context = scope.context
+        if event.retryable and scope.span is not None:
+            scope.attempt = self._tracer.start_span(
+                semconv.SPAN_ATTEMPT,
+                context,
+                attributes={semconv.GRAPH_TASK_ATTEMPT: event.attempt},
+                start_time=event.time,
+            )
+            scope.attempt_ended = 0
+            context = set_span_in_context(scope.attempt, context)
+        _attach(event.context, context)
+
+    def attempt_ended(self, event: events.AttemptEnded, scope: TaskScope) -> None:
+        """End the attempt's span if it is known to have failed.
+
+        The last attempt ends as its task does, and only the task's end tells an interrupt or a
+        cancellation from a failure: its span waits for that, keeping its own time.
+        """
+        if scope.attempt is None:
+            return
+        if event.retry_after is None:
+            scope.attempt_ended = event.time
+            return
+        span, scope.attempt = scope.attempt, None
+        self._fail(span, End.ERROR, event.error)
+        span.end(event.time)
+
+    def task_ended(self, event: events.TaskEnded, scope: TaskScope, run: RunScope) -> None:
+        """End the task's span, and that of its last attempt."""
+        run.tasks.discard(scope)
+        span = scope.span
+        if event.end is End.OK and span is not None and scope.attempt is None and not event.cached:
+            # What nearly every task does.
+            scope.span = None
+            span.end(event.time)
+            return
+        if event.cached and span is not None:
+            span.set_attribute(semconv.GRAPH_TASK_CACHED, True)
+        self._end_task(scope, event.end, event.error, event.time)
+
+    def _end_task(self, scope: TaskScope, end: End, error: BaseException | None, time: int) -> None:
+        if scope.attempt is not None:
+            attempt, scope.attempt = scope.attempt, None
+            self._end(attempt, end, error, scope.attempt_ended or time)
+        span, scope.span = scope.span, None
+        if span is not None:
+            self._end(span, end, error, time)
+
+    def _end(self, span: Span, end: End, error: BaseException | None, time: int) -> None:
+        if end is not End.OK:
+            span.set_attribute(semconv.GRAPH_TASK_END, end.value)
+            if end.failed:
+                self._fail(span, end, error)
+        span.end(time)
+
+    def _fail(self, span: Span, end: End, error: BaseException | None) -> None:
+        span.set_attribute(semconv.ERROR_TYPE, error_type(error, end))
+        text = _text(error) if self._content and error is not None else None
+        span.set_status(Status(_FAILED, text))
+
+
+def error_type(error: BaseException | None, end: End) -> str:
+    """Name the class of ``error``, qualified unless it is a builtin; without one, how it ended."""
+    if error is None:
+        return end.value
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:MAX_DESCRIPTION]
+    except Exception:  # noqa: BLE001 - the text of an exception is code of the user, too
+        return ""
+
+
+def parent_context(run: Run) -> Context:
+    """Find what a run's span is a child of.
+
+    A root run: the caller's current span. A subgraph: the span that is current where it was
+    called if that is inside its node (one that the user opened, say), else the node's own.
+    """
+    current = current_in(run.context)
+    task = run.parent
+    if task is None:
+        return current
+    node = _node_context(task)
+    if node is None:
+        return current
+    here = get_current_span(current).get_span_context()
+    inside = here.trace_id == get_current_span(node).get_span_context().trace_id
+    return current if inside and not _is_above(here, task) else node
+
+
+def _node_context(task: Task) -> Context | None:
+    scope: TaskScope | None = task.telemetry
+    if scope is None:
+        run: RunScope | None = task.run.telemetry
+        return None if run is None else run.step_context
+    if scope.attempt is not None:
+        return set_span_in_context(scope.attempt, scope.context)
+    return scope.context
+
+
+def _is_above(span: SpanContext, task: Task) -> bool:
+    """Tell whether ``span`` is that of ``task``, or of anything that ``task`` is inside of."""
+    return any(
+        get_current_span(context).get_span_context().span_id == span.span_id for context in _around(task)
+    )
+
+
+def _around(task: Task | None) -> Iterator[Context]:
+    while task is not None:
+        if task.telemetry is not None:
+            yield task.telemetry.context
+        run: RunScope | None = task.run.telemetry
+        if run is not None:
+            yield from (run.step_context, run.context, run.outer)
+        task = task.run.parent
+
+
+def _attach(variables: Variables, context: Context) -> None:
+    try:
+        variables.run(attach, context)
+    except RuntimeError:
+        # Entered already: then it is not ours to change; spans below still have explicit parents.
+        return

@@ -1,0 +1,141 @@
+"""Lets LangGraph's own tests import our engine under LangGraph's names.
+
+Runs inside the process that runs those tests, never in ours. A finder in front of all others answers every
+``import langgraph...``:
+
+1. A module in ``KEPT`` stays LangGraph's own: constants, serializers and what is built *on* an engine. None
+   of them runs a graph.
+2. Every other module is a stand-in whose names are looked up in ``engine``: first among its flat public
+   names, then in all its modules.
+3. A name that the engine does not have is a placeholder: the test module can be imported, and a test that
+   uses the name fails with a sentence that says which one it missed.
+"""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+#: What stays LangGraph's, with everything below it.
+KEPT = (
+    "langgraph._internal",
+    "langgraph.checkpoint.serde",
+    "langgraph.prebuilt",
+    "langgraph.typing",
+    "langgraph.version",
+    "langgraph.warnings",
+)
+
+#: Where our engine says it with another word.
+RENAMED: dict[tuple[str, str], str] = {}
+
+
+class Missing(type):
+    """The type of placeholders: they can be imported, annotated with and inherited from, but not used."""
+
+    #: Until the tests are collected: what a module makes at its top must not keep its other tests away.
+    collecting = True
+
+    def __call__(cls, *args: object, **kwargs: object) -> Any:
+        if Missing.collecting:
+            return missing(f"{cls.__name__}()")
+        raise NotImplementedError(f"the engine has no {cls.__name__}")
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return missing(f"{cls.__name__}.{name}")
+
+    def __getitem__(cls, _: object) -> Any:
+        return cls
+
+    def __or__(cls, _: object) -> Any:
+        return Any
+
+    __ror__ = __or__
+
+
+def missing(name: str) -> Missing:
+    return Missing(name, (), {})
+
+
+def engine_modules(target: str) -> list[ModuleType]:
+    root = importlib.import_module(target)
+    found = pkgutil.walk_packages(root.__path__, f"{target}.")
+    return [root, *(importlib.import_module(module.name) for module in found if ".demo" not in module.name)]
+
+
+class StandIn(ModuleType):
+    """A module of LangGraph's name with the engine's content."""
+
+    def __init__(self, name: str, engine: list[ModuleType]) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        wanted = RENAMED.get((self.__name__, name), name)
+        for module in self._engine:
+            value = getattr(module, wanted, None)
+            if value is not None and not isinstance(value, ModuleType):
+                setattr(self, name, value)
+                return value
+        return missing(f"{self.__name__}.{name}")
+
+
+class EngineFinder(MetaPathFinder, Loader):
+    def __init__(self, target: str) -> None:
+        own = PathFinder.find_spec("langgraph")
+        if own is None or own.submodule_search_locations is None:
+            raise RuntimeError("LangGraph is not installed: its tests need what alias.KEPT names of it")
+        self._folders = [Path(folder) for folder in own.submodule_search_locations]
+        self._engine = engine_modules(target)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: object = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != "langgraph":
+            return None
+        if is_kept(fullname):
+            between = fullname.split(".")[1:-1]
+            return PathFinder.find_spec(
+                fullname, [str(folder.joinpath(*between)) for folder in self._folders]
+            )
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return StandIn(spec.name, self._engine)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to run: names are found when they are asked for."""
+
+
+def is_kept(module: str) -> bool:
+    """Whether a module of LangGraph stays its own."""
+    return any(module == kept or module.startswith(f"{kept}.") for kept in KEPT)
+
+
+def lacking(target: str, names: Iterable[tuple[str, str]]) -> list[str]:
+    """Of ``names``, pairs of a module of LangGraph and a name in it, those that ``target`` does not have."""
+    engine = engine_modules(target)
+    wanted = sorted({(module, name) for module, name in names if not is_kept(module)})
+    return [
+        f"{module}.{name}"
+        for module, name in wanted
+        if isinstance(getattr(StandIn(module, engine), name), Missing)
+    ]
+
+
+def install(target: str) -> None:
+    """Answer imports of langgraph with the package ``target`` from now on."""
+    loaded = [name for name in sys.modules if name.partition(".")[0] == "langgraph"]
+    if loaded:
+        raise RuntimeError(f"LangGraph is loaded already ({loaded[0]}): its tests would not test {target}")
+    sys.meta_path.insert(0, EngineFinder(target))

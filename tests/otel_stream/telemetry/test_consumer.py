@@ -1,0 +1,99 @@
+"""Who gets a consumer, and what each signal makes it want."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+
+from otel_stream import events as e
+from otel_stream.telemetry import TelemetryOptions, consumer_for_run, set_options
+
+RUN = {e.RunStarted, e.RunEnded}
+TASKS = {e.SuperstepStarted, e.SuperstepEnded, e.TaskStarted, e.TaskEnded, e.AttemptEnded}
+
+
+@pytest.fixture(autouse=True)
+def _options():
+    set_options(None)
+    yield
+    set_options(None)
+
+
+def test_without_any_provider_there_is_no_consumer(otel_globals):
+    assert consumer_for_run() is None
+
+
+def test_no_op_providers_are_none(otel_globals):
+    assert (
+        consumer_for_run(
+            tracer_provider=trace.NoOpTracerProvider(),
+            logger_provider=_logs.NoOpLoggerProvider(),
+            meter_provider=metrics.NoOpMeterProvider(),
+        )
+        is None
+    )
+
+
+def test_a_disabled_sdk_is_none(otel_globals, monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    assert (
+        consumer_for_run(
+            tracer_provider=TracerProvider(shutdown_on_exit=False),
+            logger_provider=LoggerProvider(shutdown_on_exit=False),
+            meter_provider=MeterProvider(shutdown_on_exit=False),
+        )
+        is None
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_global_provider_counts_whenever_it_was_set(otel_globals, when):
+    if when == "after":
+        assert consumer_for_run() is None
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+    assert consumer_for_run() is not None
+
+
+@pytest.mark.parametrize(
+    ("signals", "kinds", "modes"),
+    [
+        (("traces",), RUN | TASKS | {e.AttemptStarted}, set()),
+        (("logs",), RUN, {"values", "updates", "custom", "messages"}),
+        (("metrics",), RUN | TASKS | {e.CheckpointWritten}, set()),
+    ],
+)
+def test_a_signal_wants_only_what_it_needs(otel_globals, make_scene, signals, kinds, modes):
+    consumer = make_scene(signals=signals).consumer
+    assert {kind for kind in e.EVENTS if kind.bit & consumer.interest} == kinds
+    assert consumer.modes == modes
+
+
+def test_log_events_without_modes_want_nothing(otel_globals, make_scene):
+    consumer = make_scene(signals=("logs",), options=TelemetryOptions(modes=frozenset())).consumer
+    assert (consumer.interest, consumer.modes) == (0, frozenset())
+
+
+def test_instruments_are_made_once_for_all_runs(otel_globals):
+    meters = MeterProvider(shutdown_on_exit=False)
+    first, second = consumer_for_run(meter_provider=meters), consumer_for_run(meter_provider=meters)
+    assert first._metrics._instruments is second._metrics._instruments
+    other = consumer_for_run(meter_provider=MeterProvider(shutdown_on_exit=False))
+    assert other._metrics._instruments is not first._metrics._instruments
+
+
+def test_importing_and_asking_loads_no_sdk_and_no_exporter():
+    program = (
+        "import sys; from otel_stream.telemetry import consumer_for_run; assert consumer_for_run() is None;"
+        "heavy = ('opentelemetry.sdk', 'opentelemetry.exporter', 'grpc');"
+        "print([name for name in sys.modules if name.startswith(heavy)])"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout.strip() == "[]"

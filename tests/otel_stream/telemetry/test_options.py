@@ -1,0 +1,86 @@
+"""The environment wins, typing errors are harmless or say what is wrong."""
+
+import pytest
+
+from otel_stream.telemetry import TelemetryOptions, get_options, resolve, set_options
+from otel_stream.telemetry.options import CAPTURE_CONTENT, EXPORT_MODES, OPT_IN
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        ("", (False, False)),
+        ("false", (False, False)),
+        ("NO_CONTENT", (False, False)),
+        ("true", (True, True)),
+        ("True", (True, True)),
+        ("SPAN_ONLY", (True, False)),
+        ("event_only", (False, True)),
+        ("SPAN_AND_EVENT", (True, True)),
+    ],
+)
+@pytest.mark.parametrize("wish", [None, True, False])
+def test_the_environment_decides_about_content(value, content, wish):
+    options = resolve(capture_content=wish, environ={CAPTURE_CONTENT: value})
+    assert (options.span_content, options.event_content) == content
+
+
+@pytest.mark.parametrize(("wish", "content"), [(None, False), (False, False), (True, True)])
+def test_without_it_the_program_does(wish, content):
+    options = resolve(capture_content=wish, environ={})
+    assert (options.span_content, options.event_content) == (content, content)
+
+
+def test_a_typing_error_exports_no_content_and_says_so(caplog):
+    options = resolve(capture_content=True, environ={CAPTURE_CONTENT: "SPANS"})
+    assert (options.span_content, options.event_content) == (False, False)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT='SPANS' is not understood, so no content is "
+        "exported; use one of FALSE, NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT, TRUE."
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "modes", "chosen"),
+    [
+        ({}, None, {"values", "updates", "custom", "messages"}),
+        ({}, "debug, tasks", {"debug", "tasks"}),
+        ({}, ["debug", "routes"], {"debug", "routes"}),
+        ({}, "none", set()),
+        ({}, (), set()),
+        ({EXPORT_MODES: "updates"}, "debug", {"updates"}),
+        ({EXPORT_MODES: "none"}, "debug", set()),
+    ],
+)
+def test_modes(environ, modes, chosen):
+    assert resolve(modes=modes, environ=environ).modes == chosen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"max_body_bytes": 0}, "max_body_bytes=0 is no size: give a number of bytes, 1 or more."),
+        (
+            {"modes": ["values", 3]},
+            "modes contains 3: name stream modes, such as custom, messages, updates, values.",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_remedy(arguments, message):
+    with pytest.raises(ValueError) as caught:
+        resolve(**arguments, environ={})
+    assert str(caught.value) == message
+
+
+def test_options_are_read_once_until_they_are_set(monkeypatch):
+    set_options(None)
+    first = get_options()
+    monkeypatch.setenv(OPT_IN, "gen_ai_latest_experimental")
+    assert get_options() is first
+    set_options(None)
+    assert get_options().names.graph_attribute == "gen_ai.agent.name"
+    mine = TelemetryOptions()
+    set_options(mine)
+    assert get_options() is mine
+    set_options(None)

@@ -1,0 +1,193 @@
+"""The shape of the source, held by tests: sizes, purity, who imports whom, what is public."""
+
+import ast
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("otel_stream", "engine")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+PUBLIC = [path.parent for path in SOURCES if path.name == "__init__.py"]
+
+#: What only a program that uses it should wait for: the gRPC exporter alone takes 0.2 s to import.
+HEAVY = (
+    "opentelemetry.sdk",
+    "opentelemetry.exporter",
+    "grpc",
+    "langchain_core",
+    "langgraph",
+    "trio",
+    "typer",
+)
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: n for name, n in lengths.items() if n > MAX_FILE_LINES} == {}
+
+
+def test_no_function_is_longer_than_60_lines() -> None:
+    lengths = {
+        f"{name_of(path)}:{function.lineno} {function.name}": (function.end_lineno or 0) - function.lineno + 1
+        for path in SOURCES
+        for function in functions(path)
+    }
+    assert {name: n for name, n in lengths.items() if n > MAX_FUNCTION_LINES} == {}
+
+
+def outside(module: str) -> bool:
+    """Whether importing it brings in an event loop, a clock, chance or I/O."""
+    loops = {"anyio", "asyncio", "concurrent", "threading", "trio"}
+    return module.split(".", maxsplit=1)[0] in loops | {"datetime", "random", "time"} | {
+        "io",
+        "os",
+        "pathlib",
+        "socket",
+    }
+
+
+def test_superstep_decides_without_waiting_a_clock_or_io() -> None:
+    path = ROOT / "engine" / "superstep.py"
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+            found.append(f"line {node.lineno}: {type(node).__name__}")
+        elif isinstance(node, ast.Import):
+            found += [f"line {node.lineno}: {alias.name}" for alias in node.names if outside(alias.name)]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and outside(node.module or ""):
+            found.append(f"line {node.lineno}: {node.module}")
+    assert found == []
+
+
+@pytest.mark.parametrize("package", PUBLIC, ids=name_of)
+def test_all_names_what_the_package_offers(package: Path) -> None:
+    module = importlib.import_module(name_of(package).replace("/", "."))
+    public = getattr(module, "__all__", None)
+    if public is None:
+        pytest.skip("says nothing about what is public")
+    assert sorted(public) == sorted(set(public)), "a name stands twice"
+    assert [name for name in public if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_the_package_loads_no_sdk_exporter_or_framework(package: str) -> None:
+    program = f"import sys, {package}; print(*sorted(m for m in sys.modules if m.startswith({HEAVY})))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=50
+    )
+    assert done.stdout.split() == []
+
+
+# -- who imports whom ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the source to plant something in."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+
+
+def test_the_import_contracts_hold(tree: Path) -> None:
+    done = lint_imports(tree)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+VIOLATIONS = [
+    ("otel_stream/buffer.py", "import engine", "otel_stream never imports engine"),
+    ("otel_stream/events.py", "from otel_stream.modes import anything", "the vocabulary is a leaf"),
+    ("otel_stream/receiver.py", "import opentelemetry.trace", "the stream core knows no OpenTelemetry"),
+    ("engine/loop.py", "from otel_stream import receiver", "the engine's core sees only the events"),
+    ("engine/graph.py", "from otel_stream.stream import Stream", "engine.streaming alone knows the stream"),
+    ("engine/task.py", "from opentelemetry import trace", "the engine itself imports no OpenTelemetry"),
+    ("engine/task.py", "from engine import anything", "nobody inside imports through the front door"),
+]
+
+
+def contracts() -> dict[str, dict[str, Any]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return {contract["name"]: contract for contract in settings["tool"]["importlinter"]["contracts"]}
+
+
+def test_every_module_of_otel_stream_has_its_place() -> None:
+    """A new module belongs to the stream core, or to a package that has leave to know more."""
+    core = set(contracts()["the stream core knows no OpenTelemetry"]["source_modules"])
+    files = {f"otel_stream.{path.stem}" for path in (ROOT / "otel_stream").glob("*.py")}
+    assert files - {"otel_stream.__init__"} == core
+
+
+def test_every_contract_has_a_planted_violation() -> None:
+    assert set(contracts()) == {broken for _, _, broken in VIOLATIONS}
+
+
+@pytest.mark.parametrize(("file", "line", "broken"), VIOLATIONS)
+def test_a_planted_import_breaks_its_contract(tree: Path, file: str, line: str, broken: str) -> None:
+    with (tree / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    done = lint_imports(tree)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{broken} BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "allowed"),
+    [
+        ("otel_stream/telemetry/spans.py", "from opentelemetry import trace", True),
+        ("otel_stream/telemetry/spans.py", "from opentelemetry.sdk.trace import TracerProvider", False),
+        ("otel_stream/sdk/setup.py", "from opentelemetry.sdk.trace import TracerProvider", True),
+        ("otel_stream/cli/demo.py", "import opentelemetry.exporter.otlp", False),
+        ("engine/task.py", "    from langchain_core.messages import AIMessage", False),
+        ("otel_stream/adapters/langchain.py", "from langchain_core.messages import AIMessage", True),
+        ("engine/graph.py", "import langgraph.graph", False),
+    ],
+)
+def test_an_outsider_is_imported_in_its_one_home_only(file: str, line: str, allowed: bool) -> None:
+    source = f"def late():\n    {line.strip()}\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--select=TID251", "--stdin-filename", file, "-"],
+        cwd=ROOT,
+        input=source,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert (done.returncode == 0) is allowed, done.stdout + done.stderr
