@@ -54,6 +54,12 @@ class Channel:
         """
         raise NotImplementedError
 
+    def preview(self, values: Sequence[Any]) -> Any:
+        """Return what ``update(values)`` would make readable, MISSING if nothing; the channel stays as it is."""
+        trial = self.copy()
+        trial.update(values)
+        return trial.read() if trial.available else MISSING
+
     def consume(self) -> bool:
         """Take note that a task triggered by the channel has run; return whether it changed."""
         return False
@@ -108,6 +114,9 @@ class LastValue(Channel):
         self.value = values[0] if len(values) == 1 else _one(self, values)
         return True
 
+    def preview(self, values: Sequence[Any]) -> Any:
+        return values[0] if len(values) == 1 else _one(self, values)
+
 
 class AnyValue(LastValue):
     """Holds the last value written in one superstep, assuming that all writers agree; empty without a write."""
@@ -121,6 +130,9 @@ class AnyValue(LastValue):
             return changed
         self.value = values[-1]
         return True
+
+    def preview(self, values: Sequence[Any]) -> Any:
+        return values[-1]
 
 
 class UntrackedValue(Channel):
@@ -347,6 +359,10 @@ class BinaryOperatorAggregate(Channel):
     def update(self, values: Sequence[Any]) -> bool:
         if not values:
             return False
+        self.value = self.preview(values)
+        return True
+
+    def preview(self, values: Sequence[Any]) -> Any:
         value, overwritten = self.value, False
         for written in values:
             if type(written) in _OVERWRITERS:
@@ -361,8 +377,7 @@ class BinaryOperatorAggregate(Channel):
                     continue
             if not overwritten:
                 value = written if value is MISSING else self.operator(value, written)
-        self.value = value
-        return True
+        return value
 
     def fresh(self) -> Self:
         return type(self)(self.typ, self.key, self.operator)

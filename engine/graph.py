@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, Self, get_args, get_origin, get_type_hints
+
+from typing_extensions import TypeVar
 
 from .channels import Channel, EphemeralValue, LastValueAfterFinish
 from .channels import NamedBarrierValue, NamedBarrierValueAfterFinish, Topic
@@ -16,10 +18,10 @@ from .reachability import may_route, unreachable
 from .schema import ROOT, Key, read_schema, same_channel, state_factory
 from .types import END, START, All, Send
 
-StateT = TypeVar("StateT")
-ContextT = TypeVar("ContextT")
-InputT = TypeVar("InputT")
-OutputT = TypeVar("OutputT")
+StateT = TypeVar("StateT", default=Any)
+ContextT = TypeVar("ContextT", default=None)
+InputT = TypeVar("InputT", default=StateT)
+OutputT = TypeVar("OutputT", default=StateT)
 
 _DEFAULT_HANDLER = "__default_error_handler__"
 

@@ -11,7 +11,7 @@ from otel_stream.events import Observer, Run
 from .config import inherited_metadata, merge_configs, recursion_limit
 from .executors import Executor
 from .loop import RunLoop
-from .messages_mode import messages_hook
+from .messages_mode import langchain_hook
 from .runtime import CURRENT
 from .superstep import NodeTask
 from .types import Config
@@ -83,7 +83,7 @@ def launch(
         ),
         parent_task=parent,
         checkpoint_ns=namespace,
-        messages=messages_hook(observer, merged),
+        langchain=langchain_hook(observer, merged, parent),
     )
 
 

@@ -32,13 +32,14 @@ from .cached import cached_writes, store_writes
 from .checkpoint.base import checkpoint_id
 from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, NodeError
 from .executors import Executor
-from .node import NO_WRITES, Writes
+from .node import NO_WRITES, Node, Writes
 from .persist import Persistence, saved_answers
 from .runtime import CURRENT, task_metadata
 from .superstep import (
     ERROR,
     PULL,
     RESUME,
+    RETURN,
     NodeTask,
     State,
     apply,
@@ -79,7 +80,7 @@ class RunLoop:
         breakpoints: tuple[Any, Any] = ((), ()),
         parent_task: NodeTask | None = None,
         checkpoint_ns: str = "",
-        messages: Any = None,
+        langchain: Any = None,
     ) -> None:
         self.graph = graph
         self.program = graph.program
@@ -92,7 +93,7 @@ class RunLoop:
         self.control = control
         self.store = graph.store if graph.store is not None else _inherited(parent_task, "store")
         self.cache = graph.cache if graph.cache is not None else _inherited(parent_task, "cache")
-        self.messages = messages
+        self.langchain = langchain
         self.parent_task = parent_task
         self.parent_loop: RunLoop | None = parent_task.loop if parent_task is not None else None
         self.checkpoint_ns = checkpoint_ns
@@ -145,8 +146,8 @@ class RunLoop:
         end, error = End.OK, None
         try:
             await begin(self)
-            if self.has_input:
-                await self._run_start()
+            if self.has_input and self.program.start is not None:
+                await self._run_start(self.program.start)
             while await self._superstep():
                 pass
             self.result = read_values(self.state.channels, self.program.output_keys)
@@ -208,11 +209,11 @@ class RunLoop:
 
     # -- one superstep ---------------------------------------------------------------------------
 
-    async def _run_start(self) -> None:
+    async def _run_start(self, start: Node) -> None:
         """Superstep 0: write the input to the state, and ask where to start."""
         task = NodeTask(
             self.run,
-            self.program.start,
+            start,
             self.step,
             seed=self.state.checkpoint_id,
             input=self.input,
@@ -331,6 +332,32 @@ class RunLoop:
         elif task.error is not None and task.end is not None and task.end.failed:
             await self.persist.keep(task.id, [(ERROR, task.error), *answered])
 
+    def call(self, task: NodeTask) -> Any:
+        """Run a functional task beside its caller; return a future of its result."""
+        task.loop = self
+        if self.persist is not None:
+            self._take_back([task])
+        observer = self.observer
+        if observer is not None and observer.interest & _EMITS_TASKS:
+            observer.emit(TaskStarted(task, time.time_ns()))
+        return self.executor.spawn(self._call(task))
+
+    async def _call(self, task: NodeTask) -> Any:
+        if task.writes is None and self.cache is not None:
+            await cached_writes(self, [task])
+        if task.writes is None:
+            try:
+                await run_task(task)
+            finally:
+                await self._task_done(task)
+        elif self.observer is not None and self.observer.interest & _WRITES_SHOWN and task.end is not End.OK:
+            self._emit_ended(self.observer, task)
+        if task.interrupts:
+            raise GraphInterrupt(task.interrupts)
+        if task.error is not None:
+            raise task.error
+        return next((value for name, value in task.writes or () if name == RETURN), None)
+
     async def _handle_failures(self, tasks: list[NodeTask]) -> None:
         """Run the error handlers of failed nodes, in the same superstep."""
         handlers = []
@@ -363,6 +390,11 @@ class RunLoop:
 
     def _raise_failures(self, tasks: list[NodeTask]) -> None:
         """Raise the first failure by task order, else a bubble, else all interrupts together."""
+        for task in tasks:
+            if task.end is not End.OK or task.error is not None:
+                break
+        else:
+            return
         ordered = order(tasks) if len(tasks) > 1 else tasks
         failed = [task for task in ordered if task.error is not None]
         real = [task for task in failed if task.end is not None and task.end.failed]
@@ -509,6 +541,8 @@ class RunLoop:
             if key in self.config:
                 config[key] = self.config[key]
         config["run_name"] = task.node
+        if task.langchain is not None:
+            config["callbacks"] = task.langchain["callbacks"]
         return config
 
 

@@ -20,6 +20,8 @@ NO_WRITES = "__no_writes__"
 #: Parameters that the engine fills in when a node, router or handler declares them.
 INJECTABLE = frozenset({"config", "writer", "store", "previous", "runtime", "error"})
 Writes = list[tuple[str, Any]]
+#: Types of answers that are surely nothing to invoke in turn.
+PLAIN = frozenset({dict, str, list, tuple, int, float, bool, type(None), Command, Send})
 
 
 def branch_to(node: str) -> str:
@@ -38,8 +40,11 @@ class Callback:
     inject: tuple[str, ...] = ()
     #: A compiled graph, when that is what the callable is.
     subgraph: Any = None
-    #: Its result may be something to invoke in turn, as in LangGraph.
+    #: What the user gave.
     original: Any = None
+    #: Whether sync code may run on the event loop's thread: never for nodes; a router may once it has
+    #: shown to be quick, None until then (docs/adr/0002).
+    in_place: bool | None = False
 
     @classmethod
     def of(cls, target: Any, name: str | None = None, *, takes_error: bool = False) -> Callback:
@@ -150,6 +155,9 @@ class Branch:
     keys: tuple[str, ...] = ()
     make: Callable[[dict[str, Any]], Any] | None = None
     own_schema: Any = None
+
+    def __post_init__(self) -> None:
+        self.path.in_place = None
 
     def targets(self, answer: Any) -> list[str | Send]:
         """Translate the router's answer.

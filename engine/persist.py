@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import CheckpointWritten
@@ -41,7 +42,7 @@ class Persistence:
         self.saved_id: str | None = None
         #: Writes made since the last checkpoint, or loaded with it.
         self.pending: PendingWrites = []
-        self.exists = False
+        self._lock = Lock()
 
     async def _call(self, name: str, *args: Any) -> Any:
         if self.loop.executor.is_async:
@@ -54,7 +55,6 @@ class Persistence:
         if found is None:
             self.config["configurable"].pop("checkpoint_id", None)
             return None
-        self.exists = True
         self.config = {
             **self.config,
             "configurable": {**self.config["configurable"], **found.config["configurable"]},
@@ -110,8 +110,9 @@ class Persistence:
         """Keep a task's writes until the superstep is over, so that a resumed run need not repeat the task."""
         special = all(name.startswith("__") for name, _ in writes)
         names = {name for name, _ in writes}
-        self.pending = [w for w in self.pending if w[0] != task_id or (special and w[1] not in names)]
-        self.pending.extend((task_id, name, value) for name, value in writes)
+        with self._lock:  # functional tasks end in threads of their own
+            self.pending = [w for w in self.pending if w[0] != task_id or (special and w[1] not in names)]
+            self.pending.extend((task_id, name, value) for name, value in writes)
         if self.durability != "exit" and self.saved_id is not None:
             await self._call("put_writes", self._write_config(), list(writes), task_id, path)
 

@@ -10,14 +10,15 @@ from typing import Any
 from .channels import Channel
 from .node import TASKS, Node
 from .schema import ROOT
+from .types import END
 
 
 @dataclass(slots=False)
 class Program:
     """Nodes, channels, and who listens to what."""
 
-    #: The node called START takes the input; it is not one of ``nodes``.
-    start: Node
+    #: Takes the input and is not one of ``nodes``; None if a node takes the input itself.
+    start: Node | None
     nodes: dict[str, Node]
     #: Prototypes; every run works on ``fresh()`` copies.
     channels: dict[str, Channel]
@@ -64,19 +65,14 @@ class Program:
         """``state_keys``, for membership tests."""
         return frozenset(self.state_keys)
 
-    @property
-    def root_output(self) -> bool:
-        """Whether the result is one value instead of a mapping."""
-        return self.output_keys == (ROOT,)
-
-    @property
-    def root_state(self) -> bool:
-        """Whether the state is one value instead of a mapping."""
-        return self.state_keys == (ROOT,)
+    @cached_property
+    def single_output(self) -> str | None:
+        """The channel that is the result, if it is one value instead of a mapping."""
+        return self.output_keys[0] if self.output_keys in ((ROOT,), (END,)) else None
 
     def node(self, name: str) -> Node:
         """Return a node by name, the start node included."""
-        return self.start if name == self.start.name else self.nodes[name]
+        return self.start if self.start is not None and name == self.start.name else self.nodes[name]
 
     def subgraphs(self) -> dict[str, Any]:
         """Return the nodes that are compiled graphs."""

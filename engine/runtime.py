@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
+
+from typing_extensions import TypeVar
 
 from otel_stream.events import CustomWritten, MessageWritten
 
@@ -15,7 +17,7 @@ from .types import Config, StreamWriter
 if TYPE_CHECKING:
     from .superstep import NodeTask
 
-ContextT = TypeVar("ContextT")
+ContextT = TypeVar("ContextT", default=None)
 
 #: The task whose node is running here. Every attempt runs in a context of its own, so it is never reset.
 CURRENT: ContextVar[NodeTask | None] = ContextVar("engine_task", default=None)

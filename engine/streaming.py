@@ -285,7 +285,7 @@ def stream(
     executor = ThreadExecutor((config or {}).get("max_concurrency"))
     receiver = _Pulled(modes, shape.subgraphs, executor.wake)
     executor.held = lambda: receiver.held
-    executor.live = shape.subgraphs or not _LIVE.isdisjoint(receiver.config.modes)
+    executor.live = graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(receiver.config.modes)
     loop = launch(
         graph, input, config, options, executor, audience((receiver,)), detached=CURRENT.get() is not None
     )

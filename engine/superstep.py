@@ -20,7 +20,7 @@ from .channels import Channel
 from .node import NO_WRITES, TASKS, Node, Writes
 from .program import Program
 from .schema import ROOT
-from .types import INTERRUPT, MISSING, START, Send
+from .types import END, INTERRUPT, MISSING, START, Send
 
 logger = logging.getLogger("engine")
 
@@ -32,6 +32,8 @@ RETURN = "__return__"
 #: Writes that are not for a channel.
 CONTROL = frozenset({NO_WRITES, PUSH, RESUME, INTERRUPT, RETURN, ERROR})
 _PUSH_TRIGGER = (PUSH,)
+#: Keys of a state, input or output that is one value instead of a mapping.
+_SINGLE = frozenset({(ROOT,), (START,), (END,)})
 
 
 class State:
@@ -94,6 +96,7 @@ class NodeTask(Task):
         "first_attempt_at",
         "interrupts",
         "is_call",
+        "langchain",
         "loop",
         "messages",
         "progress",
@@ -150,6 +153,8 @@ class NodeTask(Task):
         self.subgraphs = 0
         #: What reports the messages of chat models it calls.
         self.messages: Any = None
+        #: The config that LangChain calls in it inherit.
+        self.langchain: Any = None
         #: The loop that scheduled it.
         self.loop: Any = None
         #: What to call when the node shows that it is alive; set while an idle timeout runs.
@@ -201,8 +206,8 @@ def plan(
     a checkpoint was loaded.
     """
     tasks: list[NodeTask] = []
-    packets = state.channels[TASKS]
-    if packets.available:
+    packets = state.channels.get(TASKS)
+    if packets is not None and packets.available:
         for index, packet in enumerate(packets.value):
             task = _pushed(program, state, run, step, index, packet)
             if task is not None:
@@ -251,7 +256,10 @@ def _triggered(program: Program, state: State, updated: set[str] | None) -> Sequ
 def _is_triggered(spec: Node, state: State) -> bool:
     channels = state.channels
     if not state.track:
-        return any(channels[trigger].available for trigger in spec.triggers)
+        for trigger in spec.triggers:
+            if channels[trigger].available:
+                return True
+        return False
     seen = state.seen.get(spec.name)
     for trigger in spec.triggers:
         if not channels[trigger].available:
@@ -265,9 +273,9 @@ def _is_triggered(spec: Node, state: State) -> bool:
 def read_input(program: Program, state: State, spec: Node, step: int, stop: int) -> Any:
     """Return what a pulled node is called with; MISSING if its single-value state is still empty."""
     channels = state.channels
-    if spec.keys == (ROOT,) and not spec.managed:
-        root = channels[ROOT]
-        return root.value if root.available else MISSING
+    if spec.keys in _SINGLE and not spec.managed:
+        single = channels[spec.keys[0]]
+        return single.value if single.available else MISSING
     value: Any = {}
     for key in spec.keys:
         held = channels[key].value
@@ -280,9 +288,9 @@ def read_input(program: Program, state: State, spec: Node, step: int, stop: int)
 
 def read_values(channels: Mapping[str, Channel], keys: Sequence[str]) -> Any:
     """Return the values of the channels that have one; the value itself if the state is a single one."""
-    if keys == (ROOT,):
-        root = channels[ROOT]
-        return root.read() if root.available else None
+    if keys in _SINGLE:
+        single = channels[keys[0]]
+        return single.read() if single.available else None
     return {key: channels[key].read() for key in keys if channels[key].available}
 
 
@@ -292,14 +300,20 @@ def read_fresh(program: Program, state: State, writes: Writes, keys: Sequence[st
     for key, value in writes:
         if key in keys:
             written.setdefault(key, []).append(value)
-    channels = dict.fromkeys(keys)
+    channels = state.channels
+    if keys in _SINGLE:
+        single = channels[keys[0]]
+        return single.preview(written[keys[0]]) if keys[0] in written else read_values(channels, keys)
+    value: dict[str, Any] = {}
     for key in keys:
-        channel = state.channels[key]
+        channel = channels[key]
         if key in written:
-            channel = channel.copy()
-            channel.update(written[key])
-        channels[key] = channel  # type: ignore[assignment]
-    return read_values(channels, tuple(keys))  # type: ignore[arg-type]
+            shown = channel.preview(written[key])
+            if shown is not MISSING:
+                value[key] = shown
+        elif channel.available:
+            value[key] = channel.read()
+    return value
 
 
 def apply(program: Program, state: State, tasks: Iterable[Writer], *, bump: bool = True) -> set[str]:
@@ -316,6 +330,7 @@ def apply(program: Program, state: State, tasks: Iterable[Writer], *, bump: bool
     if state.track:
         version = state.version = state.next_version(state.version, None)
     updated: set[str] = set()
+    live: set[str] = set()
     for name, values in writes.items():
         channel = channels[name]
         if channel.update(values):
@@ -323,12 +338,15 @@ def apply(program: Program, state: State, tasks: Iterable[Writer], *, bump: bool
                 state.versions[name] = version
             if channel.available:
                 updated.add(name)
+                if channel.transient:
+                    live.add(name)
     if bump:
-        _clear_transient(program, state, updated, version)
+        _clear_transient(state, updated, live, version)
         if program.deferred and updated.isdisjoint(program.listeners):
             _finish(program, state, updated, version)
-    if not program.transient.isdisjoint(updated):
-        state.live |= program.transient & updated
+        state.live = live
+    else:
+        state.live |= live
     return updated
 
 
@@ -337,15 +355,18 @@ def _collect(program: Program, state: State, tasks: Iterable[Writer]) -> dict[st
     channels, consumable = state.channels, program.consumable
     writes: dict[str, list[Any]] = {}
     consumed: set[str] = set()
+    track = state.track
     for task in tasks:
-        if state.track:
+        if track:
             acted = state.seen.setdefault(task.node, {})
             acted.update((t, state.versions[t]) for t in task.triggers if t in state.versions)
         if consumable:
             consumed.update(trigger for trigger in task.triggers if trigger in consumable)
         for name, value in task.writes or ():
-            if name in channels:
-                writes.setdefault(name, []).append(value)
+            if name in writes:
+                writes[name].append(value)
+            elif name in channels:
+                writes[name] = [value]
             elif name not in CONTROL:
                 logger.warning("Task %s wrote to unknown channel %s, ignoring it.", task.node, name)
     for name in consumed:
@@ -354,15 +375,15 @@ def _collect(program: Program, state: State, tasks: Iterable[Writer]) -> dict[st
     return writes
 
 
-def _clear_transient(program: Program, state: State, updated: set[str], version: Any) -> None:
-    for name in state.live - updated:
+def _clear_transient(state: State, updated: set[str], live: set[str], version: Any) -> None:
+    for name in state.live:
         channel = state.channels[name]
-        if channel.available and channel.update(()):
+        if name not in updated and channel.available and channel.update(()):
             if state.track:
                 state.versions[name] = version
             if channel.available:
                 updated.add(name)
-    state.live = {name for name in state.live if state.channels[name].available}
+                live.add(name)
 
 
 def _finish(program: Program, state: State, updated: set[str], version: Any) -> None:
@@ -400,8 +421,9 @@ def updates_payload(program: Program, writes: Writes) -> Any:
     for name, value in writes:
         if name == RETURN:
             return value
-    if program.root_output:
-        values = [value for name, value in writes if name == ROOT]
+    single = program.single_output
+    if single is not None:
+        values = [value for name, value in writes if name == single]
         return values[0] if len(values) == 1 else (values or None)
     keys = program.output_set
     shown = [pair for pair in writes if pair[0] in keys]

@@ -62,6 +62,8 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
         task.end = End.CANCELLED
         raise
     finally:
+        if loop.langchain is not None:
+            loop.langchain.ended(task)
         observer = loop.observer
         if observer is not None and observer.interest & AttemptEnded.bit:
             observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns()))
@@ -86,8 +88,8 @@ def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
     if observer is not None:
         if observer.interest & AttemptStarted.bit:
             observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
-        if loop.messages is not None:
-            loop.messages.attempt(task, context)
+    if loop.langchain is not None:
+        loop.langchain.attempt(task, context)
     return context
 
 
@@ -110,9 +112,9 @@ async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
         else:
             answer = await loop.executor.call(callback, context, task.input, kwargs)
     except ParentCommand as bubble:
-        answer = _obey(task, bubble.args[0])
-    if loop.messages is not None:
-        loop.messages.answer(task, answer)
+        return await writes_of(task, loop, context, _obey(task, bubble.args[0]))
+    if loop.langchain is not None:
+        loop.langchain.answer(task, answer)
     if task.is_call:
         return [(RETURN, answer)]
     return await writes_of(task, loop, context, answer)

@@ -250,6 +250,11 @@ class StreamReceiver:
             finally:
                 _discard(self._consumers, consumer)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come: the run has ended, or the receiver has failed or was closed."""
+        return self._over
+
     def statistics(self) -> ReceiverStatistics:
         """Return what became of every part so far."""
         return self._buffer.statistics()

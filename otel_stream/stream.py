@@ -108,7 +108,7 @@ class Stream:
                 continue
             for mode, wrap, receivers, exported in lanes:
                 payload = data if wrap is None else wrap(event, data)
-                interrupts = tuple(event.interrupts or ()) if mode == "values" else None
+                interrupts = tuple(getattr(event, "interrupts", ())) if mode == "values" else None
                 order = self._order
                 order.acquire()
                 try:

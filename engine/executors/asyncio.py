@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from .base import Done, LoopExecutor, RunOne
 
@@ -24,6 +25,11 @@ class AsyncioExecutor(LoopExecutor):
             await done(tasks[0])
             return
         await _Group(self._limit, run_one, done).run(tasks)
+
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start an asyncio task."""
+        return asyncio.get_running_loop().create_task(coroutine)
 
 
 class _Group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,10 +11,13 @@ import anyio
 import anyio.to_thread
 
 from ..errors import NodeTimeoutError
-from ..node import Callback, is_runnable
+from ..node import PLAIN, Callback, is_runnable
 
 if TYPE_CHECKING:
     from ..superstep import NodeTask
+
+#: Seconds that a router may take on the event loop's thread; a slower one goes to a thread from then on.
+_QUICK = 0.001
 
 RunOne = Callable[["NodeTask"], Awaitable[None]]
 Done = Callable[["NodeTask"], Awaitable[None]]
@@ -42,6 +45,9 @@ class Executor(Protocol):
 
         The first task that ``failed`` stops the others.
         """
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine of the engine beside the caller; return a future of its result."""
 
     def close(self) -> None:
         """Let go of what the executor holds."""
@@ -85,12 +91,14 @@ class LoopExecutor:
     ) -> Any:
         """Await async code in place; send sync code to a thread, so that it never blocks the loop."""
         afunc = callback.afunc
-        if afunc is None:
+        if afunc is None and callback.in_place:
+            answer = self._in_place(callback, context, value, kwargs)
+        elif afunc is None:
             answer = await self._in_thread(callback, context, value, kwargs)
         else:
             made = context.run(afunc, value, **kwargs) if kwargs else context.run(afunc, value)
             answer = await InContext(context, made if hasattr(made, "send") else _await(made))
-        if type(answer) is not dict and is_runnable(answer):
+        if type(answer) not in PLAIN and is_runnable(answer):
             answer = await InContext(context, answer.ainvoke(value))
         return answer
 
@@ -100,10 +108,22 @@ class LoopExecutor:
         func = callback.func
 
         def call() -> Any:
+            if callback.in_place is None:
+                return self._in_place(callback, context, value, kwargs)
             return context.run(func, value, **kwargs) if kwargs else context.run(func, value)  # type: ignore[arg-type]
 
         # A thread can't be stopped: a cancelled run leaves it behind rather than wait for it.
         return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+
+    def _in_place(
+        self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
+    ) -> Any:
+        """Call sync code here, and note whether it is quick enough to be called on the loop's thread."""
+        started = time.perf_counter()
+        func: Any = callback.func
+        answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+        callback.in_place = time.perf_counter() - started < _QUICK
+        return answer
 
     async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
         """Limit an attempt by its policy; the idle limit starts anew with every sign of progress."""

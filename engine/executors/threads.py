@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
-from ..node import Callback, is_runnable
+from ..node import PLAIN, Callback, is_runnable
 from .base import Done, RunOne
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ThreadExecutor:
                 f"use ainvoke or astream, or give the node a sync function"
             )
         answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
-        if type(answer) is not dict and is_runnable(answer):
+        if type(answer) not in PLAIN and is_runnable(answer):
             answer = context.run(answer.invoke, value)
         return answer
 
@@ -119,6 +119,10 @@ class ThreadExecutor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="engine")
         return self._pool.submit(copy_context().run, function, *args)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Run a coroutine that never suspends in the pool."""
+        return self.submit(drive, coroutine)
 
     def close(self) -> None:
         """Wait for the threads that still run, and end them."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Generator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ..background import background
 from .base import Done, LoopExecutor, RunOne
 
 if TYPE_CHECKING:
@@ -44,3 +47,29 @@ class TrioExecutor(LoopExecutor):
                 group.start_soon(run, task)
         if errors:
             raise errors[0]
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Spawned:
+        """Start a system task, which may outlive the caller's nursery."""
+        return Spawned(coroutine)
+
+
+class Spawned:
+    """A coroutine that runs by itself; await it for its result."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._result: Any = None
+        self._error: Exception | None = None
+        self._background = background(self._run, copy_context())
+
+    async def _run(self) -> None:
+        try:
+            self._result = await self._coroutine
+        except Exception as error:
+            self._error = error
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from self._background.wait().__await__()
+        if self._error is not None:
+            raise self._error
+        return self._result

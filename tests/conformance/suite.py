@@ -88,20 +88,25 @@ def unpack(folder: Path) -> None:
     (folder / "pytest.ini").write_text(SETTINGS)
 
 
-def run(tests: Iterable[str], target: str, folder: Path, *arguments: str) -> list[Outcome]:
-    """Run ``tests`` in ``folder``, with ``target`` answering to LangGraph's name.
+def run(tests: Iterable[str], target: str, folder: Path, *arguments: str) -> dict[str, list[Outcome]]:
+    """Run ``tests``, ids without parameters, in ``folder``, with ``target`` answering to LangGraph's name.
+
+    A test has the outcomes of its parameter sets; none if it did not run, its file's if that fails to import.
 
     Raises:
         RuntimeError: pytest itself did not get through.
     """
-    outcomes = folder / "outcomes.jsonl"
+    wanted, outcomes = folder / "tests.txt", folder / "outcomes.jsonl"
+    found: dict[str, list[Outcome]] = {test: [] for test in tests}
+    wanted.write_text("\n".join(found))
     outcomes.touch()
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "--target", target, "--outcomes", str(outcomes)),
+            *(sys.executable, "-m", "pytest", "-q", "--continue-on-collection-errors"),
+            *("--target", target, "--tests", str(wanted), "--outcomes", str(outcomes)),
             *(argument for plugin in PLUGINS for argument in ("-p", plugin)),
             *arguments,
-            *tests,
+            *sorted({file_of(test) for test in found}),
         ],
         cwd=folder,
         env={
@@ -115,12 +120,15 @@ def run(tests: Iterable[str], target: str, folder: Path, *arguments: str) -> lis
         text=True,
         check=False,
     )
-    found = [Outcome(**json.loads(line)) for line in outcomes.read_text().splitlines()]
-    if not found:
+    lines = outcomes.read_text().splitlines()
+    if not lines:
         raise RuntimeError(f"pytest ended with {done.returncode} and no outcome:\n{done.stdout[-4000:]}")
+    for outcome in (Outcome(**json.loads(line)) for line in lines):
+        alike = [test for test in found if file_of(test) == outcome.test] or [outcome.test.partition("[")[0]]
+        for test in alike:
+            found[test].append(outcome)
     return found
 
 
-def function_of(test: str) -> str:
-    """Return the test's id without its parameters."""
-    return test.partition("[")[0]
+def file_of(test: str) -> str:
+    return test.partition("::")[0]

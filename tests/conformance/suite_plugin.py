@@ -17,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--target", default="engine", help="package that answers to langgraph's name")
     group.addoption("--outcomes", type=Path, help="file for the outcomes, JSON lines")
-    group.addoption("--without", type=Path, help="file with the tests to leave out, one id a line")
+    group.addoption("--tests", type=Path, help="file with the tests to run, one id without parameters a line")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,9 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if without := config.getoption("without"):  # --deselect goes by prefix
-        names = set(without.read_text().split())
-        items[:] = [item for item in items if item.nodeid.partition("[")[0] not in names]
+    # Ids on the command line would keep every test away when one file of theirs can't be imported.
+    wanted = set(config.getoption("tests").read_text().split())
+    items[:] = [item for item in items if item.nodeid.partition("[")[0] in wanted]
 
 
 def pytest_collection_finish() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conformance.alias import lacking
-from tests.conformance.suite import ROOT, Outcome, function_of, run, unpack
+from tests.conformance.suite import ROOT, Outcome, file_of, run, unpack
 
 FILES = (
     "test_pregel",
@@ -104,21 +104,16 @@ def survey(files: list[str], target: str, *, private: bool, expression: str) -> 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         unpack(folder)
-        known = dict(test for file in files for test in tests_in(folder / "tests" / f"{file}.py"))
-        names = [name for file in files for name in imported_names(folder / "tests" / f"{file}.py")]
-        chosen = [f"tests/{file}.py" for file in files]
+        sources = [folder / "tests" / f"{file}.py" for file in files]
+        tests = [test for source in sources for test, hidden in tests_in(source) if private or not hidden]
+        names = [name for source in sources for name in imported_names(source)]
         arguments = ["-n", "2", "--dist", "worksteal", *(["-k", expression] if expression else [])]
-        if not private:
-            (folder / "private.txt").write_text("\n".join(test for test, hidden in known.items() if hidden))
-            arguments += ["--without", str(folder / "private.txt")]
-        found: dict[str, list[Outcome]] = defaultdict(list)
-        for outcome in run(chosen, target, folder, *arguments):
-            found[function_of(outcome.test)].append(outcome)
-    if not expression:  # a file that can't be imported stands for its tests
-        for test, hidden in known.items():
-            if test not in found and (private or not hidden):
-                found[test] = found.get(test.partition("::")[0], [Outcome(test, "failed", "did not run")])
-    results = {test: worst(outcomes) for test, outcomes in found.items() if "::" in test}
+        found = run(tests, target, folder, *arguments)
+    results = {
+        test: worst(outcomes or [Outcome(test, "failed", "did not run")])
+        for test, outcomes in found.items()
+        if outcomes or not expression
+    }
     print_table(results)
     if target != "langgraph":
         print("the engine has no", ", ".join(lacking(target, names)) or "gap among the public names")
@@ -128,7 +123,7 @@ def survey(files: list[str], target: str, *, private: bool, expression: str) -> 
 def print_table(results: dict[str, Outcome]) -> None:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for test, outcome in results.items():
-        counts[test.partition("::")[0]][outcome.outcome] += 1
+        counts[file_of(test)][outcome.outcome] += 1
         counts["all"][outcome.outcome] += 1
     print(f"{'':45}{'passed':>8}{'failed':>8}{'skipped':>9}")
     for file, count in sorted(counts.items(), key=lambda item: (item[0] == "all", item[0])):

@@ -1,12 +1,11 @@
 """Tests that LangGraph wrote for its engine, passed by ours."""
 
 import os
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.suite import HERE, Outcome, SourceMissingError, cached_source, function_of, run, unpack
+from tests.conformance.suite import HERE, Outcome, SourceMissingError, cached_source, run, unpack
 
 TESTS = (HERE / "tests.txt").read_text().split()
 
@@ -24,10 +23,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Outcome
         pytest.skip(f"offline, and LangGraph's source distribution is not in the cache: {error}")
     folder: Path = tmp_path_factory.mktemp("langgraph")
     unpack(folder)
-    found = defaultdict(list)
-    for outcome in run(TESTS, "engine", folder):
-        found[function_of(outcome.test)].append(outcome)
-    return found
+    return run(TESTS, "engine", folder)
 
 
 @pytest.mark.parametrize("test", TESTS)

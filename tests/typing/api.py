@@ -56,7 +56,8 @@ config = StreamConfig(
 
 
 def sync(question: State) -> None:
-    assert_type(graph.invoke(question), dict[str, Any] | Any)
+    result: dict[str, Any] = graph.invoke(question)
+    print(result["findings"])
     chunks: Iterator[Any] = graph.stream(question, stream_mode=["updates", "custom"], subgraphs=True)
     for _ in chunks:
         pass
