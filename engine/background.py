@@ -6,11 +6,10 @@ A stream is often an async generator, and a task group must not be open across i
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol
-
-import sniffio
 
 Start = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -25,9 +24,15 @@ class Background(Protocol):
         """Wait until it has ended; never raises what it raised, and goes on waiting when cancelled."""
 
 
+def on_trio() -> bool:
+    """Whether this is a trio task. Trio is never imported here: a program that runs it has done so."""
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_task())
+
+
 def background(start: Start, context: Context) -> Background:
     """Start ``start()`` in ``context``, on the event loop that is running here."""
-    if sniffio.current_async_library() == "trio":
+    if on_trio():
         return _OnTrio(start, context)
     return _OnAsyncio(start, context)
 

@@ -4,6 +4,7 @@ An executor calls user code, sleeps, limits time, and runs the tasks of one supe
 rest of the engine is written once, as coroutines that ask it.
 """
 
+from ..background import on_trio
 from .base import Executor, InContext
 from .threads import PAUSE, ThreadExecutor, drive
 
@@ -12,9 +13,7 @@ __all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor",
 
 def async_executor(max_concurrency: int | None) -> Executor:
     """Return the executor for the event loop that is running here."""
-    import sniffio
-
-    if sniffio.current_async_library() == "trio":
+    if on_trio():
         from .trio import TrioExecutor
 
         return TrioExecutor(max_concurrency)
