@@ -37,9 +37,15 @@ def background(start: Start, context: Context) -> Background:
     return _OnAsyncio(start, context)
 
 
+#: The event loop itself holds its tasks only weakly.
+_RUNNING: set[asyncio.Task[Any]] = set()
+
+
 class _OnAsyncio:
     def __init__(self, start: Start, context: Context) -> None:
         self._task = asyncio.get_running_loop().create_task(_quietly(start), context=context)
+        _RUNNING.add(self._task)
+        self._task.add_done_callback(_RUNNING.discard)
 
     def cancel(self) -> None:
         self._task.cancel()

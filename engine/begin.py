@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import EmptyInputError, InvalidUpdateError, UnknownInterruptError
 from .node import TASKS, Writes, branch_to
-from .persist import NULL_TASK
-from .superstep import RESUME, Written, apply, plan
-from .types import END, INTERRUPT, START, Command, Send
+from .persist import NULL_TASK, Persistence
+from .replay import Replay
+from .state import RESUME, Written
+from .superstep import apply, plan
+from .types import END, INTERRUPT, MISSING, START, Command, Send
 
 if TYPE_CHECKING:
     from .loop import RunLoop
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
+_FROM_OUTSIDE = ("update", "fork")
 
 
 async def begin(loop: RunLoop) -> None:
@@ -25,71 +28,118 @@ async def begin(loop: RunLoop) -> None:
         EmptyInputError: neither input nor a checkpoint to go on from.
         InvalidUpdateError: input that the graph's schema can't take, or a command for a parent.
         RuntimeError: an answer without a checkpointer, or one answer for several questions.
+        UnknownInterruptError: a strict resume that answers what nobody asks.
     """
     saved = await loop.load()
-    resuming = _is_resuming(loop, saved is not None)
-    loop.resumed = resuming
+    loop.resumed = saved is not None and _is_resuming(loop)
     loop.started()
-    replaying = _is_replaying(loop)
-    if loop.persist is not None and replaying:
-        loop.persist.pending = [write for write in loop.persist.pending if write[1] != RESUME]
+    persist = loop.persist
+    travelling = _is_travelling(loop)
+    if persist is not None:
+        loop.replaying = travelling or persist.superseded
+        if travelling:
+            # Questions are asked anew: what they were answered with belongs to the branch we leave.
+            persist.pending = [write for write in persist.pending if write[1] != RESUME]
+    forks = loop.resumed and travelling and _needs_branch(loop)
+    carried: Writes = []
     if isinstance(loop.input, Command):
-        await _take_command(loop, loop.input, resuming)
-    if resuming:
-        _apply_null_writes(loop)
-        await _go_on(loop, replaying)
-    elif loop.input is not None:
+        carried = await _take_command(loop, loop.input, forks)
+    _apply_null_writes(loop, carried)
+    if loop.resumed:
+        await _go_on(loop, forks)
+    elif loop.input is not None and not isinstance(loop.input, Command):
         await _take_input(loop)
-    else:
+    elif loop.input is None and loop.resuming is None:
         raise EmptyInputError(
             f"Received no input for {START}: pass the graph's input, or the thread_id of a run to go on with"
         )
+    if loop.parent_task is None:
+        loop.replay = _replay(loop) if travelling else None
+        loop.resuming = loop.resumed
 
 
-def _is_resuming(loop: RunLoop, has_checkpoint: bool) -> bool:
-    if not has_checkpoint or not loop.state.versions:
+def _is_resuming(loop: RunLoop) -> bool:
+    """Whether the run goes on where its checkpoint is, instead of starting over with new input."""
+    if not loop.state.versions:
         return False
-    if loop.parent_loop is not None and loop.inherits_checkpoints:
-        return bool(loop.parent_loop.resumed and loop.parent_loop.first_step)
-    return loop.input is None or isinstance(loop.input, Command)
+    if loop.resuming is not None:
+        return loop.resuming
+    if loop.input is None or isinstance(loop.input, Command):
+        return True
+    assert loop.persist is not None
+    run_id = (loop.config.get("metadata") or {}).get("run_id", MISSING)
+    return loop.parent_task is None and run_id == loop.persist.metadata.get("run_id")
 
 
-def _is_replaying(loop: RunLoop) -> bool:
-    """Whether the run starts from a checkpoint that the config names, to do again what came after it."""
-    if loop.persist is None or not loop.addressed:
+def _is_travelling(loop: RunLoop) -> bool:
+    """Whether the run does again what came after the checkpoint it is pointed at."""
+    persist = loop.persist
+    if persist is None or not (persist.addressed or loop.replay is not None):
         return False
-    return not (isinstance(loop.input, Command) and loop.input.resume is not None)
+    if loop.parent_task is not None and loop.checkpoint_ns in loop.checkpoint_map:
+        return True
+    answers = isinstance(loop.input, Command) and loop.input.resume is not None
+    return not (answers or loop.resuming)
 
 
-async def _take_command(loop: RunLoop, command: Command[Any], resuming: bool) -> None:
+def _needs_branch(loop: RunLoop) -> bool:
+    """Whether to store a checkpoint that starts the new branch; ``update_state`` has already made one."""
+    assert loop.persist is not None
+    return loop.persist.metadata.get("source") not in _FROM_OUTSIDE or loop.persist.superseded
+
+
+def _replay(loop: RunLoop) -> Replay:
+    """Say up to which checkpoint subgraphs look for theirs: for a fork, the one it was made from."""
+    persist = loop.persist
+    assert persist is not None
+    bound = loop.state.checkpoint_id
+    if persist.branched_from is not None:
+        bound = persist.branched_from
+    elif persist.metadata.get("source") in _FROM_OUTSIDE and persist.parent_config is not None:
+        bound = persist.parent_config["configurable"].get("checkpoint_id") or bound
+    return Replay(bound)
+
+
+async def _take_command(loop: RunLoop, command: Command[Any], forks: bool) -> Writes:
+    """Take note of a command; return its writes if they must not be stored where the run starts from."""
     if command.graph == Command.PARENT:
         raise InvalidUpdateError("There is no parent graph")
     if command.resume is not None:
-        if loop.persist is None:
-            raise RuntimeError(
-                "Cannot use Command(resume=...) without checkpointer: compile the graph with one and pass the thread_id"
-            )
-        if _is_resume_map(command.resume):
-            loop.resume_map = dict(command.resume)
-            _check_strict(loop, command.resume)
-        elif len(loop.persist.unanswered()) > 1:
-            _refuse_ambiguous(loop)
+        _take_answer(loop, command.resume)
     writes = _command_writes(command, skip_resume=loop.resume_map is not None)
     if not writes and loop.resume_map is None:
         raise EmptyInputError("Received empty Command input: give it an update, a goto or a resume")
-    if loop.persist is not None and resuming:
+    if forks or loop.persist is None:
+        return writes
+    if writes:
         await loop.persist.keep(NULL_TASK, writes)
+    return []
 
 
-def _is_resume_map(resume: Any) -> bool:
-    return isinstance(resume, dict) and all(isinstance(k, str) and _INTERRUPT_ID.fullmatch(k) for k in resume)
+def _take_answer(loop: RunLoop, resume: Any) -> None:
+    persist = loop.persist
+    if persist is None:
+        raise RuntimeError(
+            "Cannot use Command(resume=...) without checkpointer: compile the graph with one and pass the thread_id"
+        )
+    asked = loop.config.get("configurable", {}).get("__pregel_strict_resume", False)
+    strict = asked and loop.parent_task is None and not persist.superseded
+    if isinstance(resume, dict) and all(isinstance(k, str) and _INTERRUPT_ID.fullmatch(k) for k in resume):
+        if strict:
+            _check_strict(persist, resume)
+        loop.resume_map = dict(resume)
+    elif len(persist.unanswered()) > 1:
+        _refuse_ambiguous(persist, strict)
 
 
-def _check_strict(loop: RunLoop, resume: Mapping[str, Any]) -> None:
-    if not loop.config.get("configurable", {}).get("__pregel_strict_resume"):
-        return
-    assert loop.persist is not None
-    pending = loop.persist.unanswered()
+def _check_strict(persist: Persistence, resume: Mapping[str, Any]) -> None:
+    pending = persist.unanswered()
+    if not resume:
+        raise UnknownInterruptError(
+            "The resume map names no interrupt: give it {interrupt id: answer}",
+            reason="empty_map",
+            pending_ids=sorted(pending),
+        )
     unknown = sorted(resume.keys() - pending)
     if unknown:
         raise UnknownInterruptError(
@@ -100,12 +150,15 @@ def _check_strict(loop: RunLoop, resume: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_ambiguous(loop: RunLoop) -> None:
-    assert loop.persist is not None
-    raise RuntimeError(
+def _refuse_ambiguous(persist: Persistence, strict: bool) -> None:
+    pending = sorted(persist.unanswered())
+    message = (
         "When there are multiple pending interrupts, you must specify the interrupt id when resuming: "
-        f"Command(resume={{id: answer}}); pending: {', '.join(sorted(loop.persist.unanswered()))}"
+        f"Command(resume={{id: answer}}); pending: {', '.join(pending)}"
     )
+    if strict:
+        raise UnknownInterruptError(message, reason="ambiguous", pending_ids=pending)
+    raise RuntimeError(message)
 
 
 def _command_writes(command: Command[Any], *, skip_resume: bool) -> Writes:
@@ -124,23 +177,23 @@ def _command_writes(command: Command[Any], *, skip_resume: bool) -> Writes:
     return writes
 
 
-def _apply_null_writes(loop: RunLoop) -> None:
-    """Apply what no task has written: commands, and values that ``update_state`` left pending."""
-    assert loop.persist is not None
-    pending = loop.persist.of_task(NULL_TASK)
-    if pending:
-        apply(loop.program, loop.state, [Written(INTERRUPT, (), pending)], bump=False)
+def _apply_null_writes(loop: RunLoop, carried: Writes) -> None:
+    """Apply what no task has written: commands, this run's and those of runs that ended at this checkpoint."""
+    stored = loop.persist.of_task(NULL_TASK) if loop.persist is not None else []
+    if stored or carried:
+        apply(loop.program, loop.state, [Written(INTERRUPT, (), [*stored, *carried])], bump=False)
 
 
-async def _go_on(loop: RunLoop, replaying: bool) -> None:
+async def _go_on(loop: RunLoop, forks: bool) -> None:
     """Proceed past the checkpoint: breakpoints that have been shown are behind us."""
     state, persist = loop.state, loop.persist
     assert persist is not None
     state.seen.setdefault(INTERRUPT, {}).update(
         (name, state.versions[name]) for name in state.channels if name in state.versions
     )
-    loop.replaying = replaying
-    if replaying and persist.metadata.get("source") not in ("update", "fork"):
+    if forks:
+        if persist.metadata.get("source") in _FROM_OUTSIDE and persist.parent_config is not None:
+            persist.branched_from = persist.parent_config["configurable"].get("checkpoint_id")
         persist.pending = [write for write in persist.pending if write[1] != INTERRUPT]
         await persist.save("fork", loop.step, None)
         loop.step += 1
@@ -149,12 +202,11 @@ async def _go_on(loop: RunLoop, replaying: bool) -> None:
 
 async def _take_input(loop: RunLoop) -> None:
     """Write the input to the START channel; what an earlier run left undone is given up."""
+    discarded = []
     if loop.state.track and loop.state.versions:
         discarded = plan(loop.program, loop.state, loop.run, loop.step, loop.stop, None)
         for task in discarded:
             task.writes = []
-    else:
-        discarded = []
     loop.updated = apply(
         loop.program, loop.state, [*discarded, Written(INTERRUPT, (), [(START, loop.input)])], bump=True
     )
@@ -162,4 +214,3 @@ async def _take_input(loop: RunLoop) -> None:
         loop.persist.pending = []
         await loop.persist.save("input", loop.step, loop.updated)
     loop.step += 1
-    loop.has_input = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import End
 
-from .superstep import NodeTask
+from .state import NodeTask
 
 if TYPE_CHECKING:
     from .loop import RunLoop

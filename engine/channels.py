@@ -88,9 +88,6 @@ class Channel:
             other.load(saved)
         return other
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.key!r}, {self.value!r})"
-
 
 def _one(channel: Channel, values: Sequence[Any]) -> Any:
     """Return the only write, or explain why there must not be several."""
@@ -135,8 +132,8 @@ class AnyValue(LastValue):
         return values[-1]
 
 
-class UntrackedValue(Channel):
-    """Like LastValue, but never stored in a checkpoint."""
+class _Guarded(Channel):
+    """A channel that takes several writes in one superstep, the last one winning, unless ``guard``."""
 
     __slots__ = ("guard",)
 
@@ -144,17 +141,24 @@ class UntrackedValue(Channel):
         super().__init__(typ, key)
         self.guard = guard
 
-    def update(self, values: Sequence[Any]) -> bool:
-        if not values:
-            return False
+    def fresh(self) -> Self:
+        return type(self)(self.typ, self.key, self.guard)
+
+    def _take(self, values: Sequence[Any]) -> bool:
         self.value = _one(self, values) if self.guard else values[-1]
         return True
 
+
+class UntrackedValue(_Guarded):
+    """Like LastValue, but never stored in a checkpoint."""
+
+    __slots__ = ()
+
+    def update(self, values: Sequence[Any]) -> bool:
+        return self._take(values) if values else False
+
     def saved(self) -> Any:
         return MISSING
-
-    def fresh(self) -> Self:
-        return type(self)(self.typ, self.key, self.guard)
 
     def copy(self) -> Self:
         other = self.fresh()
@@ -162,25 +166,17 @@ class UntrackedValue(Channel):
         return other
 
 
-class EphemeralValue(Channel):
+class EphemeralValue(_Guarded):
     """Holds what was written in the superstep before, and nothing after that."""
 
-    __slots__ = ("guard",)
+    __slots__ = ()
     transient = True
 
-    def __init__(self, typ: Any, key: str = "", guard: bool = True) -> None:
-        super().__init__(typ, key)
-        self.guard = guard
-
     def update(self, values: Sequence[Any]) -> bool:
-        if not values:
-            changed, self.value = self.value is not MISSING, MISSING
-            return changed
-        self.value = _one(self, values) if self.guard else values[-1]
-        return True
-
-    def fresh(self) -> Self:
-        return type(self)(self.typ, self.key, self.guard)
+        if values:
+            return self._take(values)
+        changed, self.value = self.value is not MISSING, MISSING
+        return changed
 
 
 class LastValueAfterFinish(Channel):
@@ -311,27 +307,24 @@ class Topic(Channel):
     def __init__(self, typ: Any, key: str = "", accumulate: bool = False) -> None:
         super().__init__(typ, key)
         self.accumulate = accumulate
+        self.value = []
 
     @property
     def available(self) -> bool:
-        return bool(self.value) and self.value is not MISSING
+        return bool(self.value)
 
     def read(self) -> Any:
         return list(self.value)
 
     def update(self, values: Sequence[Any]) -> bool:
-        before = [] if self.value is MISSING else self.value
-        kept = list(before) if self.accumulate else []
+        before = self.value
+        self.value = list(before) if self.accumulate else []
         for value in values:
-            if isinstance(value, list):
-                kept.extend(value)
-            else:
-                kept.append(value)
-        self.value = kept
+            self.value.extend(value if isinstance(value, list) else (value,))
         return bool(values) or (bool(before) and not self.accumulate)
 
     def saved(self) -> Any:
-        return MISSING if self.value is MISSING else list(self.value)
+        return list(self.value)
 
     def load(self, saved: Any) -> None:
         self.value = list(saved[1] if isinstance(saved, tuple) else saved)
@@ -345,14 +338,8 @@ class BinaryOperatorAggregate(Channel):
 
     __slots__ = ("operator",)
 
-    def __init__(self, typ: Any, key: str = "", operator: Callable[[Any, Any], Any] | None = None) -> None:
-        if callable(key):  # LangGraph's order of arguments: (typ, operator)
-            key, operator = "", key
+    def __init__(self, typ: Any, operator: Callable[[Any, Any], Any], key: str = "") -> None:
         super().__init__(typ, key)
-        if operator is None:
-            raise ValueError(
-                "BinaryOperatorAggregate.operator: a reducer (current, written) -> new is needed"
-            )
         self.operator = operator
         self.value = _empty(typ)
 
@@ -380,7 +367,7 @@ class BinaryOperatorAggregate(Channel):
         return value
 
     def fresh(self) -> Self:
-        return type(self)(self.typ, self.key, self.operator)
+        return type(self)(self.typ, self.operator, self.key)
 
 
 _OVERWRITERS = frozenset({Overwrite, dict})
@@ -398,12 +385,9 @@ def _overwritten(value: Any) -> tuple[bool, Any]:
 
 
 _CONCRETE: dict[Any, type] = {
-    collections.abc.Sequence: list,
-    collections.abc.MutableSequence: list,
-    collections.abc.Set: set,
-    collections.abc.MutableSet: set,
-    collections.abc.Mapping: dict,
-    collections.abc.MutableMapping: dict,
+    getattr(collections.abc, prefix + name): kind
+    for name, kind in (("Sequence", list), ("Set", set), ("Mapping", dict))
+    for prefix in ("", "Mutable")
 }
 
 

@@ -18,7 +18,7 @@ from .node import Callback, Node, Writes, is_coroutine_function
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from .program import Program
 from .runtime import current_task
-from .superstep import PUSH, RETURN, NodeTask
+from .state import PUSH, RETURN, NodeTask
 from .types import END, START
 
 PREVIOUS = "__previous__"

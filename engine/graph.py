@@ -9,8 +9,14 @@ from typing import Any, Generic, Literal, Self, get_args, get_origin, get_type_h
 
 from typing_extensions import TypeVar
 
-from .channels import Channel, EphemeralValue, LastValueAfterFinish
-from .channels import NamedBarrierValue, NamedBarrierValueAfterFinish, Topic
+from .channels import (
+    Channel,
+    EphemeralValue,
+    LastValueAfterFinish,
+    NamedBarrierValue,
+    NamedBarrierValueAfterFinish,
+    Topic,
+)
 from .node import TASKS, Branch, Callback, Node, annotated_destinations, branch_to, first_parameter_schema
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from .program import Program

@@ -13,7 +13,7 @@ from .executors import Executor
 from .loop import RunLoop
 from .messages_mode import langchain_hook
 from .runtime import CURRENT
-from .superstep import NodeTask
+from .state import NodeTask
 from .types import Config
 
 if TYPE_CHECKING:

@@ -6,27 +6,15 @@ The loop owns everything that happens in time. What happens *next* is decided by
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope
 
-from otel_stream.events import (
-    End,
-    Observer,
-    Run,
-    RunEnded,
-    RunInterrupted,
-    RunStarted,
-    SuperstepEnded,
-    SuperstepStarted,
-    TaskEnded,
-    TaskStarted,
-    ValuesChanged,
-)
+from otel_stream.events import End, Observer, Run
 
+from . import reports
 from .begin import begin
 from .cached import cached_writes, store_writes
 from .checkpoint.base import checkpoint_id
@@ -34,34 +22,40 @@ from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, NodeError
 from .executors import Executor
 from .node import NO_WRITES, Node, Writes
 from .persist import Persistence, saved_answers
+from .replay import Replay
 from .runtime import CURRENT, task_metadata
-from .superstep import (
-    ERROR,
-    PULL,
-    RESUME,
-    RETURN,
-    NodeTask,
-    State,
-    apply,
-    order,
-    plan,
-    read_values,
-    result_payload,
-    should_pause,
-    updates_payload,
-)
+from .state import ERROR, ERROR_SOURCE, PULL, RESUME, RETURN, NodeTask, State
+from .superstep import apply, order, plan, read_values, should_pause
 from .task import run_task, writes_of
 from .types import INTERRUPT, MISSING, START, Config, Interrupt
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
 
-_EMITS_TASKS = TaskStarted.bit
-_WRITES_SHOWN = TaskEnded.bit
-
 
 class RunLoop:
     """One run of a graph. Made by ``CompiledStateGraph``, used once."""
+
+    step = -1
+    #: Channels that the superstep before changed; None when any may have.
+    updated: set[str] | None = None
+    #: Answers by interrupt id.
+    resume_map: dict[str, Any] | None = None
+    resumed = False
+    #: Whether what tasks wrote before is to be done again instead of taken back.
+    replaying = False
+    #: What an ``entrypoint`` remembered from the run before.
+    previous: Any = None
+    result: Any = None
+    interrupts: tuple[Interrupt, ...] = ()
+    #: How the run ended, and what it raised.
+    end: End | None = None
+    error: BaseException | None = None
+    #: Its consumer left: the cancellation that follows is no failure.
+    abandoned = False
+    #: Whether the state was ever shown to be anything.
+    shown = False
+    _started = False
 
     def __init__(
         self,
@@ -98,38 +92,27 @@ class RunLoop:
         self.parent_loop: RunLoop | None = parent_task.loop if parent_task is not None else None
         self.checkpoint_ns = checkpoint_ns
         self.keeps_memory = graph.checkpointer is True
-        self.inherits_checkpoints = checkpointer is not None
+        parent = self.parent_loop
+        #: Whether subgraphs go on, too; None once a superstep is over, and when that is not known yet.
+        self.resuming: bool | None = parent.resuming if parent is not None else None
+        self.replay: Replay | None = parent.replay if parent is not None else None
+        #: Namespace → id of the checkpoints around this run, or of those it is pointed at.
+        self.checkpoint_map: dict[str, str] = (
+            config.get("configurable", {}).get("checkpoint_map") or {}
+            if parent is None
+            else {**parent.checkpoint_map, parent.checkpoint_ns: parent.state.checkpoint_id}
+        )
         self.before, self.after = breakpoints
         self.recursion_limit = recursion_limit
         self.persist = Persistence(checkpointer, self, durability) if checkpointer is not None else None
-        self.addressed = bool(config.get("configurable", {}).get("checkpoint_id")) and parent_task is None
         self.state = State(
             {name: channel.fresh() for name, channel in self.program.channels.items()},
             checkpoint_id=run.id,
             track=checkpointer is not None or bool(self.before or self.after),
             next_version=getattr(checkpointer, "get_next_version", None),
         )
-        self.step = -1
         self.stop = recursion_limit
-        #: Channels that the superstep before changed; None when any may have.
-        self.updated: set[str] | None = None
         self.tasks: list[NodeTask] = []
-        self.resume_map: dict[str, Any] | None = None
-        self.resumed = False
-        self.replaying = False
-        self.first_step = True
-        self.has_input = False
-        self.previous: Any = None
-        self.result: Any = None
-        self.interrupts: tuple[Interrupt, ...] = ()
-        #: How the run ended, and what it raised.
-        self.end: End | None = None
-        self.error: BaseException | None = None
-        #: Its consumer left: the cancellation that follows is no failure.
-        self.abandoned = False
-        #: Whether the state was ever shown to be anything.
-        self.shown = False
-        self._started = False
         #: Awaited after every superstep; a run that is pulled by its caller waits here for its turn.
         self.drain = observer.drain if observer is not None else None
 
@@ -146,7 +129,7 @@ class RunLoop:
         end, error = End.OK, None
         try:
             await begin(self)
-            if self.has_input and self.program.start is not None:
+            if self.program.start is not None and self.state.channels[START].available:
                 await self._run_start(self.program.start)
             while await self._superstep():
                 pass
@@ -157,13 +140,12 @@ class RunLoop:
             end = End.INTERRUPTED
             await self._interrupted(pause)
         except BaseException as failure:
-            end, error = self._end_of(failure), failure
+            end, error = self.end_of(failure), failure
             if self.persist is not None and self.persist.durability == "exit":
                 with CancelScope(shield=True) if self.executor.is_async else nullcontext():
                     await self.persist.leave(failed=True)
             raise
         finally:
-            self.end, self.error = end, error
             self._ended(end, error)
         return self.result
 
@@ -187,17 +169,8 @@ class RunLoop:
         """Return the id of a new checkpoint: later ones sort after earlier ones."""
         return checkpoint_id()
 
-    @property
-    def checkpoint_parents(self) -> dict[str, str]:
-        """The checkpoints of the runs around this one, by namespace."""
-        if self.parent_loop is None:
-            return {}
-        return {
-            **self.parent_loop.checkpoint_parents,
-            self.parent_loop.checkpoint_ns: self.parent_loop.state.checkpoint_id,
-        }
-
-    def _end_of(self, failure: BaseException) -> End:
+    def end_of(self, failure: BaseException) -> End:
+        """Tell what kind of end a failure is."""
         if isinstance(failure, GraphRecursionError):
             return End.RECURSION_LIMIT
         if isinstance(failure, GraphDrained):
@@ -216,17 +189,26 @@ class RunLoop:
             start,
             self.step,
             seed=self.state.checkpoint_id,
-            input=self.input,
+            input=self.state.channels[START].value,
             path=(PULL, START),
             triggers=(START,),
         )
         task.loop = self
-        if self.persist is not None:
+        # Input that update_state has given a thread joins the tasks that wait there.
+        others = self._plan(task) if self.resumed else []
+        if self.persist is not None and not self.resumed:
             self._emit_checkpoint([task])
         context = self.run.context.copy()
         context.run(CURRENT.set, task)
-        task.writes = await writes_of(task, self, context, self.input)
-        await self._finish([task])
+        task.writes, task.end = await writes_of(task, self, context, task.input), End.OK
+        if self.persist is not None:
+            await self._keep(task)
+        if others:
+            await self.executor.run_all(self._take_back(others), run_task, self._task_done)
+            await self._handle_failures(others)
+            self._raise_failures(others)
+        tasks = [task, *others]
+        await self._finish(tasks, self._merge(tasks))
 
     async def _superstep(self) -> bool:
         """Run one superstep; return whether there may be another one."""
@@ -244,29 +226,31 @@ class RunLoop:
             raise GraphInterrupt()
         if self.control is not None and self.control.drain_requested:
             raise GraphDrained(self.control.drain_reason or "shutdown")
-        observer = self.observer
-        if observer is not None:
-            self._emit_started(observer, tasks, waiting)
-        if self.cache is not None:
-            waiting = await cached_writes(self, waiting)
+        if self.observer is not None:
+            reports.superstep_started(self, tasks)
         try:
+            if self.cache is not None:
+                waiting = await cached_writes(self, waiting)
             if waiting:
                 await self.executor.run_all(waiting, run_task, self._task_done)
             await self._handle_failures(tasks)
             self._raise_failures(tasks)
+            updated = self._merge(tasks)
         except BaseException as failure:
-            self._emit_broken(tasks, failure)
+            reports.superstep_broken(self, tasks, failure)
             raise
-        await self._finish(tasks)
+        if self.observer is not None:
+            reports.superstep_ended(self, updated)
+        await self._finish(tasks, updated)
         return True
 
-    def _plan(self) -> list[NodeTask]:
+    def _plan(self, *first: NodeTask) -> list[NodeTask]:
         tasks = plan(self.program, self.state, self.run, self.step, self.stop, self.updated)
         for task in tasks:
             task.loop = self
         self.tasks = tasks
         if self.persist is not None:
-            self._emit_checkpoint(tasks)
+            self._emit_checkpoint([*first, *tasks])
         return tasks
 
     def _take_back(self, tasks: list[NodeTask]) -> list[NodeTask]:
@@ -279,13 +263,23 @@ class RunLoop:
         for task in tasks:
             task.answers = saved_answers(task, pending)
             self._answer_from_map(task)
-            writes = [] if self.replaying else self.persist.of_task(task.id)
-            outcome = [w for w in writes if w[0] not in (ERROR, INTERRUPT, RESUME)]
+            outcome = [] if self.replaying else self.persist.outcome_of(task.id)
             if outcome:
                 task.writes, task.end, task.cached = outcome, End.OK, True
-            else:
+            elif self.replaying or not self._take_back_failure(task):
                 waiting.append(task)
         return waiting
+
+    def _take_back_failure(self, task: NodeTask) -> bool:
+        """Whether the task had failed before, and its error handler is what remains to be run."""
+        assert self.persist is not None
+        kept = dict(self.persist.of_task(task.id))
+        if task.spec.error_handler is None or ERROR_SOURCE not in kept or ERROR not in kept:
+            return False
+        error = kept[ERROR]
+        task.error = error if isinstance(error, BaseException) else RuntimeError(str(error))
+        task.end = End.ERROR
+        return True
 
     def _answer_from_map(self, task: NodeTask) -> None:
         answers = self.find_resume_map()
@@ -318,9 +312,8 @@ class RunLoop:
             await self._keep(task)
         if self.cache is not None and task.spec.cache is not None and task.end is End.OK:
             await store_writes(self, task)
-        observer = self.observer
-        if observer is not None and observer.interest & _WRITES_SHOWN:
-            self._emit_ended(observer, task)
+        if self.observer is not None:
+            reports.task_ended(self, task)
 
     async def _keep(self, task: NodeTask) -> None:
         assert self.persist is not None
@@ -330,28 +323,28 @@ class RunLoop:
         elif task.end is End.OK and task.error is None:
             await self.persist.keep(task.id, task.writes or [(NO_WRITES, None)])
         elif task.error is not None and task.end is not None and task.end.failed:
-            await self.persist.keep(task.id, [(ERROR, task.error), *answered])
+            handled: Writes = [(ERROR_SOURCE, task.node)] if task.spec.error_handler is not None else []
+            await self.persist.keep(task.id, [(ERROR, task.error), *handled, *answered])
 
     def call(self, task: NodeTask) -> Any:
         """Run a functional task beside its caller; return a future of its result."""
         task.loop = self
         if self.persist is not None:
             self._take_back([task])
-        observer = self.observer
-        if observer is not None and observer.interest & _EMITS_TASKS:
-            observer.emit(TaskStarted(task, time.time_ns()))
+        reports.task_started(self, task)
         return self.executor.spawn(self._call(task))
 
     async def _call(self, task: NodeTask) -> Any:
-        if task.writes is None and self.cache is not None:
+        restored = task.writes is not None
+        if not restored and self.cache is not None:
             await cached_writes(self, [task])
         if task.writes is None:
             try:
                 await run_task(task)
             finally:
                 await self._task_done(task)
-        elif self.observer is not None and self.observer.interest & _WRITES_SHOWN and task.end is not End.OK:
-            self._emit_ended(self.observer, task)
+        elif restored:
+            reports.task_ended(self, task)
         if task.interrupts:
             raise GraphInterrupt(task.interrupts)
         if task.error is not None:
@@ -382,10 +375,8 @@ class RunLoop:
         if not handlers:
             return
         tasks.extend(handlers)
-        observer = self.observer
-        if observer is not None and observer.interest & _EMITS_TASKS:
-            for handler in handlers:
-                observer.emit(TaskStarted(handler, time.time_ns()))
+        for handler in handlers:
+            reports.task_started(self, handler)
         await self.executor.run_all(handlers, run_task, self._task_done)
 
     def _raise_failures(self, tasks: list[NodeTask]) -> None:
@@ -408,18 +399,17 @@ class RunLoop:
         if interrupts or any(task.end is End.INTERRUPTED for task in ordered):
             raise GraphInterrupt(interrupts)
 
-    async def _finish(self, tasks: list[NodeTask]) -> None:
+    def _merge(self, tasks: list[NodeTask]) -> set[str]:
         """Apply the writes of a superstep: the barrier."""
         ordered = order(tasks) if len(tasks) > 1 else tasks
-        updated = self.updated = apply(self.program, self.state, ordered)
-        observer = self.observer
-        if observer is not None:
-            if observer.interest & SuperstepEnded.bit and self.step > 0:
-                wrote = frozenset(updated & self.program.state_set)
-                observer.emit(SuperstepEnded(self.run, self.step, End.OK, wrote, time.time_ns()))
+        self.updated = apply(self.program, self.state, ordered)
+        return self.updated
+
+    async def _finish(self, tasks: list[NodeTask], updated: set[str]) -> None:
+        """Show and keep the state after a superstep, which changed the channels ``updated``."""
         if not updated.isdisjoint(self.program.output_set):
             self.emit_values()
-        self.replaying = self.first_step = False
+        self.replaying, self.resuming = False, None
         persist = self.persist
         if persist is not None:
             persist.pending = []
@@ -434,64 +424,14 @@ class RunLoop:
     # -- reports ---------------------------------------------------------------------------------
 
     def started(self) -> None:
-        """Report the start of the run."""
+        """Report the start of the run, once."""
         self._started = True
-        observer = self.observer
-        if observer is not None and observer.interest & RunStarted.bit:
-            observer.emit(RunStarted(self.run, self.input, self.resumed, time.time_ns()))
+        reports.run_started(self)
 
     def emit_values(self) -> None:
         """Report the state."""
         self.shown = True
-        observer = self.observer
-        if observer is not None and observer.interest & ValuesChanged.bit:
-            values = read_values(self.state.channels, self.program.output_keys)
-            observer.emit(ValuesChanged(self.run, self.step, values, time.time_ns()))
-
-    def _emit_started(self, observer: Observer, tasks: list[NodeTask], waiting: list[NodeTask]) -> None:
-        now = time.time_ns()
-        if observer.interest & SuperstepStarted.bit:
-            observer.emit(SuperstepStarted(self.run, self.step, tuple(tasks), now))
-        if observer.interest & _EMITS_TASKS:
-            for task in tasks:
-                observer.emit(TaskStarted(task, now))
-        if observer.interest & _WRITES_SHOWN and len(waiting) < len(tasks):
-            for task in tasks:
-                if task.cached:
-                    self._emit_ended(observer, task)
-
-    def _emit_ended(self, observer: Observer, task: NodeTask) -> None:
-        writes = task.writes or []
-        values = None
-        if task.interrupts:
-            values = read_values(self.state.channels, self.program.output_keys)
-        observer.emit(
-            TaskEnded(
-                task,
-                task.end or End.CANCELLED,
-                updates_payload(self.program, writes),
-                result_payload(self.program, writes),
-                task.error,
-                task.interrupts,
-                task.cached,
-                time.time_ns(),
-                values,
-            )
-        )
-
-    def _emit_broken(self, tasks: list[NodeTask], failure: BaseException) -> None:
-        """Report the end of a superstep that was not completed, and of the tasks it took down with it."""
-        observer = self.observer
-        if observer is None:
-            return
-        for task in tasks:
-            if task.end is None or task.end is End.CANCELLED:
-                task.end = End.CANCELLED
-                if observer.interest & _WRITES_SHOWN:
-                    self._emit_ended(observer, task)
-        if observer.interest & SuperstepEnded.bit:
-            end = End.INTERRUPTED if isinstance(failure, GraphInterrupt) else self._end_of(failure)
-            observer.emit(SuperstepEnded(self.run, self.step, end, frozenset(), time.time_ns()))
+        reports.values_changed(self)
 
     def _emit_checkpoint(self, tasks: Any) -> None:
         from .snapshots import checkpoint_event
@@ -512,19 +452,14 @@ class RunLoop:
             updated = apply(self.program, self.state, order(finished))
             if not updated.isdisjoint(self.program.output_set):
                 self.emit_values()
-        observer = self.observer
-        if observer is not None and observer.interest & RunInterrupted.bit:
-            observer.emit(RunInterrupted(self.run, self.step, self.interrupts, time.time_ns()))
+        reports.run_interrupted(self)
         self.result = read_values(self.state.channels, self.program.output_keys)
 
     def _ended(self, end: End, error: BaseException | None) -> None:
-        observer = self.observer
-        if observer is not None and observer.interest & RunEnded.bit:
-            if not self._started:
-                self.started()
-            observer.emit(
-                RunEnded(self.run, end, self.result, error, self.interrupts, self.step, time.time_ns())
-            )
+        self.end, self.error = end, error
+        if not self._started:
+            self.started()
+        reports.run_ended(self, end, error)
 
     # -- what nodes see --------------------------------------------------------------------------
 

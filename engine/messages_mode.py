@@ -14,7 +14,7 @@ from typing import Any
 from otel_stream.events import MessageWritten, Observer
 
 from .runtime import task_metadata
-from .superstep import NodeTask
+from .state import NodeTask
 from .types import Config
 
 #: What of a run's config LangChain calls inherit.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stream.events import CheckpointWritten
 
 from .node import Writes
-from .superstep import NodeTask, State
+from .state import ERROR, ERROR_SOURCE, RESUME, NodeTask, State
 from .types import INTERRUPT, MISSING, Config
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: The task id of writes that no task made: commands and answers.
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
+#: Pending writes that say what happened to a task; any other one says that it has finished.
+NO_OUTCOME = frozenset({ERROR, ERROR_SOURCE, INTERRUPT, RESUME})
+#: Pending writes of which a task has one each, so that a later one replaces an earlier.
+_SINGLE = frozenset({ERROR, INTERRUPT, RESUME})
 PendingWrites = list[tuple[str, str, Any]]
 
 
@@ -29,13 +33,12 @@ class Persistence:
         self.checkpointer = checkpointer
         self.loop = loop
         self.durability = durability
-        configurable = loop.config.get("configurable", {})
-        self.config: Config = {
-            "configurable": {
-                **{k: v for k, v in configurable.items() if k in _KEPT},
-                "checkpoint_ns": loop.checkpoint_ns,
-            }
-        }
+        self.config: Config = {"configurable": _place(loop)}
+        #: Whether the run was pointed at a checkpoint, and whether that is no longer the thread's latest.
+        self.addressed = bool(self.config["configurable"].get("checkpoint_id"))
+        self.superseded = False
+        #: For the branch of an updated checkpoint: what that one was an update of.
+        self.branched_from: str | None = None
         self.parent_config: Config | None = None
         self.metadata: dict[str, Any] = {"step": -2}
         self.saved_versions: dict[str, Any] = {}
@@ -49,20 +52,36 @@ class Persistence:
             return await getattr(self.checkpointer, f"a{name}")(*args)
         return getattr(self.checkpointer, name)(*args)
 
+    async def _look(self, place: Config, before: str | None) -> Any:
+        """Return the latest checkpoint of ``place``, or the latest before the one of that id."""
+        if before is None:
+            return await self._call("get_tuple", place)
+        bound = {"configurable": {"checkpoint_id": before}}
+        if self.loop.executor.is_async:
+            listed = self.checkpointer.alist(place, before=bound, limit=1)
+            return next(iter([found async for found in listed]), None)
+        return next(iter(self.checkpointer.list(place, before=bound, limit=1)), None)
+
     async def load(self) -> Mapping[str, Any] | None:
         """Load the checkpoint the config names, or the thread's latest; None if there is none."""
-        found = await self._call("get_tuple", self.config)
+        if self.addressed:
+            found = await self._call("get_tuple", self.config)
+            latest = await self._call("get_tuple", _without_id(self.config)) if found is not None else None
+            self.superseded = latest is not None and latest.checkpoint["id"] != found.checkpoint["id"]
+        elif self.loop.replay is not None:
+            found = await self.loop.replay.find(self.loop.checkpoint_ns, self.config, self._look)
+            # It takes its input anew, on top of what it had stored, instead of going on.
+            self.loop.resuming = None
+        else:
+            found = await self._call("get_tuple", self.config)
         if found is None:
             self.config["configurable"].pop("checkpoint_id", None)
             return None
-        self.config = {
-            **self.config,
-            "configurable": {**self.config["configurable"], **found.config["configurable"]},
-        }
+        self.config = {"configurable": {**self.config["configurable"], **found.config["configurable"]}}
         self.config["configurable"].setdefault("checkpoint_ns", self.loop.checkpoint_ns)
         self.parent_config = found.parent_config
         self.metadata = dict(found.metadata)
-        self.pending = [tuple(write) for write in found.pending_writes or ()]  # type: ignore[misc]
+        self.pending = [(str(write[0]), write[1], write[2]) for write in found.pending_writes or ()]
         self.saved_versions = dict(found.checkpoint["channel_versions"])
         self.saved_id = found.checkpoint["id"]
         checkpoint: Mapping[str, Any] = found.checkpoint
@@ -70,7 +89,7 @@ class Persistence:
 
     async def save(self, source: str, step: int, updated: set[str] | None) -> None:
         """Store the state after ``step``; with durability "exit" only remember that it is to be stored."""
-        self.metadata = {"source": source, "step": step, "parents": self.loop.checkpoint_parents}
+        self.metadata = {"source": source, "step": step, "parents": self.loop.checkpoint_map}
         state = self.loop.state
         state.checkpoint_id = self.loop.new_checkpoint_id(step)
         if self.durability != "exit":
@@ -91,10 +110,7 @@ class Persistence:
         self.saved_versions = dict(state.versions)
         configurable = self.config["configurable"]
         self.parent_config = self.config if configurable.get("checkpoint_id") else None
-        put_config = {
-            **self.config,
-            "configurable": {**configurable, "checkpoint_ns": self.loop.checkpoint_ns},
-        }
+        put_config = {"configurable": {**configurable, "checkpoint_ns": self.loop.checkpoint_ns}}
         put_config["metadata"] = self.loop.run.metadata
         await self._call("put", put_config, checkpoint, self.metadata, new)
         self.saved_id = state.checkpoint_id
@@ -107,30 +123,38 @@ class Persistence:
             observer.emit(CheckpointWritten(self.loop.run, self.metadata["step"], seconds, time.time_ns()))
 
     async def keep(self, task_id: str, writes: Sequence[tuple[str, Any]], path: str = "") -> None:
-        """Keep a task's writes until the superstep is over, so that a resumed run need not repeat the task."""
-        special = all(name.startswith("__") for name, _ in writes)
-        names = {name for name, _ in writes}
-        with self._lock:  # functional tasks end in threads of their own
-            self.pending = [w for w in self.pending if w[0] != task_id or (special and w[1] not in names)]
-            self.pending.extend((task_id, name, value) for name, value in writes)
-        if self.durability != "exit" and self.saved_id is not None:
-            await self._call("put_writes", self._write_config(), list(writes), task_id, path)
+        """Keep a task's writes until the superstep is over, so that a resumed run need not repeat the task.
 
-    def _write_config(self) -> Config:
-        return {
+        They replace what it wrote before; those of ``NULL_TASK`` add up, but for the last answer.
+        """
+        null = task_id == NULL_TASK
+        with self._lock:  # functional tasks end in threads of their own
+            kept = [w for w in self.pending if w[0] != task_id or (null and w[1] not in _SINGLE)]
+            # A saver keys writes by their place in the list: what has a place of its own goes last.
+            added = sorted(writes, key=lambda write: write[0] in _SINGLE) if null else writes
+            self.pending = [*kept, *((task_id, name, value) for name, value in added)]
+            stored = self.of_task(task_id)
+        if self.durability != "exit" and self.saved_id is not None:
+            await self._put_writes(stored, task_id, path)
+
+    async def _put_writes(self, writes: Writes, task_id: str, path: str) -> None:
+        config = {
             "configurable": {
                 **self.config["configurable"],
                 "checkpoint_ns": self.loop.checkpoint_ns,
                 "checkpoint_id": self.loop.state.checkpoint_id,
             }
         }
+        if path:
+            await self._call("put_writes", config, writes, task_id, path)
+        else:
+            await self._call("put_writes", config, writes, task_id)
 
     async def leave(self, failed: bool) -> None:
         """Store what durability "exit" has put off."""
         if self.durability != "exit":
             return
-        nested = self.loop.run.parent is not None and not self.loop.keeps_memory
-        if nested and not failed:
+        if self.loop.parent_task is not None and not self.loop.keeps_memory and not failed:
             return
         if self.saved_id != self.loop.state.checkpoint_id:
             await self._store(self.loop.state, None)
@@ -138,7 +162,7 @@ class Persistence:
         for task_id, name, value in self.pending:
             by_task.setdefault(task_id, []).append((name, value))
         for task_id, writes in by_task.items():
-            await self._call("put_writes", self._write_config(), writes, task_id)
+            await self._put_writes(writes, task_id, "")
 
     # -- what pending writes say -----------------------------------------------------------------
 
@@ -146,31 +170,52 @@ class Persistence:
         """Return the pending writes of a task."""
         return [(name, value) for owner, name, value in self.pending if owner == task_id]
 
+    def outcome_of(self, task_id: str) -> Writes:
+        """Return what a task has written, if it has finished."""
+        return [write for write in self.of_task(task_id) if write[0] not in NO_OUTCOME]
+
     def unanswered(self) -> set[str]:
         """Return the ids of interrupts nobody has answered yet."""
         asked: dict[str, list[str]] = {}
-        answered: dict[str, int] = {}
         for task_id, name, value in self.pending:
             if name == INTERRUPT:
-                asked[task_id] = [item.id for item in _sequence(value)]
-                answered.setdefault(task_id, 0)
-        done = {
-            owner for owner, name, _ in self.pending if not name.startswith("__") or name == "__no_writes__"
-        }
+                asked[task_id] = [item.id for item in items(value)]
+        done = {owner for owner, name, _ in self.pending if name not in NO_OUTCOME}
         return {id for task_id, ids in asked.items() if task_id not in done for id in ids}
 
 
-def _sequence(value: Any) -> Sequence[Any]:
+def items(value: Any) -> Sequence[Any]:
+    """Return what an INTERRUPT write holds: several, or in old checkpoints one."""
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
-_KEPT = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "user_id"})
+def _place(loop: RunLoop) -> Config:
+    """Return the ``configurable`` that names where the run's checkpoints are, and where it starts."""
+    configurable = loop.config.get("configurable", {})
+    place = {k: v for k, v in configurable.items() if k in _KEPT}
+    if "thread_id" in place:
+        place["thread_id"] = str(place["thread_id"])
+    # An id that comes with the namespace of a subgraph is the subgraph's; the map has ours.
+    if loop.parent_task is not None or configurable.get("checkpoint_ns"):
+        place.pop("checkpoint_id", None)
+    if loop.checkpoint_ns in loop.checkpoint_map:
+        place["checkpoint_id"] = loop.checkpoint_map[loop.checkpoint_ns]
+    if loop.checkpoint_map:
+        place["checkpoint_map"] = loop.checkpoint_map
+    return {**place, "checkpoint_ns": loop.checkpoint_ns}
+
+
+def _without_id(config: Config) -> Config:
+    return {"configurable": {k: v for k, v in config["configurable"].items() if k != "checkpoint_id"}}
+
+
+_KEPT = frozenset({"thread_id", "checkpoint_id", "checkpoint_map", "user_id"})
 
 
 def saved_answers(task: NodeTask, pending: PendingWrites) -> list[Any]:
     """Return the answers a task has been given before."""
     for owner, name, value in pending:
-        if owner == task.id and name == "__resume__":
+        if owner == task.id and name == RESUME:
             return list(value) if isinstance(value, list) else [value]
     return []
 

@@ -99,6 +99,16 @@ class TimeoutPolicy:
         if self.refresh_on not in ("auto", "heartbeat"):
             raise ValueError(f"refresh_on: {self.refresh_on!r} is unknown; choose 'auto' or 'heartbeat'")
 
+    @property
+    def run_seconds(self) -> float | None:
+        """``run_timeout`` in seconds."""
+        return _seconds("run_timeout", self.run_timeout)
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """``idle_timeout`` in seconds."""
+        return _seconds("idle_timeout", self.idle_timeout)
+
     @classmethod
     def coerce(cls, value: float | timedelta | TimeoutPolicy | None) -> TimeoutPolicy | None:
         """Accept a plain number of seconds, or a ``timedelta``, as a limit on the whole attempt."""

@@ -70,6 +70,11 @@ class Program:
         """The channel that is the result, if it is one value instead of a mapping."""
         return self.output_keys[0] if self.output_keys in ((ROOT,), (END,)) else None
 
+    @cached_property
+    def single_state(self) -> str | None:
+        """The channel that is the state, if it is one value instead of a mapping."""
+        return self.state_keys[0] if self.state_keys in ((ROOT,), (END,)) else None
+
     def node(self, name: str) -> Node:
         """Return a node by name, the start node included."""
         return self.start if self.start is not None and name == self.start.name else self.nodes[name]

@@ -15,7 +15,7 @@ from otel_stream.events import CustomWritten, MessageWritten
 from .types import Config, StreamWriter
 
 if TYPE_CHECKING:
-    from .superstep import NodeTask
+    from .state import NodeTask
 
 ContextT = TypeVar("ContextT", default=None)
 

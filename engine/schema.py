@@ -75,7 +75,7 @@ def _reduced_channel(name: str, hint: Any) -> Channel | None:
             f"Invalid reducer signature. Expected (a, b) -> c. Got {signature} for key '{name}'; "
             f"annotate the key with a function of the current and the written value"
         )
-    return BinaryOperatorAggregate(hint, name, reducer)
+    return BinaryOperatorAggregate(hint, reducer, name)
 
 
 def same_channel(one: Key, other: Key) -> bool:

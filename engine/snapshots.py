@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import CheckpointSaved
 
-from .persist import NULL_TASK
-from .superstep import ERROR, PULL, RESUME, NodeTask, State, Written, apply, order, plan, read_values
-from .superstep import result_payload
-from .types import INTERRUPT, START, Config, PregelTask, StateSnapshot
+from .node import Writes
+from .persist import NO_OUTCOME, NULL_TASK, items
+from .state import ERROR, PULL, RETURN, NodeTask, State, Written
+from .superstep import apply, order, plan, read_values, result_payload
+from .types import INTERRUPT, MISSING, START, Config, PregelTask, StateSnapshot
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
     from .loop import RunLoop
-
-_NO_OUTCOME = (ERROR, INTERRUPT, RESUME)
+    from .program import Program
 
 
 def checkpoint_event(loop: RunLoop, tasks: Sequence[NodeTask]) -> CheckpointSaved | None:
@@ -28,57 +28,87 @@ def checkpoint_event(loop: RunLoop, tasks: Sequence[NodeTask]) -> CheckpointSave
     observer, persist = loop.observer, loop.persist
     if observer is None or persist is None or not observer.interest & CheckpointSaved.bit:
         return None
-    before_start = persist.metadata.get("source") == "input" and loop.has_input
     config = {
         "configurable": {**persist.config["configurable"], "checkpoint_id": loop.state.checkpoint_id}
     }
-    shown = [_task_payload(loop, task) for task in tasks]
-    if before_start:
-        shown = [{"id": tasks[0].id, "name": START, "interrupts": (), "state": None}]
     return CheckpointSaved(
         loop.run,
         int(persist.metadata["step"]),
-        config,
-        persist.parent_config,
+        with_map(config, persist.metadata),
+        with_map(persist.parent_config, persist.metadata),
         read_values(loop.state.channels, loop.program.state_keys),
         dict(persist.metadata),
-        (START,) if before_start else tuple(task.node for task in tasks),
-        tuple(shown),
+        tuple(task.node for task in tasks),
+        tuple(_task_payload(loop, task) for task in tasks),
         time.time_ns(),
     )
 
 
 def _task_payload(loop: RunLoop, task: NodeTask) -> dict[str, Any]:
     assert loop.persist is not None
-    pending = loop.persist.of_task(task.id)
-    state = _subgraph_config(loop, task) if task.spec.callback.subgraph is not None else None
-    error = next((value for name, value in pending if name == ERROR), None)
-    if error is not None:
-        return {"id": task.id, "name": task.node, "error": error, "state": state}
-    payload: dict[str, Any] = {"id": task.id, "name": task.node, "interrupts": _asked(pending), "state": state}
+    state = None
+    if task.spec.callback.subgraph is not None:
+        state = {"configurable": {"thread_id": task.run.thread_id, "checkpoint_ns": task.ns}}
+    shown = shown_task(loop.program, task, loop.persist.of_task(task.id), state, live=False)
+    payload: dict[str, Any] = {"id": shown.id, "name": shown.name}
+    if shown.error:
+        return {**payload, "error": shown.error, "state": shown.state}
+    if shown.result:
+        payload["result"] = shown.result
+    payload["interrupts"] = tuple(
+        {"value": item.value, "id": item.id, "response_schema": item.response_schema}
+        for item in shown.interrupts
+    )
+    payload["state"] = shown.state
     return payload
 
 
-def _asked(pending: Sequence[tuple[str, Any]]) -> tuple[dict[str, Any], ...]:
-    return tuple(
-        {"value": item.value, "id": item.id, "response_schema": item.response_schema}
-        for name, value in pending
-        if name == INTERRUPT
-        for item in (value if isinstance(value, (list, tuple)) else (value,))
+def shown_task(program: Program, task: NodeTask, writes: Writes, state: Any, *, live: bool) -> PregelTask:
+    """Describe a task by what it has written: as it is now with ``live``, else as a record of its superstep.
+
+    A record has the last question a task asked even if it has been answered since.
+    """
+    outcome = [write for write in writes if write[0] not in NO_OUTCOME]
+    error = next((value for name, value in writes if name == ERROR), None)
+    asked = tuple(item for name, value in writes if name == INTERRUPT for item in items(value))
+    return PregelTask(
+        task.id,
+        task.node,
+        task.path,
+        repr(error) if isinstance(error, BaseException) else error,
+        () if live and outcome else asked,
+        state,
+        _result(program, outcome) if outcome else None,
     )
 
 
-def _subgraph_config(loop: RunLoop, task: NodeTask) -> Config:
-    return {"configurable": {"thread_id": task.run.thread_id, "checkpoint_ns": task.ns}}
+def _result(program: Program, outcome: Writes) -> Any:
+    returned = next((value for name, value in outcome if name == RETURN), MISSING)
+    if returned is not MISSING:
+        return returned
+    result = result_payload(program, outcome)
+    single = program.single_state
+    return result if single is None else result.get(single)
+
+
+def with_map(config: Config | None, metadata: Mapping[str, Any] | None) -> Any:
+    """Add to a checkpoint's config where the runs around it were, so that a run can be pointed there."""
+    parents = metadata.get("parents") if metadata else None
+    if config is None or not parents:
+        return config
+    place = config["configurable"]
+    around = {**parents, place.get("checkpoint_ns", ""): place.get("checkpoint_id")}
+    return {**config, "configurable": {**place, "checkpoint_map": around}}
 
 
 class Snapshots:
     """Rebuilds states from checkpoints, for ``get_state`` and ``update_state``."""
 
-    def __init__(self, graph: CompiledStateGraph, run: Any) -> None:
+    def __init__(self, graph: CompiledStateGraph, run: Any, saver: Any) -> None:
         self.graph = graph
         self.program = graph.program
         self.run = run
+        self.saver = saver
 
     def state(self, saved: Any) -> State:
         """Return the channels as ``saved`` has them."""
@@ -87,18 +117,17 @@ class Snapshots:
             {name: channel.fresh() for name, channel in self.program.channels.items()},
             checkpoint_id=checkpoint["id"],
             track=True,
-            next_version=getattr(self.graph.checkpointer, "get_next_version", None),
+            next_version=getattr(self.saver, "get_next_version", None),
         )
         seen = {node: dict(versions) for node, versions in checkpoint["versions_seen"].items()}
         state.load(checkpoint["channel_values"], dict(checkpoint["channel_versions"]), seen)
         return state
 
-    def tasks(self, saved: Any, state: State) -> list[NodeTask]:
-        """Return the tasks that would run next."""
-        step = saved.metadata.get("step", -1) + 1
+    def tasks(self, step: int, state: State) -> list[NodeTask]:
+        """Return the tasks of superstep ``step``, which comes next."""
         tasks = plan(self.program, state, self.run, step, step + 2, None)
         start = state.channels[START]
-        if start.available:
+        if self.program.start is not None and start.available:
             task = NodeTask(
                 self.run,
                 self.program.start,
@@ -111,52 +140,51 @@ class Snapshots:
             tasks.insert(0, task)
         return tasks
 
-    def snapshot(self, config: Config, saved: Any, *, pending: bool, states: dict[str, Any] | None = None) -> StateSnapshot:
-        """Return what ``get_state`` shows of a checkpoint; ``pending`` applies writes that wait for a resume."""
+    def next_tasks(self, saved: Any, state: State) -> list[NodeTask]:
+        """Return the tasks that come after the checkpoint ``saved``."""
+        return self.tasks(saved.metadata.get("step", -1) + 1, state)
+
+    def take_back(self, saved: Any, state: State, tasks: list[NodeTask], *, outcomes: bool) -> None:
+        """Apply what commands have written, and give tasks that have finished what they wrote."""
+        writes = saved.pending_writes or ()
+        null = [(name, value) for owner, name, value in writes if str(owner) == NULL_TASK]
+        if null:
+            apply(self.program, state, [Written(INTERRUPT, (), null)], bump=False)
+        if outcomes:
+            for task in tasks:
+                task.writes = [(n, v) for owner, n, v in writes if owner == task.id and n not in NO_OUTCOME]
+
+    def snapshot(
+        self, config: Config, saved: Any, *, live: bool, states: Mapping[str, Any] | None = None
+    ) -> StateSnapshot:
+        """Return what ``get_state`` shows of a checkpoint.
+
+        With ``live`` it is how things are: tasks that have finished count. Without, it is a record: the state
+        and the tasks at the start of the superstep.
+        """
         if saved is None:
             return StateSnapshot({}, (), config, None, None, None, (), ())
         state = self.state(saved)
-        writes = list(saved.pending_writes or ())
-        null = [(name, value) for owner, name, value in writes if owner == NULL_TASK and name != RESUME]
-        if null and pending:
-            apply(self.program, state, [Written(INTERRUPT, (), null)], bump=False)
-        tasks = self.tasks(saved, state)
-        shown = tuple(self._shown(task, writes, (states or {}).get(task.id)) for task in tasks)
-        ended = []
-        for task in tasks:
-            task.writes = [(n, v) for owner, n, v in writes if owner == task.id and n not in _NO_OUTCOME]
-            if task.writes:
-                ended.append(task)
-        waiting = tuple(task.node for task in tasks if task not in ended)
-        if pending and ended:
+        tasks = self.next_tasks(saved, state)
+        self.take_back(saved, state, tasks, outcomes=live)
+        ended = [task for task in tasks if task.writes]
+        if ended:
             apply(self.program, state, order(ended))
-        values = read_values(state.channels, self.program.state_keys)
+        shown = tuple(
+            shown_task(self.program, task, _of(task, saved), (states or {}).get(task.id), live=live)
+            for task in tasks
+        )
         return StateSnapshot(
-            {} if values is None else values,
-            waiting,
-            _with_id(saved.config, saved.checkpoint["id"]),
+            read_values(state.channels, self.program.state_keys),
+            tuple(task.node for task in tasks if not task.writes),
+            with_map(saved.config, saved.metadata),
             saved.metadata,
             saved.checkpoint["ts"],
-            saved.parent_config,
+            with_map(saved.parent_config, saved.metadata),
             shown,
             tuple(interrupt for task in shown for interrupt in task.interrupts),
         )
 
-    def _shown(self, task: NodeTask, writes: Sequence[tuple[str, str, Any]], state: Any) -> PregelTask:
-        own = [(name, value) for owner, name, value in writes if owner == task.id]
-        error = next((value for name, value in own if name == ERROR), None)
-        asked = tuple(i for name, value in own if name == INTERRUPT for i in _items(value))
-        outcome = [(name, value) for name, value in own if name not in _NO_OUTCOME]
-        if outcome:
-            asked = ()
-        result = result_payload(self.program, outcome) if outcome else None
-        shown_error = repr(error) if isinstance(error, BaseException) else error
-        return PregelTask(task.id, task.node, task.path, shown_error, asked, state, result)
 
-
-def _items(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else (value,)
-
-
-def _with_id(config: Config, id: str) -> Config:
-    return {**config, "configurable": {**config["configurable"], "checkpoint_id": id}}
+def _of(task: NodeTask, saved: Any) -> Writes:
+    return [(name, value) for owner, name, value in saved.pending_writes or () if owner == task.id]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from otel_stream.config import StreamConfig, parse_modes
 from otel_stream.events import End, Observer
@@ -97,7 +97,14 @@ class RunStream:
         detached = CURRENT.get() is not None
         loop = launch(graph, input, config, options, executor, self._stream, detached=detached)
         self._loop = loop
-        self._background = background(loop.execute, loop.run.context.copy())
+        self._background = background(self._run, loop.run.context.copy())
+
+    async def _run(self) -> None:
+        assert self._loop is not None
+        try:
+            await self._loop.execute()
+        finally:
+            _report(self._stream, self.receivers)
 
     def __aiter__(self) -> AsyncIterator[StreamPart]:
         """Iterate over the first receiver; raises what the run raised after its last part."""
@@ -346,13 +353,23 @@ class ExecutionEngine:
         async with self._open(graph, input, (), config) as running:
             return await running.wait()
 
+    @overload
+    async def execute_with_stream(
+        self, graph: CompiledStateGraph, input: Any, stream: StreamConfig, config: Config | None = None
+    ) -> tuple[RunStream, StreamReceiver]: ...
+
+    @overload
+    async def execute_with_stream(
+        self, graph: CompiledStateGraph, input: Any, stream: Sequence[StreamConfig], config: Config | None = None
+    ) -> tuple[RunStream, list[StreamReceiver]]: ...
+
     async def execute_with_stream(
         self,
         graph: CompiledStateGraph,
         input: Any,
         stream: StreamConfig | Sequence[StreamConfig],
         config: Config | None = None,
-    ) -> tuple[RunStream, Any]:
+    ) -> tuple[RunStream, StreamReceiver | list[StreamReceiver]]:
         """Start a run; return what to await for its result, and the receiver of its parts (one per config).
 
         Cancelling the awaitable's task does not stop the run; closing the engine's event loop does.

@@ -17,7 +17,8 @@ from otel_stream.events import AttemptEnded, AttemptStarted, End, RouteChosen
 from .errors import GraphBubbleUp, GraphInterrupt, NodeTimeoutError, ParentCommand
 from .node import TASKS, Branch, Callback, Writes, branch_to
 from .runtime import CURRENT, TaskWriter, make_runtime
-from .superstep import RETURN, NodeTask, read_fresh
+from .state import RETURN, NodeTask
+from .superstep import read_fresh
 from .types import END, Command, Send
 
 if TYPE_CHECKING:
@@ -95,9 +96,12 @@ def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
 
 def _pause(task: NodeTask, error: Exception) -> float | None:
     """Return how long to wait before the next attempt, None if there is none."""
-    for policy in task.spec.retry:
-        if policy.matches(error):
-            return policy.pause(task.attempt) if task.attempt < policy.max_attempts else None
+    try:
+        for policy in task.spec.retry:
+            if policy.matches(error):
+                return policy.pause(task.attempt) if task.attempt < policy.max_attempts else None
+    except Exception as broken:  # the user's ``retry_on``; what the node raised says more
+        error.add_note(f"Not tried again: the retry policy of '{task.node}' raised {broken!r}")
     return None
 
 

@@ -90,7 +90,7 @@ class Command(Generic[N]):
     graph: str | None = None
     update: Any | None = None
     resume: dict[str, Any] | Any | None = None
-    goto: Send | Sequence[Send | N] | N = ()  # type: ignore[assignment]
+    goto: Send | Sequence[Send | N] | N = ()
 
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
 
@@ -100,7 +100,7 @@ class Command(Generic[N]):
 
     def destinations(self) -> tuple[Any, ...]:
         """Return ``goto`` as a tuple."""
-        return tuple(self.goto) if isinstance(self.goto, (tuple, list)) else (self.goto,)  # type: ignore[arg-type]
+        return tuple(self.goto) if isinstance(self.goto, (tuple, list)) else (self.goto,)
 
     def update_as_tuples(self) -> list[tuple[str, Any]]:
         """Return ``update`` as writes: pairs of channel and value."""

@@ -16,7 +16,8 @@ from .launch import Options, launch
 from .persist import NULL_TASK, saved_values
 from .runtime import CURRENT
 from .snapshots import Snapshots
-from .superstep import NodeTask, State, Written, apply
+from .state import NodeTask, State, Written
+from .superstep import apply
 from .task import writes_of
 from .types import END, INTERRUPT, START, Config, StateUpdate
 

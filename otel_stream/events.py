@@ -60,7 +60,6 @@ class Run:
         "parent",
         "root",
         "span_id",
-        "state",
         "tags",
         "telemetry",
         "thread_id",
@@ -90,15 +89,13 @@ class Run:
         self.thread_id = thread_id
         self.tags = tuple(tags)
         self.metadata: Mapping[str, Any] = metadata or {}
-        #: What the caller's context variables were; every task's context is a copy of it.
+        #: The caller's context variables; every task's context is a copy.
         self.context = context
         #: 32 and 16 hexadecimal digits, written by telemetry when the run is traced.
         self.trace_id: str | None = None
         self.span_id: str | None = None
         #: A slot for telemetry's own bookkeeping.
         self.telemetry: Any = None
-        #: A slot for the stream's own bookkeeping.
-        self.state: Any = None
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, graph={self.graph!r}, ns={self.ns!r})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .base import Done, LoopExecutor, RunOne
 
 if TYPE_CHECKING:
-    from ..superstep import NodeTask
+    from ..state import NodeTask
 
 
 class AsyncioExecutor(LoopExecutor):

@@ -14,7 +14,7 @@ from ..errors import NodeTimeoutError
 from ..node import PLAIN, Callback, is_runnable
 
 if TYPE_CHECKING:
-    from ..superstep import NodeTask
+    from ..state import NodeTask
 
 #: Seconds that a router may take on the event loop's thread; a slower one goes to a thread from then on.
 _QUICK = 0.001
@@ -128,21 +128,23 @@ class LoopExecutor:
     async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
         """Limit an attempt by its policy; the idle limit starts anew with every sign of progress."""
         policy = task.timeout
+        assert policy is not None
+        whole_limit, idle_limit = policy.run_seconds, policy.idle_seconds
         started = time.monotonic()
-        idle = anyio.CancelScope(deadline=_deadline(policy.idle_timeout))
+        idle = anyio.CancelScope(deadline=_deadline(idle_limit))
 
         def progress() -> None:
-            idle.deadline = _deadline(policy.idle_timeout)
+            idle.deadline = _deadline(idle_limit)
 
-        task.progress = progress if policy.idle_timeout is not None else None
-        with anyio.CancelScope(deadline=_deadline(policy.run_timeout)) as whole, idle:
+        task.progress = progress if idle_limit is not None else None
+        with anyio.CancelScope(deadline=_deadline(whole_limit)) as whole, idle:
             return await self.call(task.spec.callback, context, task.input, kwargs)
         raise NodeTimeoutError(
             task.node,
             time.monotonic() - started,
             kind="run" if whole.cancelled_caught else "idle",
-            idle_timeout=policy.idle_timeout,
-            run_timeout=policy.run_timeout,
+            idle_timeout=idle_limit,
+            run_timeout=whole_limit,
         )
 
     async def sleep(self, seconds: float) -> None:

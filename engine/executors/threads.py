@@ -13,11 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
+from otel_stream.events import End
+
 from ..node import PLAIN, Callback, is_runnable
 from .base import Done, RunOne
 
 if TYPE_CHECKING:
-    from ..superstep import NodeTask
+    from ..state import NodeTask
 
 
 class _Pause:
@@ -100,7 +102,8 @@ class ThreadExecutor:
         while futures:
             task = self._ended.get()
             if task is not None and futures.pop(task, None) is not None:
-                await done(task)
+                if task.end is not End.CANCELLED:  # by sys.exit, say: that is the loop's to report
+                    await done(task)
                 if task.failed:
                     futures = {task: future for task, future in futures.items() if not future.cancel()}
             if self.held is not None and self.held():

@@ -12,7 +12,7 @@ from ..background import background
 from .base import Done, LoopExecutor, RunOne
 
 if TYPE_CHECKING:
-    from ..superstep import NodeTask
+    from ..state import NodeTask
 
 
 class TrioExecutor(LoopExecutor):

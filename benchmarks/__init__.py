@@ -1,0 +1,1 @@
+"""What our engine costs beside LangGraph, measured in one run: ``python -m benchmarks``."""

@@ -1,0 +1,161 @@
+"""Everything on: a receiver of all modes, and spans, log events and metrics through the SDK.
+
+Compared with LangGraph's loop with nothing on, and with the calls of OpenTelemetry's API that the
+same telemetry takes at least. The unsampled rows have only the metrics left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.trace import Span, set_span_in_context
+
+from benchmarks.case import Comparison, Goal
+from benchmarks.cases.modes import watched
+from benchmarks.cases.superstep import STEPS, bare
+from benchmarks.libraries import LANGGRAPH, expect, on_loop
+from benchmarks.providers import installed
+from otel_stream import semconv
+
+#: The run's span, and two a superstep: its own and its node's.
+SPANS = 2 * STEPS + 1
+#: The input's values, and two a superstep: updates and values.
+RECORDS = 2 * STEPS + 1
+
+
+def _exporting(spans: int, records: int) -> Callable[[], None]:
+    run, providers = watched(), installed()
+
+    async def run_and_flush() -> None:
+        await run()
+        expect("spans and log records exported", providers.flush(), (spans, records))
+
+    return on_loop(run_and_flush)
+
+
+def sampled() -> Comparison:
+    """Compare everything on with LangGraph bare."""
+    return Comparison(
+        name="traced",
+        title="all modes + spans, logs, metrics (against bare)",
+        unit="superstep",
+        count=STEPS,
+        ours=_exporting(SPANS, RECORDS),
+        theirs=bare(LANGGRAPH),
+        goal=Goal(must=1 / 3, aim=1 / 5),
+    )
+
+
+def unsampled() -> Comparison:
+    """Compare metrics alone, the trace being sampled out, with LangGraph bare."""
+    return Comparison(
+        name="unsampled",
+        title="all modes + metrics, trace not sampled (against bare)",
+        unit="superstep",
+        count=STEPS,
+        ours=_exporting(0, 0),
+        theirs=bare(LANGGRAPH),
+        goal=Goal("added", aim=15.0, over="all-modes"),
+    )
+
+
+def beside_the_sdk() -> Comparison:
+    """Compare everything on with the bare calls of the SDK that it takes."""
+    providers = installed()
+    calls = _Calls()
+
+    def call_and_flush() -> None:
+        calls.run()
+        expect("spans and log records exported", providers.flush(), (SPANS, RECORDS))
+
+    return Comparison(
+        name="traced-sdk",
+        title="the same (against the SDK's own calls)",
+        unit="superstep",
+        count=STEPS,
+        ours=_exporting(SPANS, RECORDS),
+        theirs=call_and_flush,
+        against="SDK calls",
+        goal=Goal(aim=1.25),
+    )
+
+
+class _Calls:
+    """The same spans, log records and measurements with the same attributes, and nothing else."""
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer("benchmarks")
+        self._emit = _logs.get_logger("benchmarks").emit
+        meter = metrics.get_meter("benchmarks")
+        self._superstep_seconds = meter.create_histogram("superstep", "s")
+        self._node_seconds = meter.create_histogram("node", "s")
+
+    def run(self) -> None:
+        """Make the calls of a run of ``STEPS`` supersteps."""
+        run = self._tracer.start_span(
+            "invoke_workflow graph",
+            attributes={
+                semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN,
+                semconv.GEN_AI_WORKFLOW_NAME: "graph",
+                semconv.GRAPH_RUN_ID: "run",
+            },
+        )
+        context = set_span_in_context(run)
+        self._log(context, "values", -1)
+        for step in range(STEPS):
+            self._superstep(context, step)
+        run.set_attribute(semconv.GRAPH_RUN_END, "ok")
+        run.end()
+
+    def _superstep(self, outer: Any, step: int) -> None:
+        superstep = self._tracer.start_span(
+            semconv.SPAN_SUPERSTEP,
+            outer,
+            attributes={semconv.GRAPH_SUPERSTEP: step, semconv.GRAPH_SUPERSTEP_WIDTH: 1},
+            start_time=time.time_ns(),
+        )
+        context = set_span_in_context(superstep, outer)
+        self._node(context, step)
+        self._log(outer, "values", step)
+        self._superstep_seconds.record(0.001, {semconv.GRAPH_NAME: "graph"}, context)
+        superstep.end(time.time_ns())
+
+    def _node(self, outer: Any, step: int) -> None:
+        node: Span = self._tracer.start_span(
+            "invoke_node count",
+            outer,
+            attributes={
+                semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_NODE,
+                semconv.GEN_AI_NODE_NAME: "count",
+                semconv.GRAPH_TASK_ID: "task",
+                semconv.GRAPH_SUPERSTEP: step,
+                semconv.GRAPH_TASK_TRIGGERS: ("branch:to:count",),
+            },
+            start_time=time.time_ns(),
+        )
+        context = set_span_in_context(node, outer)
+        about = {semconv.GEN_AI_NODE_NAME: "count", semconv.GRAPH_TASK_ID: "task"}
+        self._log(context, "updates", step, **about)
+        about = {semconv.GRAPH_NAME: "graph", semconv.GEN_AI_NODE_NAME: "count"}
+        self._node_seconds.record(0.001, about, context)
+        node.end(time.time_ns())
+
+    def _log(self, context: Any, mode: str, step: int, **about: str) -> None:
+        self._emit(
+            timestamp=time.time_ns(),
+            context=context,
+            severity_number=_logs.SeverityNumber.INFO,
+            severity_text="INFO",
+            body='{"type":"dict","keys":["n"],"sizes":[null]}',
+            attributes={
+                semconv.GRAPH_RUN_ID: "run",
+                semconv.GRAPH_NAME: "graph",
+                semconv.GRAPH_STREAM_SEQ: step,
+                semconv.GRAPH_SUPERSTEP: step,
+                **about,
+            },
+            event_name=semconv.EVENT_BY_MODE[mode],
+        )

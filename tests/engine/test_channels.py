@@ -1,0 +1,282 @@
+"""Each kind of channel: what its writes make of it, and that it survives a checkpoint."""
+
+import operator
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import InvalidUpdateError, Overwrite
+from engine.channels import (
+    AnyValue,
+    BinaryOperatorAggregate,
+    Channel,
+    EphemeralValue,
+    LastValue,
+    LastValueAfterFinish,
+    NamedBarrierValue,
+    NamedBarrierValueAfterFinish,
+    Topic,
+    UntrackedValue,
+)
+from engine.types import MISSING
+
+NAMES = ("a", "b")
+KINDS: dict[str, Any] = {
+    "LastValue": lambda: LastValue(int, "x"),
+    "AnyValue": lambda: AnyValue(int, "x"),
+    "UntrackedValue": lambda: UntrackedValue(int, "x", guard=False),
+    "EphemeralValue": lambda: EphemeralValue(int, "x", guard=False),
+    "LastValueAfterFinish": lambda: LastValueAfterFinish(int, "x"),
+    "NamedBarrierValue": lambda: NamedBarrierValue(str, "x", NAMES),
+    "NamedBarrierValueAfterFinish": lambda: NamedBarrierValueAfterFinish(str, "x", NAMES),
+    "Topic": lambda: Topic(int, "x"),
+    "Topic, accumulating": lambda: Topic(int, "x", accumulate=True),
+    "BinaryOperatorAggregate": lambda: BinaryOperatorAggregate(int, operator.add, "x"),
+}
+#: One superstep's worth of writes; one at most where two would be an error.
+STEPS: dict[str, st.SearchStrategy[list[Any]]] = {
+    "LastValue": st.lists(st.integers(), max_size=1),
+    "NamedBarrierValue": st.lists(st.sampled_from(NAMES)),
+    "NamedBarrierValueAfterFinish": st.lists(st.sampled_from(NAMES)),
+}
+CALLS = ("update", "consume", "finish")
+
+
+def seen(channel: Channel) -> Any:
+    return channel.read() if channel.available else MISSING
+
+
+@st.composite
+def histories(draw: st.DrawFn, kind: str) -> list[tuple[str, list[Any]]]:
+    writes = STEPS.get(kind, st.lists(st.integers()))
+    return [(call, draw(writes)) for call in draw(st.lists(st.sampled_from(CALLS), max_size=8))]
+
+
+def lived(kind: str, history: list[tuple[str, list[Any]]]) -> Channel:
+    channel: Channel = KINDS[kind]()
+    for call, writes in history:
+        channel.update(writes) if call == "update" else getattr(channel, call)()
+    return channel
+
+
+# -- what holds for all of them --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_what_is_loaded_is_what_was_saved(kind: str, data: st.DataObject) -> None:
+    channel = lived(kind, data.draw(histories(kind)))
+    saved = channel.saved()
+    if saved is MISSING:
+        return
+    other = channel.fresh()
+    other.load(saved)
+    assert (seen(other), other.saved()) == (seen(channel), saved)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_a_copy_goes_its_own_way(kind: str, data: st.DataObject) -> None:
+    channel = lived(kind, data.draw(histories(kind)))
+    before = seen(channel)
+    other = channel.copy()
+    assert seen(other) == before
+    writes = data.draw(STEPS.get(kind, st.lists(st.integers())))
+    other.update(writes)
+    other.consume()
+    assert seen(channel) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_who_says_nothing_has_changed_shows_what_it_showed(kind: str, data: st.DataObject) -> None:
+    channel = lived(kind, data.draw(histories(kind)))
+    call, writes = data.draw(st.sampled_from(CALLS)), data.draw(STEPS.get(kind, st.lists(st.integers())))
+    before = seen(channel)
+    changed = channel.update(writes) if call == "update" else getattr(channel, call)()
+    assert changed or seen(channel) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_a_fresh_channel_has_no_past(kind: str, data: st.DataObject) -> None:
+    channel = lived(kind, data.draw(histories(kind)))
+    new = KINDS[kind]()
+    assert (seen(channel.fresh()), channel.fresh().saved()) == (seen(new), new.saved())
+    assert (channel.fresh().key, type(channel.fresh())) == (channel.key, type(channel))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind]().transient])
+def test_the_value_of_a_transient_channel_lasts_one_superstep(kind: str) -> None:
+    channel = KINDS[kind]()
+    channel.update([1])
+    assert channel.available
+    channel.update([])
+    assert channel.available is (kind == "Topic, accumulating")
+
+
+# -- one value -------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(), min_size=1))
+def test_last_value_holds_the_newest_and_keeps_it(values: list[int]) -> None:
+    channel = LastValue(int, "x")
+    for value in values:
+        assert channel.update([value])
+        assert not channel.update([])
+    assert seen(channel) == values[-1]
+
+
+@pytest.mark.parametrize("kind", [LastValue, UntrackedValue, EphemeralValue])
+def test_two_writes_to_one_value_are_an_error_that_names_the_remedy(kind: Any) -> None:
+    channel = kind(int, "total")
+    with pytest.raises(InvalidUpdateError) as caught:
+        channel.update([1, 2])
+    assert str(caught.value) == (
+        "At key 'total': Can receive only one value per step, got 2. "
+        "Annotate the key with a reducer (Annotated[T, fn]) to merge several writes. "
+        "[INVALID_CONCURRENT_GRAPH_UPDATE]"
+    )
+    assert not channel.available
+
+
+@pytest.mark.parametrize("kind", ["AnyValue", "EphemeralValue", "UntrackedValue", "LastValueAfterFinish"])
+def test_where_two_may_write_the_last_one_wins(kind: str) -> None:
+    channel = KINDS[kind]()
+    channel.update([1, 2])
+    channel.finish()
+    assert seen(channel) == 2
+
+
+def test_an_untracked_value_is_never_saved() -> None:
+    channel = UntrackedValue(int, "x")
+    channel.update([1])
+    assert (seen(channel), channel.saved()) == (1, MISSING)
+
+
+def test_none_is_a_value() -> None:
+    channel = LastValue(Any, "x")
+    assert not channel.available
+    channel.update([None])
+    assert channel.available
+    assert channel.read() is None
+
+
+# -- what opens later ------------------------------------------------------------------------------
+
+
+def test_a_deferred_value_shows_when_all_is_done_and_is_consumed_once() -> None:
+    channel = LastValueAfterFinish(int, "x")
+    channel.update([1])
+    assert not channel.available
+    assert not channel.consume()
+    assert (channel.finish(), channel.finish()) == (True, False)
+    assert seen(channel) == 1
+    assert (channel.consume(), channel.consume()) == (True, False)
+    assert not channel.available
+
+
+@given(st.lists(st.sampled_from(NAMES)))
+def test_a_barrier_opens_when_all_have_come_in_whatever_order(order: list[str]) -> None:
+    channel = NamedBarrierValue(str, "x", NAMES)
+    opened = []
+    for name in order:
+        channel.update([name])
+        opened.append(channel.available)
+    assert opened == [set(order[: n + 1]) == set(NAMES) for n in range(len(order))]
+
+
+def test_a_barrier_that_was_passed_closes_again() -> None:
+    channel = NamedBarrierValue(str, "x", NAMES)
+    assert not channel.consume()
+    channel.update(["b", "a"])
+    assert channel.consume()
+    channel.update(["a"])
+    assert not channel.available
+
+
+def test_a_barrier_lets_nobody_in_that_it_does_not_know() -> None:
+    with pytest.raises(InvalidUpdateError, match=r"^At key 'x': 'c' is not one of \['a', 'b'\]$"):
+        NamedBarrierValue(str, "x", NAMES).update(["c"])
+
+
+def test_a_deferred_barrier_needs_both_everybody_and_the_end() -> None:
+    channel = NamedBarrierValueAfterFinish(str, "x", NAMES)
+    channel.update(["a"])
+    assert (channel.finish(), channel.available) == (False, False)
+    channel.update(["b"])
+    assert not channel.available
+    assert (channel.finish(), channel.available) == (True, True)
+    assert (channel.consume(), channel.available) == (True, False)
+
+
+# -- collections -----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.integers() | st.lists(st.integers(), max_size=3)), min_size=1))
+def test_a_topic_holds_all_of_one_superstep_or_of_all(steps: list[list[Any]]) -> None:
+    passing, accumulating = Topic(int, "x"), Topic(int, "x", accumulate=True)
+    flat = [[x for write in step for x in (write if isinstance(write, list) else [write])] for step in steps]
+    for step in steps:
+        passing.update(step)
+        accumulating.update(step)
+    assert (passing.value, accumulating.value) == (flat[-1], [x for step in flat for x in step])
+
+
+@given(st.lists(st.lists(st.text(max_size=3), max_size=3)))
+def test_a_reducer_folds_every_write_in_order(steps: list[list[str]]) -> None:
+    channel = BinaryOperatorAggregate(str, operator.add, "x")
+    for step in steps:
+        assert channel.update(step) is bool(step)
+    assert seen(channel) == "".join(write for step in steps for write in step)
+
+
+@pytest.mark.parametrize(
+    ("typ", "start"),
+    [(int, 0), (list[int], []), (Annotated[dict[str, int], operator.or_], {}), (set[int], set())],
+)
+def test_a_reduced_channel_starts_with_the_neutral_value_of_its_type(typ: Any, start: Any) -> None:
+    assert seen(BinaryOperatorAggregate(typ, operator.add, "x")) == start
+
+
+class _NeedsArguments:
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+def test_a_type_without_a_neutral_value_starts_empty_and_takes_the_first_write_as_it_is() -> None:
+    channel = BinaryOperatorAggregate(_NeedsArguments, lambda old, _: old, "x")
+    assert not channel.available
+    first = _NeedsArguments(1)
+    channel.update([first, _NeedsArguments(2)])
+    assert channel.read() is first
+
+
+@given(st.lists(st.integers()), st.integers(), st.lists(st.integers()))
+def test_an_overwrite_replaces_what_came_before_and_outranks_what_comes_after(
+    before: list[int], value: int, after: list[int]
+) -> None:
+    channel = BinaryOperatorAggregate(int, operator.add, "x")
+    channel.update([100])
+    channel.update([*before, Overwrite(value), *after])
+    assert seen(channel) == value
+
+
+def test_two_overwrites_in_one_superstep_are_an_error() -> None:
+    channel = BinaryOperatorAggregate(int, operator.add, "x")
+    with pytest.raises(InvalidUpdateError, match="^At key 'x': Can receive only one Overwrite value per super-step"):
+        channel.update([Overwrite(1), Overwrite(2)])
+
+
+def test_a_failed_merge_leaves_the_channel_as_it_was() -> None:
+    channel = BinaryOperatorAggregate(list[int], operator.add, "x")
+    channel.update([[1]])
+    with pytest.raises(TypeError):
+        channel.update([[2], 3])
+    assert seen(channel) == [1]
