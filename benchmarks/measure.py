@@ -23,18 +23,8 @@ class Effort:
     #: Rounds to make even if that takes longer.
     rounds: int
     #: CPU seconds that a sample should take; shorter calls are repeated within one sample, so that
-    #: both sides are exposed to interference alike.
+    #: both sides are exposed to interference alike. 0: one call a sample.
     sample: float
-
-
-QUICK = Effort(seconds=0, rounds=2, sample=0)
-FULL_ROUNDS = 3
-FULL_SAMPLE = 0.1
-
-
-def sides(case: Case) -> dict[str, Callable[[], None]]:
-    """Return what is measured by turns."""
-    return {"ours": case.ours} | ({} if case.theirs is None else {"theirs": case.theirs})
 
 
 def measure(case: Case, effort: Effort) -> Iterator[tuple[str, float]]:
@@ -43,15 +33,18 @@ def measure(case: Case, effort: Effort) -> Iterator[tuple[str, float]]:
     The first call of each side warms it up, the second says how many calls make a sample.
     """
     deadline = time.monotonic() + effort.seconds
-    repeats: dict[str, int] = {}
-    for side, work in sides(case).items():
-        work()
-        repeats[side] = max(1, round(effort.sample / max(_seconds(work, 1), 1e-6)))
+    sides = {"ours": case.ours} if case.theirs is None else {"ours": case.ours, "theirs": case.theirs}
+    repeats = {side: _warm_up(work, effort.sample) for side, work in sides.items()}
     rounds = 0
     while rounds < effort.rounds or time.monotonic() < deadline:
-        for side, work in sides(case).items():
+        for side, work in sides.items():
             yield side, _seconds(work, repeats[side]) / (repeats[side] * case.count) * 1e6
         rounds += 1
+
+
+def _warm_up(work: Callable[[], None], sample: float) -> int:
+    work()
+    return max(1, round(sample / max(_seconds(work, 1), 1e-6))) if sample else 1
 
 
 def _seconds(work: Callable[[], None], repeats: int) -> float:

@@ -38,6 +38,9 @@ class _Logs(LogRecordExporter):
         self.count += len(batch)
         return LogRecordExportResult.SUCCESS
 
+    def force_flush(self, timeout_millis: int = 10_000) -> bool:
+        return True
+
     def shutdown(self) -> None:
         """Have nothing to close."""
 

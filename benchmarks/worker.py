@@ -48,7 +48,10 @@ def main() -> None:
     for variable in [name for name in os.environ if name.startswith(AMBIENT)]:
         del os.environ[variable]
     effort = Effort(float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
-    rows = [row for row in ROWS if row.name in sys.argv[4:]]
+    names = sys.argv[4:]
+    rows = [row for row in ROWS if row.name in names]
+    if len({row.telemetry for row in rows}) != 1 or len(rows) != len(names):
+        sys.exit(f"{', '.join(names)}: not rows that can share a process; see benchmarks/cases/__init__.py")
     providers.install(rows[0].telemetry)
     try:
         for row in rows:

@@ -51,6 +51,12 @@ def merge_configs(*configs: Mapping[str, Any] | None) -> Config:
     return merged
 
 
+def is_own_thread(config: Mapping[str, Any] | None) -> bool:
+    """Whether a graph called in a node is told where its checkpoints are, so that they are not the node's."""
+    configurable = (config or {}).get("configurable") or {}
+    return any(configurable.get(key) for key in ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"))
+
+
 def _merge_callbacks(one: Any, other: Any) -> Any:
     if one is None:
         return other

@@ -6,14 +6,14 @@ import uuid
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_stream.events import Observer, Run
+from otel_stream.events import Observer
 
-from .config import inherited_metadata, merge_configs, recursion_limit
+from .config import inherited_metadata, is_own_thread, merge_configs, recursion_limit
 from .executors import Executor
 from .loop import RunLoop
 from .messages_mode import langchain_hook
 from .runtime import CURRENT
-from .state import NodeTask
+from .state import GraphRun, NodeTask
 from .types import Config
 
 if TYPE_CHECKING:
@@ -44,23 +44,27 @@ def launch(
 ) -> RunLoop:
     """Make the loop of one run. Inside a node it becomes a subgraph's run, unless ``detached``.
 
-    A detached run has an audience of its own; its checkpoints and interrupts still belong to the node.
+    A detached run has an audience of its own; its checkpoints and interrupts still belong to the node. With a
+    ``thread_id`` of its own it is the other way around: it is shown with the node, and otherwise on its own.
 
     Raises:
         ValueError: a checkpointer without a thread_id, or a recursion limit below 1.
         RuntimeError: ``checkpointer=True`` at the root.
     """
-    parent = CURRENT.get()
-    merged = _config(graph, config, parent)
+    caller = CURRENT.get()
+    parent = None if caller is not None and is_own_thread(config) else caller
+    merged = _config(graph, config, caller, parent)
     checkpointer = None if updating else _checkpointer(graph, parent, merged)
-    namespace = _namespace(graph, parent, merged)
+    namespace = _namespace(graph, parent)
+    path = tuple(namespace.split("|")) if namespace else ()
     thread_id = merged.get("configurable", {}).get("thread_id")
-    run = Run(
+    run = GraphRun(
         str(merged.get("run_id") or uuid.uuid4()),
         graph.name,
         context=copy_context(),
-        ns=tuple(namespace.split("|")) if namespace and parent is not None and not detached else (),
-        parent=None if detached else parent,
+        path=path,
+        ns=() if detached or caller is None else _shown_path(caller, path),
+        parent=None if detached else caller,
         thread_id=None if thread_id is None else str(thread_id),
         tags=merged.get("tags") or (),
         metadata=inherited_metadata(merged),
@@ -83,19 +87,31 @@ def launch(
         ),
         parent_task=parent,
         checkpoint_ns=namespace,
-        langchain=langchain_hook(observer, merged, parent),
+        langchain=langchain_hook(observer, merged, caller, run.context),
     )
 
 
-def _config(graph: CompiledStateGraph, config: Config | None, parent: NodeTask | None) -> Config:
-    if parent is None:
+def _config(
+    graph: CompiledStateGraph, config: Config | None, caller: NodeTask | None, parent: NodeTask | None
+) -> Config:
+    if caller is None:
         return merge_configs(graph.config, config)
-    inherited = dict(parent.loop.config)
+    inherited = dict(caller.loop.config)
     inherited.pop("run_id", None)
-    inherited["configurable"] = {
-        k: v for k, v in inherited.get("configurable", {}).items() if not k.startswith("checkpoint_")
-    }
-    return merge_configs(graph.config, inherited, config)
+    configurable = inherited.pop("configurable", {})
+    if parent is not None:
+        inherited["configurable"] = {k: v for k, v in configurable.items() if k not in _PLACE}
+    return merge_configs(inherited, graph.config, config)
+
+
+_PLACE = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+
+
+def _shown_path(caller: NodeTask, path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what parts go under: the path, as seen from where the stream began."""
+    shown = caller.run.ns
+    outside = len(caller.run.path) - len(shown)
+    return path[outside:] or (*shown, f"{caller.node}:{caller.id}")
 
 
 def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Config) -> Any:
@@ -106,13 +122,10 @@ def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Co
         raise RuntimeError(
             "checkpointer=True cannot be used for root graphs: it means to keep the memory of a subgraph; pass a saver"
         )
-    if own is True or own is None:
-        persist = parent.loop.persist if parent is not None else None
-        own = (
-            persist.checkpointer
-            if persist is not None
-            else config.get("configurable", {}).get("__checkpointer")
-        )
+    if parent is not None:
+        own = _lent(parent.loop)
+    if own is None:
+        own = config.get("configurable", {}).get("__pregel_checkpointer")
     if own is not None and "thread_id" not in config.get("configurable", {}):
         raise ValueError(
             "Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
@@ -121,19 +134,28 @@ def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Co
     return own
 
 
-def _namespace(graph: CompiledStateGraph, parent: NodeTask | None, config: Config) -> str:
+def _lent(loop: RunLoop | None) -> Any:
+    """Return the checkpointer of the nearest run around that has one."""
+    while loop is not None:
+        if loop.persist is not None:
+            return loop.persist.checkpointer
+        loop = loop.parent_loop
+    return None
+
+
+def _namespace(graph: CompiledStateGraph, parent: NodeTask | None) -> str:
     if parent is None:
-        return str(config.get("configurable", {}).get("checkpoint_ns", ""))
+        return ""
     count, parent.subgraphs = parent.subgraphs, parent.subgraphs + 1
-    namespace = parent.ns
-    if graph.checkpointer is True:
-        namespace = without_ids(namespace)
+    namespace = own_namespace(graph, parent.ns)
     return f"{namespace}|{count}" if count else namespace
 
 
-def without_ids(namespace: str) -> str:
-    """Strip the task ids from a namespace, so that it is the same in every run."""
-    return "|".join(part.split(":")[0] for part in namespace.split("|") if not part.isdigit())
+def own_namespace(graph: Any, namespace: str) -> str:
+    """Return where a graph keeps its checkpoints: with ``checkpointer=True`` the same place in every run."""
+    if graph.checkpointer is not True:
+        return namespace
+    return "|".join(part.split(":")[0] for part in namespace.split("|"))
 
 
 def _durability(options: Options, parent: NodeTask | None) -> str:

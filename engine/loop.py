@@ -476,8 +476,9 @@ class RunLoop:
             if key in self.config:
                 config[key] = self.config[key]
         config["run_name"] = task.node
-        if task.langchain is not None:
-            config["callbacks"] = task.langchain["callbacks"]
+        inherited = task.langchain or (self.langchain.installed if self.langchain is not None else None)
+        if inherited is not None:
+            config["callbacks"] = inherited["callbacks"]
         return config
 
 

@@ -1,6 +1,10 @@
 """Where *messages* come from when a node calls a LangChain chat model: the seam to the adapter.
 
 Nothing of LangChain is loaded unless somebody wants messages, or the program has loaded it already.
+
+The handler that hears the models is installed once per root run, in the context that every task's is a copy
+of, and finds out who is speaking when a message comes. Only where LangChain itself must know the task, because the
+user's own callbacks, tags or metadata travel along, is it installed per attempt.
 """
 
 from __future__ import annotations
@@ -9,71 +13,81 @@ import sys
 import time
 from collections.abc import Mapping
 from contextvars import Context
-from typing import Any
+from typing import Any, Final
 
 from otel_stream.events import MessageWritten, Observer
 
-from .runtime import task_metadata
+from .runtime import CURRENT, task_metadata
 from .state import NodeTask
 from .types import Config
 
 #: What of a run's config LangChain calls inherit.
 _INHERITED = ("callbacks", "tags", "metadata")
+#: Stands for the metadata of messages that a node returns, until one really is returned.
+_RETURNED: Final[Mapping[str, Any]] = {"ls_integration": "langgraph"}
 
 
 class LangChainHook:
     """Lets LangChain calls in nodes inherit the run's config, and report their messages to its observer."""
 
     def __init__(
-        self, observer: Observer | None, config: Config, adapter: Any, outer: LangChainHook | None
+        self, observer: Observer | None, config: Config, adapter: Any, outer: LangChainHook | None, context: Context
     ) -> None:
         self._observer = observer
         self._config = config
         self._adapter = adapter
         #: Ids of messages that were shown; one set for the root run and its subgraphs.
         self._seen: set[str] = outer._seen if outer is not None else set()
+        self._per_attempt = any(config.get(key) for key in _INHERITED)
+        self._handler = adapter.MessagesHandler(_emit, _RETURNED, self._seen)
+        #: The config that LangChain calls inherit, unless an attempt has its own.
+        self.installed: Config | None = None
+        if not self._per_attempt:
+            inherited = outer.installed if outer is not None else None
+            self.installed = inherited or adapter.install(context, self._handler, {})
 
     def attempt(self, task: NodeTask, context: Context) -> None:
-        """Prepare ``context`` for the LangChain calls of an attempt."""
+        """Prepare for the LangChain calls of an attempt, which runs in ``context``."""
         observer = self._observer
-        handler = None
-        if observer is not None and observer.interest & MessageWritten.bit:
-            handler = self._adapter.MessagesHandler(
-                _emitter(observer, task), returned_metadata(task), self._seen
-            )
-            handler.node_input(task, task.input)
-        task.messages = handler
-        configurable = {**self._config.get("configurable", {}), "checkpoint_ns": task.ns}
-        config = {**self._config, "metadata": task_metadata(task), "configurable": configurable}
-        task.langchain = self._adapter.install(context, handler, config)
+        wanted = observer is not None and bool(observer.interest & MessageWritten.bit)
+        if wanted:
+            self._handler.node_input(task, task.input)
+        if self._per_attempt:
+            configurable = {**self._config.get("configurable", {}), "checkpoint_ns": task.ns}
+            config = {**self._config, "metadata": task_metadata(task), "configurable": configurable}
+            task.langchain = self._adapter.install(context, self._handler if wanted else None, config)
 
     def answer(self, task: NodeTask, answer: Any) -> None:
-        """Report messages that the node returns and that nobody has seen yet."""
-        if task.messages is not None:
-            task.messages.node_output(task, answer)
-
-    def ended(self, task: NodeTask) -> None:
-        """Let go of the handler, which knows the task: a cycle would keep every task until the collector runs."""
-        task.messages = task.langchain = None
+        """Report messages that the node returns and that nobody has seen yet; call it in the task's context."""
+        observer = self._observer
+        if observer is not None and observer.interest & MessageWritten.bit:
+            self._handler.node_output(task, answer)
 
 
-def _emitter(observer: Observer, task: NodeTask) -> Any:
-    def emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
-        observer.emit(MessageWritten(task, chunk, metadata, time.time_ns()))
-
-    return emit
+def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
+    """Report a message on behalf of the task that is running where it came up."""
+    task = CURRENT.get()
+    if task is None or task.loop.observer is None:
+        return
+    if metadata is _RETURNED:
+        found = returned_metadata(task)
+    else:
+        found = {**task_metadata(task), **metadata}
+        if "tags" not in metadata:
+            found.pop("tags", None)
+    task.loop.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
 
 
 def returned_metadata(task: NodeTask) -> dict[str, Any]:
     """Return what goes with messages a node returns: no model's metadata, so less than a model's."""
-    metadata = {**task_metadata(task), "ls_integration": "langgraph"}
+    metadata = {**task_metadata(task), **_RETURNED}
     metadata.pop("tags", None)
     metadata.pop("checkpoint_ns", None)
     return metadata
 
 
 def langchain_hook(
-    observer: Observer | None, config: Config, parent: NodeTask | None
+    observer: Observer | None, config: Config, parent: NodeTask | None, context: Context
 ) -> LangChainHook | None:
     """Return the hook, or None when LangChain is not there or has nothing to inherit or report."""
     wanted = observer is not None and observer.interest & MessageWritten.bit
@@ -83,4 +97,5 @@ def langchain_hook(
 
     if not langchain.available():
         return None
-    return LangChainHook(observer, config, langchain, parent.loop.langchain if parent is not None else None)
+    outer = parent.loop.langchain if parent is not None else None
+    return LangChainHook(observer, config, langchain, outer, context)

@@ -69,6 +69,21 @@ def _increment(current: Any, _channel: None) -> int:
     return 1 if current is None else current + 1
 
 
+class GraphRun(Run):
+    """A run, and where its checkpoints are."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, id: str, graph: str, *, path: tuple[str, ...], ns: tuple[str, ...] = (), **rest: Any) -> None:
+        super().__init__(id, graph, ns=ns, **rest)
+        #: The namespace of its checkpoints. Its parts go under ``ns``, which begins where the stream does.
+        self.path = path
+
+
+def _path(run: Run) -> tuple[str, ...]:
+    return run.path if isinstance(run, GraphRun) else run.ns
+
+
 class NodeTask(Task):
     """A task together with what running it produces."""
 
@@ -86,7 +101,6 @@ class NodeTask(Task):
         "is_call",
         "langchain",
         "loop",
-        "messages",
         "progress",
         "seed",
         "spec",
@@ -139,8 +153,6 @@ class NodeTask(Task):
         self.calls = 0
         #: How many graphs it has called.
         self.subgraphs = 0
-        #: What reports the messages of chat models it calls.
-        self.messages: Any = None
         #: The config that LangChain calls in it inherit.
         self.langchain: Any = None
         #: The loop that scheduled it.
@@ -153,7 +165,7 @@ class NodeTask(Task):
     def _make_id(self) -> str:
         """Derive the id from the checkpoint and the task's place, so that a resumed run finds it again."""
         place = "\0".join(
-            (self.seed, *self.run.ns, str(self.step), self.node, repr(self.path), *self.triggers)
+            (self.seed, *_path(self.run), str(self.step), self.node, repr(self.path), *self.triggers)
         )
         digest = blake2b(place.encode(), digest_size=16).hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
@@ -166,7 +178,7 @@ class NodeTask(Task):
     @property
     def ns(self) -> str:
         """The namespace of the task: ``node:id``, below its run's; what its subgraph's checkpoints are under."""
-        return "|".join((*self.run.ns, f"{self.node}:{self.id}"))
+        return "|".join((*_path(self.run), f"{self.node}:{self.id}"))
 
 
 class Writer(Protocol):

@@ -5,23 +5,24 @@ Written once, as coroutines over a checkpointer's methods; the sync forms drive 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from otel_stream.events import Run
-
 from .config import merge_configs
 from .errors import InvalidUpdateError
 from .executors import ThreadExecutor, async_executor, drive
-from .launch import without_ids
+from .launch import own_namespace
 from .snapshots import Snapshots
+from .state import GraphRun
 from .types import Config, StateSnapshot, StateUpdate
 from .update import update_thread
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
+
+#: What a parent lends a subgraph whose state is asked for: its checkpointer.
+_LENT = "__pregel_checkpointer"
 
 
 class StateApi:
@@ -33,6 +34,8 @@ class StateApi:
     def get_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread, at its latest checkpoint or the one the config names.
 
+        ``subgraphs`` includes the states of subgraphs that wait, in ``tasks[...].state``.
+
         Raises:
             ValueError: the graph has no checkpointer.
         """
@@ -43,27 +46,37 @@ class StateApi:
         return await _get_state(self, config, subgraphs, is_async=True)
 
     def get_state_history(
-        self, config: Config, *, filter: dict[str, Any] | None = None, before: Config | None = None, limit: int | None = None
+        self,
+        config: Config,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: Config | None = None,
+        limit: int | None = None,
     ) -> Iterator[StateSnapshot]:
         """Yield the states of a thread, newest first."""
-        graph, config = _place(self, config)
-        snapshots = _snapshots(graph, config)
         saver = _saver(self, config)
-        for saved in list(saver.list(_thread_config(config), before=before, limit=limit, filter=filter)):
-            yield snapshots.snapshot(saved.config, saved, pending=False)
+        graph, place = _place(self, config, saver)
+        snapshots = _snapshots(graph, place, saver)
+        for saved in list(saver.list(place, before=before, limit=limit, filter=filter)):
+            states = drive(_subgraph_states(graph, snapshots, saved, deep=False, is_async=False))
+            yield snapshots.snapshot(saved.config, saved, live=False, states=states)
 
     async def aget_state_history(
-        self, config: Config, *, filter: dict[str, Any] | None = None, before: Config | None = None, limit: int | None = None
+        self,
+        config: Config,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: Config | None = None,
+        limit: int | None = None,
     ) -> AsyncIterator[StateSnapshot]:
         """Yield the states of a thread, newest first."""
-        graph, config = _place(self, config)
-        snapshots = _snapshots(graph, config)
         saver = _saver(self, config)
-        listed = [
-            saved async for saved in saver.alist(_thread_config(config), before=before, limit=limit, filter=filter)
-        ]
+        graph, place = _place(self, config, saver)
+        snapshots = _snapshots(graph, place, saver)
+        listed = [saved async for saved in saver.alist(place, before=before, limit=limit, filter=filter)]
         for saved in listed:
-            yield snapshots.snapshot(saved.config, saved, pending=False)
+            states = await _subgraph_states(graph, snapshots, saved, deep=False, is_async=True)
+            yield snapshots.snapshot(saved.config, saved, live=False, states=states)
 
     def update_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
@@ -89,122 +102,131 @@ class StateApi:
         """Do what :meth:`bulk_update_state` does."""
         return await _update(self, config, supersteps, async_executor(None))
 
-    def get_subgraphs(self, *, namespace: str | None = None, recurse: bool = False) -> Iterator[tuple[str, Any]]:
-        """Yield the nodes that are graphs, by name; with ``recurse`` what is inside them too."""
+    def get_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> Iterator[tuple[str, CompiledStateGraph]]:
+        """Yield the nodes that are graphs, by name; with ``recurse`` what is inside them too.
+
+        ``namespace`` picks one, such as ``parent|child``.
+        """
         for name, graph in self.program.subgraphs().items():  # type: ignore[attr-defined]
-            if namespace is None or namespace == name or (recurse and namespace.startswith(f"{name}|")):
-                if namespace is None or namespace == name:
-                    yield name, graph
-                inner = None if namespace is None else namespace[len(name) + 1 :]
-                if recurse and (namespace is None or inner):
-                    for deeper, found in graph.get_subgraphs(namespace=inner, recurse=True):
-                        yield f"{name}|{deeper}", found
+            if namespace in (None, name):
+                yield name, graph
+            inside = None if namespace is None else namespace.removeprefix(f"{name}|")
+            if recurse and (namespace is None or inside != namespace):
+                for deeper, found in graph.get_subgraphs(namespace=inside, recurse=True):
+                    yield f"{name}|{deeper}", found
 
     async def aget_subgraphs(
         self, *, namespace: str | None = None, recurse: bool = False
-    ) -> AsyncIterator[tuple[str, Any]]:
+    ) -> AsyncIterator[tuple[str, CompiledStateGraph]]:
         """Do what :meth:`get_subgraphs` does."""
         for item in self.get_subgraphs(namespace=namespace, recurse=recurse):
             yield item
 
 
 def _saver(graph: Any, config: Config) -> Any:
-    saver = config.get("configurable", {}).get("__checkpointer") or graph.checkpointer
-    if not saver or saver is True:
+    saver = merge_configs(graph.config, config).get("configurable", {}).get(_LENT)
+    if graph.checkpointer is False:
+        saver = None
+    elif saver is None:
+        saver = graph.checkpointer
+    if saver is True:
+        raise RuntimeError("checkpointer=True cannot be used for root graphs: ask the graph around this one")
+    if not saver:
         raise ValueError("No checkpointer set: compile the graph with one to keep and read the state of threads")
     return saver
 
 
-def _place(graph: Any, config: Config) -> tuple[CompiledStateGraph, Config]:
-    """Find the graph a config's namespace is about: the subgraph, when it names one."""
-    merged = merge_configs(graph.config, config)
-    namespace = without_ids(str(merged.get("configurable", {}).get("checkpoint_ns", "")))
-    if not namespace:
-        return graph, merged
-    for name, found in graph.get_subgraphs(recurse=True):
-        if name == namespace:
-            merged["configurable"]["__checkpointer"] = _saver(graph, merged)
-            return found, merged
-    raise ValueError(f"Subgraph {namespace} not found")
+def _place(owner: Any, config: Config, saver: Any, *, for_update: bool = False) -> tuple[Any, Config]:
+    """Find the graph that a config's namespace is about, and where its checkpoints are.
+
+    A subgraph that no node declares, as one that a tool calls, is read with the channels of its caller.
+
+    Raises:
+        ValueError: no thread is named, or it is such a subgraph that is to be updated.
+    """
+    merged = merge_configs(owner.config, config)
+    configurable = merged.get("configurable", {})
+    if "thread_id" not in configurable:
+        raise ValueError(
+            'thread_id: missing; say which thread with config={"configurable": {"thread_id": "..."}}'
+        )
+    namespace = str(configurable.get("checkpoint_ns") or "")
+    graph = owner
+    if namespace and _LENT not in configurable:
+        graph = _subgraph(owner, namespace, for_update)
+    place = {k: v for k, v in configurable.items() if k in ("checkpoint_id", "checkpoint_map")}
+    place["thread_id"] = str(configurable["thread_id"])
+    place["checkpoint_ns"] = own_namespace(graph, namespace)
+    return graph, {**merged, "configurable": {**configurable, **place}}
 
 
-def _thread_config(config: Config) -> Config:
-    kept = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
-    configurable = {k: v for k, v in config.get("configurable", {}).items() if k in kept}
-    configurable.setdefault("checkpoint_ns", "")
-    return {"configurable": configurable}
+def _subgraph(owner: Any, namespace: str, for_update: bool) -> Any:
+    wanted = "|".join(part.split(":")[0] for part in namespace.split("|") if not part.isdigit())
+    for _, found in owner.get_subgraphs(namespace=wanted, recurse=True):
+        return found
+    if for_update:
+        raise ValueError(f"Subgraph {wanted} not found: no node of {owner.name} is, or calls, a graph there")
+    return owner
 
 
-def _snapshots(graph: CompiledStateGraph, config: Config) -> Snapshots:
-    configurable = config.get("configurable", {})
-    namespace = str(configurable.get("checkpoint_ns", ""))
-    run = Run(
+def _snapshots(graph: CompiledStateGraph, place: Config, saver: Any) -> Snapshots:
+    configurable = place["configurable"]
+    namespace = configurable["checkpoint_ns"]
+    run = GraphRun(
         "state",
         graph.name,
         context=copy_context(),
-        ns=tuple(namespace.split("|")) if namespace else (),
-        thread_id=configurable.get("thread_id"),
+        path=tuple(namespace.split("|")) if namespace else (),
+        thread_id=configurable["thread_id"],
     )
-    return Snapshots(graph, run)
-
-
-async def _tuple(saver: Any, config: Config, is_async: bool) -> Any:
-    return await saver.aget_tuple(config) if is_async else saver.get_tuple(config)
+    return Snapshots(graph, run, saver)
 
 
 async def _get_state(owner: Any, config: Config, subgraphs: bool, *, is_async: bool) -> StateSnapshot:
-    saver = _saver(owner, merge_configs(owner.config, config))
-    graph, merged = _place(owner, config)
-    snapshots = _snapshots(graph, merged)
-    asked = _thread_config(merged)
-    saved = await _tuple(saver, asked, is_async)
-    states = await _subgraph_states(graph, snapshots, saver, saved, subgraphs, is_async)
-    latest = "checkpoint_id" not in asked["configurable"]
-    return snapshots.snapshot(asked, saved, pending=latest, states=states)
+    saver = _saver(owner, config)
+    graph, place = _place(owner, config, saver)
+    saved = await saver.aget_tuple(place) if is_async else saver.get_tuple(place)
+    snapshots = _snapshots(graph, place, saver)
+    states = await _subgraph_states(graph, snapshots, saved, deep=subgraphs, is_async=is_async)
+    asked: Config = {"configurable": {k: v for k, v in place["configurable"].items() if k != _LENT}}
+    live = "checkpoint_id" not in place["configurable"]
+    return snapshots.snapshot(asked, saved, live=live, states=states)
 
 
 async def _subgraph_states(
-    graph: CompiledStateGraph, snapshots: Snapshots, saver: Any, saved: Any, deep: bool, is_async: bool
+    graph: CompiledStateGraph, snapshots: Snapshots, saved: Any, *, deep: bool, is_async: bool
 ) -> dict[str, Any]:
     """Return, for tasks that are subgraphs, where their state is, or with ``deep`` the state itself."""
     subgraphs = graph.program.subgraphs()
     if saved is None or not subgraphs:
         return {}
     states: dict[str, Any] = {}
-    for task in snapshots.tasks(saved, snapshots.state(saved)):
+    for task in snapshots.next_tasks(saved, snapshots.state(saved)):
         subgraph = subgraphs.get(task.node)
-        if subgraph is None or subgraph.checkpointer is False:
+        if subgraph is None:
             continue
-        namespace = without_ids(task.ns) if subgraph.checkpointer is True else task.ns
-        where: Config = {"configurable": {"thread_id": snapshots.run.thread_id, "checkpoint_ns": namespace}}
-        if not deep:
-            states[task.id] = where
-            continue
-        nested = merge_configs(where, {"configurable": {"__checkpointer": saver}})
-        states[task.id] = await _get_state_of(subgraph, nested, saver, is_async)
+        place: dict[str, Any] = {"thread_id": snapshots.run.thread_id, "checkpoint_ns": task.ns}
+        if deep and subgraph.checkpointer is not False:
+            place[_LENT] = snapshots.saver
+            states[task.id] = await _get_state(subgraph, {"configurable": place}, True, is_async=is_async)
+        else:
+            states[task.id] = {"configurable": place}
     return states
 
 
-async def _get_state_of(graph: CompiledStateGraph, config: Config, saver: Any, is_async: bool) -> Any:
-    snapshots = _snapshots(graph, config)
-    asked = _thread_config(config)
-    saved = await _tuple(saver, asked, is_async)
-    states = await _subgraph_states(graph, snapshots, saver, saved, True, is_async)
-    return snapshots.snapshot(asked, saved, pending=True, states=states)
-
-
 async def _update(owner: Any, config: Config, supersteps: Sequence[Any], executor: Any) -> Config:
+    saver = _saver(owner, config)
     if not supersteps:
-        raise ValueError("No supersteps provided")
+        raise ValueError("No supersteps provided: give bulk_update_state at least one list of updates")
     if any(not updates for updates in supersteps):
-        raise ValueError("No updates provided")
-    saver = _saver(owner, merge_configs(owner.config, config))
-    graph, merged = _place(owner, config)
-    current = merged
-    for updates in supersteps:
-        result = update_thread(graph, saver, current, updates, executor)
-        current = await result if inspect.isawaitable(result) else result
-    return current
+        raise ValueError("No updates provided: every superstep needs at least one StateUpdate")
+    graph, place = _place(owner, config, saver, for_update=True)
+    place["configurable"].pop(_LENT, None)
+    for index, updates in enumerate(supersteps):
+        place = await update_thread(graph, saver, place, updates, executor, first=index == 0)
+    return place
 
 
 __all__ = ["InvalidUpdateError", "StateApi"]

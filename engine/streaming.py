@@ -195,11 +195,6 @@ class _Pulled(StreamReceiver):
         if self._wake_driver is not None:
             self._wake_driver()
 
-    @property
-    def held(self) -> bool:
-        """Whether parts wait to be handed out."""
-        return not self._buffer.idle
-
     def ask(self) -> None:
         """Let the run go on."""
         self.asked = True

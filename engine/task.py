@@ -63,8 +63,6 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
         task.end = End.CANCELLED
         raise
     finally:
-        if loop.langchain is not None:
-            loop.langchain.ended(task)
         observer = loop.observer
         if observer is not None and observer.interest & AttemptEnded.bit:
             observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns()))
@@ -118,7 +116,7 @@ async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
     except ParentCommand as bubble:
         return await writes_of(task, loop, context, _obey(task, bubble.args[0]))
     if loop.langchain is not None:
-        loop.langchain.answer(task, answer)
+        context.run(loop.langchain.answer, task, answer)
     if task.is_call:
         return [(RETURN, answer)]
     return await writes_of(task, loop, context, answer)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-
-from otel_stream.events import Run
 
 from .checkpoint.base import checkpoint_id
 from .errors import InvalidUpdateError
 from .executors import Executor
 from .launch import Options, launch
-from .persist import NULL_TASK, saved_values
+from .persist import saved_values
 from .runtime import CURRENT
-from .snapshots import Snapshots
-from .state import NodeTask, State, Written
+from .snapshots import Snapshots, with_map
+from .state import GraphRun, NodeTask, State, Written
 from .superstep import apply
 from .task import writes_of
 from .types import END, INTERRUPT, START, Config, StateUpdate
@@ -29,55 +27,70 @@ _COPY = "__copy__"
 
 
 async def update_thread(
-    graph: CompiledStateGraph, saver: Any, config: Config, updates: Sequence[Any], executor: Executor
+    graph: CompiledStateGraph,
+    saver: Any,
+    place: Config,
+    updates: Sequence[Any],
+    executor: Executor,
+    *,
+    first: bool = True,
 ) -> Config:
-    """Apply ``updates`` to the thread ``config`` names, and return the config of the new checkpoint.
+    """Apply ``updates`` to the thread ``place`` names, and return the config of the new checkpoint.
+
+    ``first`` tells that no other superstep of the same call came before.
 
     Raises:
         InvalidUpdateError: an unknown node, or none named where it can't be told which is meant.
     """
-    return await _Update(graph, saver, config, executor).superstep(updates)
+    return await _Update(graph, saver, place, executor, first).superstep([StateUpdate(*u) for u in updates])
 
 
 class _Update:
-    def __init__(self, graph: CompiledStateGraph, saver: Any, config: Config, executor: Executor) -> None:
+    def __init__(
+        self, graph: CompiledStateGraph, saver: Any, place: Config, executor: Executor, first: bool
+    ) -> None:
         self.graph = graph
         self.program = graph.program
         self.saver = saver
-        self.config = config
+        self.place = place
         self.executor = executor
-        configurable = config.get("configurable", {})
-        kept = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
-        self.where: Config = {"configurable": {k: v for k, v in configurable.items() if k in kept}}
-        self.where["configurable"].setdefault("checkpoint_ns", "")
-        namespace = self.where["configurable"]["checkpoint_ns"]
-        run = Run("update", graph.name, context=copy_context(), ns=tuple(namespace.split("|")) if namespace else ())
-        self.snapshots = Snapshots(graph, run)
+        self.first = first
+        configurable = place["configurable"]
+        namespace = configurable.get("checkpoint_ns") or ""
+        run = GraphRun(
+            "update",
+            graph.name,
+            context=copy_context(),
+            path=tuple(namespace.split("|")) if namespace else (),
+            thread_id=configurable["thread_id"],
+        )
+        self.snapshots = Snapshots(graph, run, saver)
 
     async def _call(self, name: str, *args: Any) -> Any:
         if self.executor.is_async:
             return await getattr(self.saver, f"a{name}")(*args)
         return getattr(self.saver, name)(*args)
 
-    async def superstep(self, updates: Sequence[Any]) -> Config:
+    async def superstep(self, updates: Sequence[StateUpdate]) -> Config:
         """Apply one superstep's worth of updates."""
-        saved = await self._call("get_tuple", self.where)
+        saved = await self._call("get_tuple", self.place)
         state = self._state(saved)
         step = saved.metadata.get("step", -1) if saved is not None else -1
-        first = StateUpdate(*updates[0])
-        if first.as_node == _COPY:
-            return await self._copy(saved, step, updates)
-        if first.values is None and first.as_node == END:
+        values, as_node, _ = updates[0]
+        if values is None and as_node == END:
             self._alone(updates, "Cannot apply multiple updates when clearing state")
             self._clear(saved, state)
             return await self._save(saved, state, "update", step + 1)
-        if first.as_node == _INPUT:
+        if as_node == _INPUT:
             self._alone(updates, "Cannot apply multiple updates when updating as input")
-            if first.values is None:
-                raise InvalidUpdateError(f"Received no input writes for {START}")
-            apply(self.program, state, [Written(INTERRUPT, (), [(START, first.values)])], bump=False)
+            if values is None:
+                raise InvalidUpdateError(f"Received no input writes for {START}: give the update values")
+            apply(self.program, state, [Written(INTERRUPT, (), [(START, values)])], bump=False)
             return await self._save(saved, state, "input", step + 1 if saved is not None else -1)
-        return await self._write(saved, state, step, [StateUpdate(*update) for update in updates])
+        if as_node == _COPY:
+            self._alone(updates, "Cannot copy checkpoint with multiple updates")
+            return await self._copy(saved, step, values)
+        return await self._write(saved, state, step, updates)
 
     def _alone(self, updates: Sequence[Any], complaint: str) -> None:
         if len(updates) > 1:
@@ -94,11 +107,8 @@ class _Update:
         )
 
     async def _write(self, saved: Any, state: State, step: int, updates: Sequence[StateUpdate]) -> Config:
-        prepared = self.snapshots.tasks(saved, state) if saved is not None else []
-        ids: dict[str, list[str]] = {}
-        for task in prepared:
-            ids.setdefault(task.node, []).append(task.id)
-        loop = launch(self.graph, None, self.config, Options(), self.executor, None, updating=True)
+        ids = _ids(self.snapshots.tasks(step + 1, state)) if saved is not None else {}
+        loop = launch(self.graph, None, self.place, Options(), self.executor, None, updating=True)
         loop.state = state
         tasks: list[tuple[str, NodeTask]] = []
         for index, update in enumerate(updates):
@@ -116,14 +126,22 @@ class _Update:
             context = loop.run.context.copy()
             context.run(CURRENT.set, task)
             task.writes = await writes_of(task, loop, context, update.values)
+            # The id of the task that it stands for, so that history shows what that one has come to.
             known = ids.get(node)
             tasks.append((update.task_id or (known.pop(0) if known else task.id), task))
-        if saved is not None:
+        if saved is not None and not (self.first and await self._is_superseded(saved)):
             for task_id, task in tasks:
                 if task.writes:
-                    await self._call("put_writes", saved.config, task.writes, task_id)
+                    await self._call("put_writes", self._target(saved), task.writes, task_id)
         apply(self.program, state, [task for _, task in tasks])
         return await self._save(saved, state, "update", step + 1)
+
+    async def _is_superseded(self, saved: Any) -> bool:
+        """Whether the update starts a branch at an old checkpoint, whose own tasks have written what they have."""
+        if not self.place["configurable"].get("checkpoint_id"):
+            return False
+        latest = await self._call("get_tuple", _without_id(self.place))
+        return latest is not None and latest.checkpoint["id"] != saved.checkpoint["id"]
 
     def _node(self, update: StateUpdate, state: State, *, alone: bool) -> str:
         node = update.as_node
@@ -138,53 +156,56 @@ class _Update:
 
     def _last_writer(self, state: State) -> str | None:
         """Return the node that acted last, None if that was several."""
-        nodes = self.program.nodes
-        if len(nodes) == 1:
-            return next(iter(nodes))
-        acted = {node: seen for node, seen in state.seen.items() if node != INTERRUPT}
-        if not acted:
-            return START
-        last: dict[str, Any] = {node: max(seen.values()) for node, seen in acted.items() if seen}
-        if not last:
-            return START
-        newest = max(last.values())
-        names = [node for node, version in last.items() if version == newest]
-        return names[0] if len(names) == 1 else None
+        program = self.program
+        known = {*program.nodes, *((START,) if program.start is not None else ())}
+        if len(known) == 1:
+            return next(iter(known))
+        if not any(state.seen.values()):
+            return START if START in known else None
+        acted = sorted(
+            (version, node) for node, seen in state.seen.items() if node in known for version in seen.values()
+        )
+        if not acted or (len(acted) > 1 and acted[-1][0] == acted[-2][0]):
+            return None
+        return acted[-1][1]
 
     def _clear(self, saved: Any, state: State) -> None:
         """End every task that waits, with what it has already written."""
         if saved is None:
             return
-        writes = list(saved.pending_writes or ())
-        null = [(name, value) for owner, name, value in writes if owner == NULL_TASK]
-        tasks = self.snapshots.tasks(saved, state)
-        if null:
-            apply(self.program, state, [Written(INTERRUPT, (), null)], bump=False)
-        for task in tasks:
-            task.writes = [(n, v) for owner, n, v in writes if owner == task.id and not n.startswith("__")]
+        tasks = self.snapshots.next_tasks(saved, state)
+        self.snapshots.take_back(saved, state, tasks, outcomes=True)
         apply(self.program, state, tasks)
 
-    async def _copy(self, saved: Any, step: int, updates: Sequence[Any]) -> Config:
-        self._alone(updates, "Cannot copy checkpoint with multiple updates")
+    async def _copy(self, saved: Any, step: int, values: Any) -> Config:
+        """Store the checkpoint again, as a sibling, and write ``values``, pairs of update and node, to it."""
         if saved is None:
             raise InvalidUpdateError("Cannot copy a non-existent checkpoint")
         checkpoint = {**saved.checkpoint, "id": checkpoint_id(), "ts": datetime.now(UTC).isoformat()}
-        target = saved.parent_config or _without_id(saved.config)
         metadata = {"source": "fork", "step": step + 1, "parents": saved.metadata.get("parents", {})}
+        target = saved.parent_config or _without_id(saved.config)
         copied: Config = await self._call("put", target, checkpoint, metadata, {})
-        values = updates[0][0]
+        copied = with_map(copied, saved.metadata)
         if not isinstance(values, list) or not values:
             return copied
-        self.where = copied
-        return await self.superstep([self._item(item) for item in values])
+        state = self._state(saved)
+        state.checkpoint_id = checkpoint["id"]
+        ids = _ids(self.snapshots.tasks(step + 2, state))
+        updates: dict[Any, list[StateUpdate]] = {}
+        for item in values:
+            if not isinstance(item, Sequence):
+                raise InvalidUpdateError(f"Invalid update item: {item} when copying checkpoint")
+            known = ids.get(item[1])
+            update = StateUpdate(item[0], item[1], known.pop(0) if known else None)
+            updates.setdefault(update.as_node, []).append(update)
+        self.place, self.first = copied, False
+        return await self.superstep([update for group in updates.values() for update in group])
 
-    def _item(self, item: Any) -> StateUpdate:
-        if not isinstance(item, Sequence):
-            raise InvalidUpdateError(f"Invalid update item: {item} when copying checkpoint")
-        return StateUpdate(*item[:2])
+    def _target(self, saved: Any) -> Config:
+        return {"configurable": {**self.place["configurable"], **saved.config["configurable"]}}
 
     async def _save(self, saved: Any, state: State, source: str, step: int) -> Config:
-        known = dict(saved.checkpoint["channel_versions"]) if saved is not None else {}
+        known: Mapping[str, Any] = saved.checkpoint["channel_versions"] if saved is not None else {}
         checkpoint = {
             "v": 4,
             "ts": datetime.now(UTC).isoformat(),
@@ -200,12 +221,20 @@ class _Update:
             "step": step,
             "parents": saved.metadata.get("parents", {}) if saved is not None else {},
         }
-        target = self.where
-        if saved is not None:
-            target = {"configurable": {**self.where["configurable"], **saved.config["configurable"]}}
+        target = self._target(saved) if saved is not None else self.place
         stored: Config = await self._call("put", target, checkpoint, metadata, new)
-        return stored
+        return with_map(stored, saved.metadata if saved is not None else None)
+
+
+def _ids(tasks: Sequence[NodeTask]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        found.setdefault(task.node, []).append(task.id)
+    return found
 
 
 def _without_id(config: Config) -> Config:
     return {"configurable": {k: v for k, v in config["configurable"].items() if k != "checkpoint_id"}}
+
+
+__all__ = ["update_thread"]

@@ -154,6 +154,11 @@ class StreamReceiver:
         return self._over
 
     @property
+    def held(self) -> bool:
+        """Whether parts wait to be taken."""
+        return not self._buffer.idle
+
+    @property
     def over_capacity(self) -> bool:
         """Whether a run should wait for the consumer."""
         return not self._over and self._buffer.over_capacity

@@ -20,6 +20,7 @@ from otel_stream.config import Custom, OverflowPolicy
 from otel_stream.events import EVENTS, End, Event, RunEnded
 from otel_stream.modes import END_TABLE, SKIP, TABLES, Make, Recipe, StreamPart, Wrap, table_of
 from otel_stream.receiver import StreamReceiver
+from otel_stream.wait import breathe
 
 logger = logging.getLogger(__name__)
 
@@ -127,10 +128,18 @@ class Stream:
             self.finish(event.end, event.error)
 
     async def drain(self) -> None:
-        """Wait until no ``block`` receiver holds more than its size. Without one, return at once."""
+        """Wait until no ``block`` receiver holds more than its size.
+
+        Nodes that never await would keep consumers on the same event loop from running, so whoever has
+        parts waiting gets a turn here.
+        """
         for receiver in self._blocking:
             if receiver.over_capacity:
                 await receiver.room()
+        for receiver in self._receivers:
+            if receiver.held:
+                await breathe()
+                return
 
     def finish(self, end: End, error: BaseException | None = None) -> None:
         """End the stream; ``emit`` does it when the run ends. Idempotent."""

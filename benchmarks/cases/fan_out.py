@@ -29,7 +29,7 @@ def fanning(library: Library) -> Any:
     async def work(item: Item) -> State:
         return {"found": [item["number"]]}
 
-    def spread(state: State) -> list[Any]:
+    def spread(_: State) -> list[Any]:
         return [library.Send("work", {"number": number}) for number in range(WIDTH)]
 
     builder = library.StateGraph(State)

@@ -26,6 +26,7 @@ SPANS = 2 * STEPS + 1
 RECORDS = 2 * STEPS + 1
 
 
+# What one run makes is checked, so that no queue overflows and no signal is off unnoticed.
 def _exporting(spans: int, records: int) -> Callable[[], None]:
     run, providers = watched(), installed()
 
@@ -40,11 +41,12 @@ def sampled() -> Comparison:
     """Compare everything on with LangGraph bare."""
     return Comparison(
         name="traced",
-        title="all modes + spans, logs, metrics (against bare)",
+        title="all modes to one receiver, and spans, log events, metrics",
         unit="superstep",
         count=STEPS,
         ours=_exporting(SPANS, RECORDS),
         theirs=bare(LANGGRAPH),
+        against="LangGraph, nothing watching",
         goal=Goal(must=1 / 3, aim=1 / 5),
     )
 
@@ -53,11 +55,12 @@ def unsampled() -> Comparison:
     """Compare metrics alone, the trace being sampled out, with LangGraph bare."""
     return Comparison(
         name="unsampled",
-        title="all modes + metrics, trace not sampled (against bare)",
+        title="all modes to one receiver, and metrics; the trace is sampled out",
         unit="superstep",
         count=STEPS,
         ours=_exporting(0, 0),
         theirs=bare(LANGGRAPH),
+        against="LangGraph, nothing watching",
         goal=Goal("added", aim=15.0, over="all-modes"),
     )
 
@@ -73,12 +76,12 @@ def beside_the_sdk() -> Comparison:
 
     return Comparison(
         name="traced-sdk",
-        title="the same (against the SDK's own calls)",
+        title="the same beside the calls of OpenTelemetry alone",
         unit="superstep",
         count=STEPS,
         ours=_exporting(SPANS, RECORDS),
         theirs=call_and_flush,
-        against="SDK calls",
+        against="the same spans, log records and measurements through the API by hand",
         goal=Goal(aim=1.25),
     )
 

@@ -201,7 +201,7 @@ def test_a_state_of_one_value_is_that_value_and_no_task_without_one() -> None:
     bench = Bench(fan("a", schema=Annotated[list, operator.add]))
     bench.put(("__root__", [1]), *go_to("a"))
     assert [task.input for task in bench.plan()] == [[1]]
-    bare = Bench(fan("a", schema=int.__class__)).put(*go_to("a"))
+    bare = Bench(fan("a", schema=int)).put(*go_to("a"))
     assert bare.plan() == []
 
 

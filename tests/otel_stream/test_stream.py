@@ -274,15 +274,32 @@ def test_an_interest_in_everything_is_an_interest_in_all_events():
     assert stream.interest == ALL
 
 
-async def test_drain_returns_at_once_unless_a_block_receiver_holds_too_much():
+async def test_drain_returns_at_once_when_nobody_has_parts_waiting():
     _, task = run_and_task()
-    blocking, ring = receiver(buffer_size=2), receiver(buffer_size=1, overflow="drop_oldest")
-    stream = Stream([blocking, ring])
-    for _ in range(2):
-        stream.emit(CustomWritten(task, 1, 1))
-    coroutine = stream.drain()
+    taken = receiver(buffer_size=2)
+    stream = Stream([taken])
+    stream.emit(CustomWritten(task, 1, 1))
+    assert taken.take_nowait() is not None
     with pytest.raises(StopIteration):
-        coroutine.send(None)
+        stream.drain().send(None)
+
+
+async def test_a_producer_that_never_awaits_gives_its_consumers_a_turn_at_every_drain():
+    run, task = run_and_task()
+    ring = receiver(buffer_size=2, overflow="drop_oldest")
+    stream = Stream([ring])
+
+    async def produce():
+        for n in range(50):
+            stream.emit(CustomWritten(task, n, 1))
+            await stream.drain()
+        stream.emit(ended(run))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(produce)
+        got = [part.data async for part in ring]
+    assert got == list(range(50))
+    assert ring.statistics().dropped == 0
 
 
 async def test_backpressure_bounds_what_a_slow_consumer_lets_pile_up():

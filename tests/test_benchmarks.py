@@ -1,0 +1,132 @@
+"""The benchmarks run, and say what they found in the shape that is promised; never how long it took."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+ROWS = {
+    "async-superstep": "superstep",
+    "sync-superstep": "superstep",
+    "all-modes": "superstep",
+    "all-modes-astream": "superstep",
+    "traced": "superstep",
+    "traced-sdk": "superstep",
+    "unsampled": "superstep",
+    "custom-part": "part",
+    "fan-out": "task",
+    "checkpointed": "superstep",
+}
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.results import Measured, judged
+
+    def judge(goal: dict[str, Any] | None, ours: list[float], theirs: list[float]) -> Any:
+        over = Measured("base", samples={"ours": [10.0]})
+        row = Measured("row", {"goal": goal}, {"ours": ours, "theirs": theirs})
+        return judged(row, {"row": row, "base": over})
+
+    return judge
+
+
+@pytest.mark.timeout(250)
+def test_a_quick_run_measures_every_row_on_both_sides(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    done = benchmarks("--quick", "--output", str(output))
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(output.read_text())
+    assert list(report) == ["format", "time", "quick", "clock", "unit", "machine", "versions", "rows"]
+    assert report["quick"] is True
+    assert report["versions"]["langgraph"] == "1.2.22"
+    assert set(report["machine"]) >= {"processor", "cores", "python", "load_average"}
+    assert {row["name"]: row["unit"] for row in report["rows"]} == ROWS
+    for row in report["rows"]:
+        assert row["error"] is None
+        for side in (row["ours"], row["theirs"]):
+            assert side["samples"] == 2
+            assert 0 < side["min"] <= side["median"]
+        assert row["ratio"] == pytest.approx(row["ours"]["min"] / row["theirs"]["min"], rel=1e-2)
+    assert all(name in done.stdout for name in ROWS)
+
+
+def test_a_selected_row_is_measured_alone_and_does_not_replace_the_results(tmp_path: Path) -> None:
+    kept = ROOT / "benchmarks" / "results.json"
+    before = kept.read_bytes() if kept.exists() else None
+    output = tmp_path / "results.json"
+    done = benchmarks("--quick", "--only", "fan-out", "--output", str(output))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row["name"] for row in json.loads(output.read_text())["rows"]] == ["fan-out"]
+    assert (kept.read_bytes() if kept.exists() else None) == before
+
+
+def test_an_unknown_row_is_refused_with_its_neighbour() -> None:
+    done = benchmarks("--only", "fanout")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.replace("│", " ").split())
+    assert "no row is called 'fanout'; did you mean 'fan-out'? Rows: async-superstep," in said
+
+
+def test_a_ratio_is_of_the_minima_and_held_to_both_limits(judged: Any) -> None:
+    goal = {"kind": "ratio", "over": None, "must": 0.05, "aim": 0.025}
+    assert judged(goal, [9.0, 4.0], [100.0, 300.0]) == {
+        "kind": "ratio",
+        "over": None,
+        "value": 0.04,
+        "must": {"limit": 0.05, "met": True},
+        "aim": {"limit": 0.025, "met": False},
+    }
+
+
+def test_what_a_row_adds_is_measured_over_the_row_it_names(judged: Any) -> None:
+    goal = {"kind": "added", "over": "base", "must": None, "aim": 15.0}
+    assert judged(goal, [25.0, 30.0], [1.0]) == {
+        "kind": "added",
+        "over": "base",
+        "value": 15.0,
+        "must": None,
+        "aim": {"limit": 15.0, "met": True},
+    }
+
+
+def test_what_was_not_measured_is_not_judged(judged: Any) -> None:
+    goal = {"kind": "added", "over": "elsewhere", "must": 1.0, "aim": None}
+    found = judged(goal, [25.0], [1.0])
+    assert (found["value"], found["must"]) == (None, {"limit": 1.0, "met": None})
+    assert judged(None, [25.0], [1.0]) is None
+
+
+def test_a_row_whose_process_fails_says_why_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.cases import Row
+    from benchmarks.measure import Effort
+    from benchmarks.results import Measured
+    from benchmarks.runner import run
+
+    told: list[Measured] = []
+    rows = [Row("no-such-row", "nowhere", "nothing"), Row("fan-out", "fan_out", "fan_out")]
+    found = run(rows, Effort(seconds=0, rounds=1, sample=0), together=False, tell=told.append)
+    reason = "no-such-row: not rows that can share a process; see benchmarks/cases/__init__.py"
+    assert [(row.name, row.done, row.error) for row in found] == [
+        ("no-such-row", False, reason),
+        ("fan-out", True, None),
+    ]
+    assert told[0] is found[0]
