@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stream.config import StreamConfig
 
+from .batch import run_abatch, run_batch
+from .cached import cache_namespace
 from .config import merge_configs
 from .executors import ThreadExecutor, async_executor, drive
 from .launch import Options, launch
@@ -76,6 +78,33 @@ class CompiledStateGraph(StateApi):
         other.config = merge_configs(self.config, config, settings)
         return other
 
+    def copy(self, update: dict[str, Any] | None = None) -> CompiledStateGraph:
+        """Return the same graph with some attributes changed."""
+        other = copy.copy(self)
+        for name, value in (update or {}).items():
+            setattr(other, name, value)
+        return other
+
+    def clear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """Forget the cached results of ``nodes``, of all by default.
+
+        Raises:
+            ValueError: the graph has no cache.
+        """
+        self._cache().clear(self._cache_namespaces(nodes))
+
+    async def aclear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """Do what :meth:`clear_cache` does."""
+        await self._cache().aclear(self._cache_namespaces(nodes))
+
+    def _cache(self) -> Any:
+        if self.cache is None:
+            raise ValueError("No cache is set for this graph. Cannot clear cache: compile it with cache=...")
+        return self.cache
+
+    def _cache_namespaces(self, nodes: Sequence[str] | None) -> list[tuple[str, ...]]:
+        return [cache_namespace(self.nodes[name]) for name in nodes or self.nodes if name in self.nodes]
+
     # -- running ---------------------------------------------------------------------------------
 
     def invoke(
@@ -100,7 +129,7 @@ class CompiledStateGraph(StateApi):
             The output; with what the run waits for under ``__interrupt__``, or as ``GraphOutput`` with
             ``version="v2"``. With another ``stream_mode`` than "values", the list of its parts.
         """
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys).and_also(options)
         if stream_mode != "values":
             return list(self._stream(input, config, asked, stream_mode, False, version))
         executor = ThreadExecutor(merge_configs(self.config, config).get("max_concurrency"))
@@ -128,7 +157,7 @@ class CompiledStateGraph(StateApi):
         **options: Any,
     ) -> Any:
         """Run to the end on asyncio or trio and return the result; see :meth:`invoke`."""
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys).and_also(options)
         if stream_mode != "values":
             return [part async for part in self._astream(input, config, asked, stream_mode, False, version)]
         executor = async_executor(merge_configs(self.config, config).get("max_concurrency"))
@@ -143,6 +172,28 @@ class CompiledStateGraph(StateApi):
         if loop.interrupts:
             return {**value, INTERRUPT: list(loop.interrupts)} if isinstance(value, dict) else {INTERRUPT: list(loop.interrupts)}
         return value
+
+    def batch(
+        self,
+        inputs: Sequence[Any],
+        config: Config | Sequence[Config] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Any,
+    ) -> list[Any]:
+        """Run :meth:`invoke` on every input, in threads, and return the results in their order."""
+        return run_batch(lambda x, c: self.invoke(x, c, **options), inputs, config, return_exceptions)
+
+    async def abatch(
+        self,
+        inputs: Sequence[Any],
+        config: Config | Sequence[Config] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Any,
+    ) -> list[Any]:
+        """Run :meth:`ainvoke` on every input, side by side, and return the results in their order."""
+        return await run_abatch(lambda x, c: self.ainvoke(x, c, **options), inputs, config, return_exceptions)
 
     # -- streaming -------------------------------------------------------------------------------
 
@@ -173,7 +224,8 @@ class CompiledStateGraph(StateApi):
         Raises:
             ConfigError: a mode that does not exist.
         """
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True)
+        asked = asked.and_also(options)
         return self._stream(input, config, asked, stream_mode, subgraphs, version)
 
     def _stream(
@@ -201,7 +253,8 @@ class CompiledStateGraph(StateApi):
         **options: Any,
     ) -> AsyncIterator[Any]:
         """Run on asyncio or trio as the caller iterates; see :meth:`stream`."""
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, **options)
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True)
+        asked = asked.and_also(options)
         return self._astream(input, config, asked, stream_mode, subgraphs, version)
 
     def _astream(
@@ -229,7 +282,7 @@ class CompiledStateGraph(StateApi):
                     ...
             result = stream.result
         """
-        asked = Options(context, interrupt_before, interrupt_after, durability, control)
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, whole=True)
         return RunStream(self, input, streams, config, asked)
 
     # -- looking at it ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,12 +13,17 @@ from .config import inherited_metadata, is_own_thread, merge_configs, recursion_
 from .executors import Executor
 from .loop import RunLoop
 from .messages_mode import langchain_hook
+from .program import View
 from .runtime import CURRENT
 from .state import GraphRun, NodeTask
 from .types import Config
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
+
+
+#: They make no difference to how a graph runs.
+_IGNORED = frozenset({"subgraphs", "debug"})
 
 
 class Options(NamedTuple):
@@ -28,7 +34,28 @@ class Options(NamedTuple):
     interrupt_after: Any = None
     durability: str | None = None
     control: Any = None
-    checkpoint_during: bool | None = None
+    output_keys: str | Sequence[str] | None = None
+    #: Show the whole state instead of the graph's output.
+    whole: bool = False
+
+    def and_also(self, given: Mapping[str, Any]) -> Options:
+        """Add what came by other keywords: those LangGraph has retired, or takes only for streams.
+
+        Raises:
+            TypeError: a keyword that nothing is known by.
+            ValueError: both ``durability`` and what came before it.
+        """
+        rest = {name: value for name, value in given.items() if name not in _IGNORED}
+        during = rest.pop("checkpoint_during", None)
+        if rest:
+            raise TypeError(f"{next(iter(rest))!r} is no option of a run; known: {', '.join(self._fields[:-1])}")
+        if during is None:
+            return self
+        if self.durability is not None:
+            raise ValueError(
+                "Cannot use both `checkpoint_during` and `durability` parameters: the former is deprecated, drop it"
+            )
+        return self._replace(durability="async" if during else "exit")
 
 
 def launch(
@@ -88,6 +115,8 @@ def launch(
         parent_task=parent,
         checkpoint_ns=namespace,
         langchain=langchain_hook(observer, merged, caller, run.context),
+        view=_view(graph, options.output_keys) or (graph.program.state_view if options.whole else None),
+        output=_view(graph, options.output_keys),
     )
 
 
@@ -158,11 +187,19 @@ def own_namespace(graph: Any, namespace: str) -> str:
     return "|".join(part.split(":")[0] for part in namespace.split("|"))
 
 
+def _view(graph: CompiledStateGraph, keys: str | Sequence[str] | None) -> View | None:
+    if keys is None:
+        return None
+    unknown = [key for key in ([keys] if isinstance(keys, str) else keys) if key not in graph.program.channels]
+    if unknown:
+        known = ", ".join(graph.program.state_keys)
+        raise ValueError(f"output_keys: {unknown[0]!r} is no key of the state; choose from: {known}")
+    return View.of(keys if isinstance(keys, str) else tuple(keys))
+
+
 def _durability(options: Options, parent: NodeTask | None) -> str:
     if options.durability is not None:
         return options.durability
-    if options.checkpoint_during is not None:
-        return "async" if options.checkpoint_during else "exit"
     if parent is not None and parent.loop.persist is not None:
         return str(parent.loop.persist.durability)
     return "async"

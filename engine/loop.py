@@ -22,10 +22,11 @@ from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, NodeError
 from .executors import Executor
 from .node import NO_WRITES, Node, Writes
 from .persist import Persistence, saved_answers
+from .program import View
 from .replay import Replay
 from .runtime import CURRENT, task_metadata
 from .state import ERROR, ERROR_SOURCE, PULL, RESUME, RETURN, NodeTask, State
-from .superstep import apply, order, plan, read_values, should_pause
+from .superstep import apply, order, plan, should_pause
 from .task import run_task, writes_of
 from .types import INTERRUPT, MISSING, START, Config, Interrupt
 
@@ -75,9 +76,14 @@ class RunLoop:
         parent_task: NodeTask | None = None,
         checkpoint_ns: str = "",
         langchain: Any = None,
+        view: View | None = None,
+        output: View | None = None,
     ) -> None:
         self.graph = graph
         self.program = graph.program
+        #: What *values* and *updates* show, and what the result is made of.
+        self.view = view or graph.program.output_view
+        self.output = output or graph.program.output_view
         self.input = input
         self.config = config
         self.run = run
@@ -133,7 +139,7 @@ class RunLoop:
                 await self._run_start(self.program.start)
             while await self._superstep():
                 pass
-            self.result = read_values(self.state.channels, self.program.output_keys)
+            self.result = self.output.read(self.state.channels)
             if self.persist is not None:
                 await self.persist.leave(failed=False)
         except GraphInterrupt as pause:
@@ -407,7 +413,7 @@ class RunLoop:
 
     async def _finish(self, tasks: list[NodeTask], updated: set[str]) -> None:
         """Show and keep the state after a superstep, which changed the channels ``updated``."""
-        if not updated.isdisjoint(self.program.output_set):
+        if not updated.isdisjoint(self.view.names):
             self.emit_values()
         self.replaying, self.resuming = False, None
         persist = self.persist
@@ -450,10 +456,10 @@ class RunLoop:
         finished = [task for task in self.tasks if task.writes]
         if finished and self.persist is not None and self.persist.pending:
             updated = apply(self.program, self.state, order(finished))
-            if not updated.isdisjoint(self.program.output_set):
+            if not updated.isdisjoint(self.view.names):
                 self.emit_values()
         reports.run_interrupted(self)
-        self.result = read_values(self.state.channels, self.program.output_keys)
+        self.result = self.output.read(self.state.channels)
 
     def _ended(self, end: End, error: BaseException | None) -> None:
         self.end, self.error = end, error

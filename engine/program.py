@@ -5,12 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from .channels import Channel
 from .node import TASKS, Node
 from .schema import ROOT
 from .types import END
+
+
+class View(NamedTuple):
+    """What a run shows of its channels."""
+
+    keys: tuple[str, ...]
+    names: frozenset[str]
+    #: The only channel, if what is shown is its value instead of a mapping.
+    single: str | None
+
+    @classmethod
+    def of(cls, keys: tuple[str, ...] | str) -> View:
+        """Make a view of some channels, or of the value of one."""
+        if isinstance(keys, str):
+            return cls((keys,), frozenset((keys,)), keys)
+        return cls(keys, frozenset(keys), keys[0] if keys in ((ROOT,), (END,)) else None)
+
+    def read(self, channels: Mapping[str, Channel]) -> Any:
+        """Return the values of the channels that have one."""
+        if self.single is not None:
+            single = channels[self.single]
+            return single.read() if single.available else None
+        return {key: channels[key].read() for key in self.keys if channels[key].available}
 
 
 @dataclass(slots=False)
@@ -56,24 +79,19 @@ class Program:
         return frozenset(name for name, channel in self.channels.items() if channel.transient)
 
     @cached_property
-    def output_set(self) -> frozenset[str]:
-        """``output_keys``, for membership tests."""
-        return frozenset(self.output_keys)
+    def output_view(self) -> View:
+        """What ``invoke`` returns, and what a subgraph shows."""
+        return View.of(self.output_keys)
+
+    @cached_property
+    def state_view(self) -> View:
+        """The whole state: what a stream shows."""
+        return View.of(self.state_keys)
 
     @cached_property
     def state_set(self) -> frozenset[str]:
         """``state_keys``, for membership tests."""
         return frozenset(self.state_keys)
-
-    @cached_property
-    def single_output(self) -> str | None:
-        """The channel that is the result, if it is one value instead of a mapping."""
-        return self.output_keys[0] if self.output_keys in ((ROOT,), (END,)) else None
-
-    @cached_property
-    def single_state(self) -> str | None:
-        """The channel that is the state, if it is one value instead of a mapping."""
-        return self.state_keys[0] if self.state_keys in ((ROOT,), (END,)) else None
 
     def node(self, name: str) -> Node:
         """Return a node by name, the start node included."""

@@ -19,7 +19,7 @@ from otel_stream.events import (
 
 from .errors import GraphInterrupt
 from .state import NodeTask
-from .superstep import read_values, result_payload, updates_payload
+from .superstep import result_payload, updates_payload
 
 if TYPE_CHECKING:
     from .loop import RunLoop
@@ -51,7 +51,7 @@ def values_changed(loop: RunLoop) -> None:
     """Report the state."""
     observer = loop.observer
     if observer is not None and observer.interest & ValuesChanged.bit:
-        values = read_values(loop.state.channels, loop.program.output_keys)
+        values = loop.view.read(loop.state.channels)
         observer.emit(ValuesChanged(loop.run, loop.step, values, time.time_ns()))
 
 
@@ -84,12 +84,12 @@ def task_ended(loop: RunLoop, task: NodeTask) -> None:
     if observer is None or not observer.interest & TaskEnded.bit:
         return
     program, writes = loop.program, task.writes or []
-    values = read_values(loop.state.channels, program.output_keys) if task.interrupts else None
+    values = loop.view.read(loop.state.channels) if task.interrupts else None
     observer.emit(
         TaskEnded(
             task,
             task.end or End.CANCELLED,
-            updates_payload(program, writes),
+            updates_payload(program, writes, loop.view),
             result_payload(program, writes),
             task.error,
             task.interrupts,

@@ -87,7 +87,7 @@ def _result(program: Program, outcome: Writes) -> Any:
     if returned is not MISSING:
         return returned
     result = result_payload(program, outcome)
-    single = program.single_state
+    single = program.state_view.single
     return result if single is None else result.get(single)
 
 

@@ -164,9 +164,7 @@ class NodeTask(Task):
 
     def _make_id(self) -> str:
         """Derive the id from the checkpoint and the task's place, so that a resumed run finds it again."""
-        place = "\0".join(
-            (self.seed, *_path(self.run), str(self.step), self.node, repr(self.path), *self.triggers)
-        )
+        place = f"{self.seed}\0{_path(self.run)}\0{self.step}\0{self.node}\0{self.path}"
         digest = blake2b(place.encode(), digest_size=16).hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 

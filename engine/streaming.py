@@ -379,7 +379,7 @@ class ExecutionEngine:
         self, graph: CompiledStateGraph, input: Any, configs: Sequence[StreamConfig], config: Config | None
     ) -> RunStream:
         self._receivers = [one for one in self._receivers if not one.closed]
-        return RunStream(graph, input, configs, config, Options(), self._receivers)
+        return RunStream(graph, input, configs, config, Options(whole=True), self._receivers)
 
     async def aclose(self) -> None:
         """Close the receivers that see every run."""

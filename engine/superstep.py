@@ -17,7 +17,7 @@ from otel_stream.events import Run, Task
 
 from .channels import Channel
 from .node import TASKS, Node, Writes
-from .program import Program
+from .program import Program, View
 from .schema import ROOT
 from .state import CONTROL, PULL, PUSH, RETURN, NodeTask, State, Writer
 from .types import END, INTERRUPT, MISSING, START, Send
@@ -248,17 +248,17 @@ def _place(task: NodeTask) -> tuple[Any, ...]:
     return (kind, [item if isinstance(item, int) else 0 for item in rest], [str(item) for item in rest])
 
 
-def updates_payload(program: Program, writes: Writes) -> Any:
+def updates_payload(program: Program, writes: Writes, view: View | None = None) -> Any:
     """Return what *updates* shows of a task: a mapping, a list of mappings, or None without output writes."""
     for name, value in writes:
         if name == RETURN:
             return value
-    single = program.single_output
+    view = view or program.output_view
+    single = view.single
     if single is not None:
         values = [value for name, value in writes if name == single]
         return values[0] if len(values) == 1 else (values or None)
-    keys = program.output_set
-    shown = [pair for pair in writes if pair[0] in keys]
+    shown = [pair for pair in writes if pair[0] in view.names]
     merged = dict(shown)
     if len(merged) == len(shown):
         return merged if shown else None

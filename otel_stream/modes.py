@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -165,12 +166,22 @@ def _debug(kind: str) -> Callable[[Any, Any], Any]:
     """Wrap the data of another mode the way *debug* does."""
 
     def wrap(event: Any, payload: Any) -> Any:
-        seconds, nanos = divmod(event.time, 1_000_000_000)
-        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
         step = event.step if kind == "checkpoint" else event.task.step
-        return {"step": step, "timestamp": moment.isoformat(), "type": kind, "payload": payload}
+        return {"step": step, "timestamp": _iso(event.time), "type": kind, "payload": payload}
 
     return wrap
+
+
+def _iso(time: int) -> str:
+    """Return nanoseconds since the epoch as ISO 8601 in UTC, with microseconds."""
+    seconds, nanos = divmod(time, 1_000_000_000)
+    return f"{_second(seconds)}.{nanos // 1000:06d}+00:00"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    # Events come many to a second; the calendar is the expensive part.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _fields_of(interrupt: Any) -> dict[str, Any]:

@@ -16,8 +16,14 @@ def snapshot(value: Any) -> Any:
 
     What lies too deep for the interpreter's recursion limit is shared with the original.
     """
-    if type(value) not in _COPIED:
+    kind = type(value)
+    if kind not in _COPIED:
         return value
+    if kind is dict:
+        # Most states are flat: no bookkeeping then.
+        copy = value.copy()
+        if _COPIED.isdisjoint(map(type, copy.values())):
+            return copy
     try:
         return _copy(value, {})
     except RecursionError:

@@ -222,7 +222,7 @@ BUILDING: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: StateGraph(State).add_node("a", 3),
         TypeError,
-        "node a: expected a function, a compiled graph or a runnable, got int",
+        "node 'a': expected a function, a compiled graph or a runnable, got int",
     ),
     (lambda: StateGraph(State).add_sequence([]), ValueError, "Sequence requires at least one node."),
     (
@@ -397,8 +397,9 @@ async def test_an_error_in_a_node_says_which_node_and_task_it_was() -> None:
     def boom(state: Any) -> None:
         raise ValueError("kaboom")
 
-    with pytest.raises(ValueError, match="^kaboom$") as caught:
+    with pytest.raises(ValueError, match="kaboom") as caught:
         await one(boom).ainvoke({})
+    assert caught.value.args == ("kaboom",)
     (note,) = caught.value.__notes__
     assert note.startswith("During task with name 'a' and id '")
 

@@ -175,7 +175,7 @@ def test_debug_wraps_checkpoints_and_tasks_with_step_and_time():
             "debug",
             {
                 "step": 0,
-                "timestamp": "1970-01-01T00:00:01+00:00",
+                "timestamp": "1970-01-01T00:00:01.000000+00:00",
                 "type": "checkpoint",
                 "payload": CHECKPOINT_DATA,
             },
