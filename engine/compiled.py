@@ -6,13 +6,13 @@ import copy
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from otel_stream.config import StreamConfig
+from otel_stream.config import StreamConfig, parse_modes
 
 from .batch import run_abatch, run_batch
 from .cached import cache_namespace
 from .config import merge_configs
 from .executors import ThreadExecutor, async_executor, drive
-from .launch import Options, launch
+from .launch import Options, concurrency, launch
 from .loop import RunLoop
 from .program import Program
 from .schema import json_schema
@@ -132,7 +132,7 @@ class CompiledStateGraph(StateApi):
         asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys).and_also(options)
         if stream_mode != "values":
             return list(self._stream(input, config, asked, stream_mode, False, version))
-        executor = ThreadExecutor(merge_configs(self.config, config).get("max_concurrency"))
+        executor = ThreadExecutor(concurrency(self, config))
         loop = launch(self, input, config, asked, executor, inherited_observer())
         try:
             drive(loop.execute())
@@ -160,7 +160,7 @@ class CompiledStateGraph(StateApi):
         asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys).and_also(options)
         if stream_mode != "values":
             return [part async for part in self._astream(input, config, asked, stream_mode, False, version)]
-        executor = async_executor(merge_configs(self.config, config).get("max_concurrency"))
+        executor = async_executor(concurrency(self, config))
         loop = launch(self, input, config, asked, executor, inherited_observer())
         await loop.execute()
         return self._output(loop, version)
@@ -232,6 +232,7 @@ class CompiledStateGraph(StateApi):
         self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
     ) -> Iterator[Any]:
         modes = "updates" if modes is None else modes
+        parse_modes(modes)
         return stream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
 
     def astream(
@@ -261,6 +262,7 @@ class CompiledStateGraph(StateApi):
         self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
     ) -> AsyncIterator[Any]:
         modes = "updates" if modes is None else modes
+        parse_modes(modes)
         return astream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
 
     def open_stream(

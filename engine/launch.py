@@ -8,6 +8,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_stream.events import Observer
+from otel_stream.wait import in_event_loop
 
 from .config import inherited_metadata, is_own_thread, merge_configs, recursion_limit
 from .executors import Executor
@@ -58,6 +59,16 @@ class Options(NamedTuple):
         return self._replace(durability="async" if during else "exit")
 
 
+def concurrency(graph: CompiledStateGraph, config: Config | None) -> int | None:
+    """Return how many tasks of a superstep may run side by side; None: any number. Subgraphs inherit it."""
+    parent = CURRENT.get()
+    inherited = parent.loop.config if parent is not None else None
+    for source in (config, inherited, graph.config):
+        if source and source.get("max_concurrency"):
+            return int(source["max_concurrency"])
+    return None
+
+
 def launch(
     graph: CompiledStateGraph,
     input: Any,
@@ -96,7 +107,7 @@ def launch(
         tags=merged.get("tags") or (),
         metadata=inherited_metadata(merged),
     )
-    return RunLoop(
+    loop = RunLoop(
         graph,
         input,
         merged,
@@ -118,6 +129,10 @@ def launch(
         view=_view(graph, options.output_keys) or (graph.program.state_view if options.whole else None),
         output=_view(graph, options.output_keys),
     )
+    if not executor.is_async and in_event_loop():
+        # A sync call on an event loop's thread: waiting for a consumer on that loop would never end.
+        loop.drain = None
+    return loop
 
 
 def _config(

@@ -461,6 +461,11 @@ class RunLoop:
         reports.run_interrupted(self)
         self.result = self.output.read(self.state.channels)
 
+    def stopped(self) -> None:
+        """End a run that was left before its first step."""
+        if self.end is None:
+            self._ended(End.ABANDONED, None)
+
     def _ended(self, end: End, error: BaseException | None) -> None:
         self.end, self.error = end, error
         if not self._started:

@@ -22,7 +22,7 @@ from otel_stream.wait import Waiter, waiter
 
 from .background import Background, background
 from .executors import PAUSE, ThreadExecutor, async_executor
-from .launch import Options, launch
+from .launch import Options, concurrency, launch
 from .loop import RunLoop
 from .runtime import CURRENT
 from .types import Config
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: A pulled run waits for its caller after every superstep, so its buffer holds one superstep's parts.
 _UNBOUNDED = 1 << 62
 _LIVE = frozenset({"custom", "messages"})
+_STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
 
 
 def audience(receivers: Iterable[StreamReceiver] = ()) -> Stream | None:
@@ -93,7 +94,7 @@ class RunStream:
     def start(self) -> None:
         """Start the run, in the event loop that is running here."""
         graph, input, config, options = self._launch
-        executor = async_executor((config or {}).get("max_concurrency"))
+        executor = async_executor(concurrency(graph, config))
         detached = CURRENT.get() is not None
         loop = launch(graph, input, config, options, executor, self._stream, detached=detached)
         self._loop = loop
@@ -136,13 +137,16 @@ class RunStream:
         """The result of the run; raises what the run raised.
 
         Raises:
-            RuntimeError: the run has not ended yet.
+            RuntimeError: the run has not ended yet, or it was cancelled or left.
         """
         loop = self._loop
         if loop is None or loop.end is None:
             raise RuntimeError(
                 "the run has not ended yet: iterate its stream to the end, or await stream.wait()"
             )
+        if loop.end in _STOPPED:
+            # Not the CancelledError itself: it would look as if whoever asks were cancelled.
+            raise RuntimeError(f"the run has no result: it was {loop.end.value}") from loop.error
         if loop.error is not None:
             raise loop.error
         return loop.result
@@ -163,6 +167,7 @@ class RunStream:
                 self._loop.abandoned = True
                 self._background.cancel()
             await self._background.wait()
+            self._loop.stopped()
         for receiver in self.receivers:
             receiver.close()
         _report(self._stream, self.receivers)
@@ -256,7 +261,7 @@ async def astream(
     """Run the graph as the caller iterates, yielding ``shape(part)``."""
     receiver = _Pulled(modes, shape.subgraphs)
     stream = audience((receiver,))
-    executor = async_executor((config or {}).get("max_concurrency"))
+    executor = async_executor(concurrency(graph, config))
     loop = launch(graph, input, config, options, executor, stream, detached=CURRENT.get() is not None)
     loop.drain = receiver.pulled
     running = background(loop.execute, loop.run.context.copy())
@@ -284,7 +289,7 @@ def stream(
     graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
 ) -> Iterator[Any]:
     """Do what :func:`astream` does, without an event loop: the caller's thread drives the run."""
-    executor = ThreadExecutor((config or {}).get("max_concurrency"))
+    executor = ThreadExecutor(concurrency(graph, config))
     receiver = _Pulled(modes, shape.subgraphs, executor.wake)
     executor.held = lambda: receiver.held
     executor.live = graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(receiver.config.modes)
@@ -367,7 +372,7 @@ class ExecutionEngine:
     ) -> tuple[RunStream, StreamReceiver | list[StreamReceiver]]:
         """Start a run; return what to await for its result, and the receiver of its parts (one per config).
 
-        Cancelling the awaitable's task does not stop the run; closing the engine's event loop does.
+        Cancelling whoever awaits the run cancels the run; leaving the receiver does not.
         """
         configs = (stream,) if isinstance(stream, StreamConfig) else tuple(stream)
         running = self._open(graph, input, configs, config)
