@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -94,7 +95,5 @@ class _OnTrio:
 
 async def _quietly(start: Start) -> None:
     """Run to the end; the outcome is on the loop, where everyone who asks can find it."""
-    try:
+    with suppress(Exception):  # kept by the loop, and raised to its callers
         await start()
-    except Exception:  # noqa: BLE001 - kept by the loop and raised to its callers
-        pass

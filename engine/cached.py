@@ -41,7 +41,7 @@ async def cached_writes(loop: RunLoop, tasks: list[NodeTask]) -> list[NodeTask]:
     for key, writes in found.items():
         task = keys[key]
         task.writes, task.end, task.cached = list(writes), End.OK, True
-        await loop._task_done(task)
+        await loop.task_done(task)
     return [task for task in tasks if not task.cached]
 
 

@@ -55,7 +55,7 @@ class Channel:
         raise NotImplementedError
 
     def preview(self, values: Sequence[Any]) -> Any:
-        """Return what ``update(values)`` would make readable, MISSING if nothing; the channel stays as it is."""
+        """Return what ``update(values)`` would make readable, MISSING if nothing; changes nothing."""
         trial = self.copy()
         trial.update(values)
         return trial.read() if trial.available else MISSING
@@ -116,7 +116,7 @@ class LastValue(Channel):
 
 
 class AnyValue(LastValue):
-    """Holds the last value written in one superstep, assuming that all writers agree; empty without a write."""
+    """Holds the last value written in one superstep, assuming that all writers agree; else empty."""
 
     __slots__ = ()
     transient = True
@@ -398,5 +398,5 @@ def _empty(typ: Any) -> Any:
     typ = _CONCRETE.get(typ, typ)
     try:
         return typ()
-    except Exception:  # any type may be annotated; one that needs arguments simply starts empty
+    except Exception:  # noqa: BLE001 - any type may be annotated; one that needs arguments starts empty
         return MISSING

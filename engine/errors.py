@@ -38,6 +38,22 @@ class TaskNotFound(Exception):
     """A task that an executor was asked for does not exist."""
 
 
+_INVALID_RESUME = "_engine_invalid_resume"
+
+
+def mark_invalid_resume(error: BaseException) -> None:
+    """Note that ``error`` is about an answer that did not fit; see :func:`is_invalid_resume`."""
+    setattr(error, _INVALID_RESUME, True)
+
+
+def is_invalid_resume(error: BaseException) -> bool:
+    """Whether ``error`` says that an answer did not fit the ``response_schema`` it was asked for with.
+
+    The question is still open then: the run can be resumed with another answer.
+    """
+    return getattr(error, _INVALID_RESUME, False) is True
+
+
 class GraphBubbleUp(Exception):
     """Control flow that travels as an exception; user code should let it pass."""
 

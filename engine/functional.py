@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
+from .cached import cache_namespace
 from .channels import EphemeralValue, LastValue
 from .compiled import CompiledStateGraph
-from .node import Callback, Node, Writes, is_coroutine_function
+from .node import Callback, Node, Writes, callable_name, is_coroutine_function
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from .program import Program
 from .runtime import current_task
@@ -41,7 +42,7 @@ class TaskFunction:
         update_wrapper(self, function)
         is_async = is_coroutine_function(function)
         callback = Callback(
-            name or getattr(function, "__name__", type(function).__name__),
+            name or callable_name(function),
             None if is_async else _unpacked(function),
             _aunpacked(function) if is_async else None,
             original=function,
@@ -69,6 +70,17 @@ class TaskFunction:
         return caller.loop.call(call)
 
 
+    def clear_cache(self, cache: Any) -> None:
+        """Forget the cached results of the task."""
+        if self.spec.cache is not None:
+            cache.clear([cache_namespace(self.spec)])
+
+    async def aclear_cache(self, cache: Any) -> None:
+        """Do what :meth:`clear_cache` does."""
+        if self.spec.cache is not None:
+            await cache.aclear([cache_namespace(self.spec)])
+
+
 def _unpacked(function: Callable[..., Any]) -> Callable[[Any], Any]:
     return lambda packed: function(*packed[0], **packed[1])
 
@@ -94,18 +106,19 @@ def task(
         ValueError: a timeout on a sync function.
     """
 
+    limit = TimeoutPolicy.coerce(timeout)
+
     def decorate(function: Callable[..., Any]) -> TaskFunction:
-        limit = _limit(function, timeout)
-        return TaskFunction(function, name, as_policies(retry_policy), cache_policy, limit)
+        return TaskFunction(function, name, as_policies(retry_policy), cache_policy, _allowed(function, limit))
 
     return decorate if function is None else decorate(function)
 
 
-def _limit(function: Callable[..., Any], timeout: Any) -> TimeoutPolicy | None:
-    limit = TimeoutPolicy.coerce(timeout)
+def _allowed(function: Callable[..., Any], limit: TimeoutPolicy | None) -> TimeoutPolicy | None:
     if limit is not None and not is_coroutine_function(function):
         raise ValueError(
-            f"Node timeouts are only supported for async functions: {function!r} is sync; make it async or drop it"
+            f"Node timeouts are only supported for async nodes: {callable_name(function)!r} is sync, and a thread "
+            f"can't be stopped; make it async or drop the timeout"
         )
     return limit
 
@@ -161,7 +174,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
         self.context_schema = context_schema
         self.cache_policy = cache_policy
         self.retry_policy = as_policies(retry_policy)
-        self.timeout = timeout
+        self.timeout = TimeoutPolicy.coerce(timeout)
 
     def __call__(self, function: Callable[..., Any]) -> CompiledStateGraph:
         """Compile ``function``.
@@ -186,7 +199,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             keys=(START,),
             retry=self.retry_policy,
             cache=self.cache_policy,
-            timeout=_limit(function, self.timeout),
+            timeout=_allowed(function, self.timeout),
         )
         program = Program(
             start=None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from .errors import GraphInterrupt
+from .errors import GraphInterrupt, mark_invalid_resume
 from .runtime import current_task
 from .types import MISSING, Interrupt
 
@@ -14,8 +14,8 @@ from .types import MISSING, Interrupt
 def interrupt(value: Any, *, response_schema: Any = None) -> Any:
     """Ask for an answer to ``value`` and return it.
 
-    The first time, the run stops here and shows ``value`` to its caller; ``Command(resume=answer)`` starts the
-    node again from its beginning, and this call then returns the answer. Several calls in one node are
+    The first time, the run stops here and shows ``value`` to its caller; ``Command(resume=answer)`` starts
+    the node again from its beginning, and this call then returns the answer. Several calls in one node are
     matched with their answers by order.
 
     Args:
@@ -53,4 +53,10 @@ def _shown_schema(schema: Any) -> Any:
 
 
 def _checked(answer: Any, schema: Any) -> Any:
-    return TypeAdapter(schema).validate_python(answer) if _is_type(schema) else answer
+    if not _is_type(schema):
+        return answer
+    try:
+        return TypeAdapter(schema).validate_python(answer)
+    except ValidationError as error:
+        mark_invalid_resume(error)
+        raise

@@ -210,7 +210,7 @@ class RunLoop:
         if self.persist is not None:
             await self._keep(task)
         if others:
-            await self.executor.run_all(self._take_back(others), run_task, self._task_done)
+            await self.executor.run_all(self._take_back(others), run_task, self.task_done)
             await self._handle_failures(others)
             self._raise_failures(others)
         tasks = [task, *others]
@@ -238,7 +238,7 @@ class RunLoop:
             if self.cache is not None:
                 waiting = await cached_writes(self, waiting)
             if waiting:
-                await self.executor.run_all(waiting, run_task, self._task_done)
+                await self.executor.run_all(waiting, run_task, self.task_done)
             await self._handle_failures(tasks)
             self._raise_failures(tasks)
             updated = self._merge(tasks)
@@ -312,7 +312,7 @@ class RunLoop:
                     return write[2]
         return self.parent_loop.take_answer() if self.parent_loop is not None else MISSING
 
-    async def _task_done(self, task: NodeTask) -> None:
+    async def task_done(self, task: NodeTask) -> None:
         """Keep what a task has written, and report its end."""
         if self.persist is not None:
             await self._keep(task)
@@ -348,7 +348,7 @@ class RunLoop:
             try:
                 await run_task(task)
             finally:
-                await self._task_done(task)
+                await self.task_done(task)
         elif restored:
             reports.task_ended(self, task)
         if task.interrupts:
@@ -383,7 +383,7 @@ class RunLoop:
         tasks.extend(handlers)
         for handler in handlers:
             reports.task_started(self, handler)
-        await self.executor.run_all(handlers, run_task, self._task_done)
+        await self.executor.run_all(handlers, run_task, self.task_done)
 
     def _raise_failures(self, tasks: list[NodeTask]) -> None:
         """Raise the first failure by task order, else a bubble, else all interrupts together."""

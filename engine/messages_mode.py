@@ -3,8 +3,8 @@
 Nothing of LangChain is loaded unless somebody wants messages, or the program has loaded it already.
 
 The handler that hears the models is installed once per root run, in the context that every task's is a copy
-of, and finds out who is speaking when a message comes. Only where LangChain itself must know the task, because the
-user's own callbacks, tags or metadata travel along, is it installed per attempt.
+of, and finds out who is speaking when a message comes. Only where LangChain itself must know the task,
+because the user's own callbacks, tags or metadata travel along, is it installed per attempt.
 """
 
 from __future__ import annotations
@@ -31,15 +31,20 @@ class LangChainHook:
     """Lets LangChain calls in nodes inherit the run's config, and report their messages to its observer."""
 
     def __init__(
-        self, observer: Observer | None, config: Config, adapter: Any, outer: LangChainHook | None, context: Context
+        self,
+        observer: Observer | None,
+        config: Config,
+        adapter: Any,
+        outer: LangChainHook | None,
+        context: Context,
     ) -> None:
         self._observer = observer
         self._config = config
         self._adapter = adapter
         #: Ids of messages that were shown; one set for the root run and its subgraphs.
-        self._seen: set[str] = outer._seen if outer is not None else set()
+        self.seen: set[str] = outer.seen if outer is not None else set()
         self._per_attempt = any(config.get(key) for key in _INHERITED)
-        self._handler = adapter.MessagesHandler(_emit, _RETURNED, self._seen)
+        self._handler = adapter.MessagesHandler(_emit, _RETURNED, self.seen)
         #: The config that LangChain calls inherit, unless an attempt has its own.
         self.installed: Config | None = None
         if not self._per_attempt:
@@ -58,7 +63,7 @@ class LangChainHook:
             task.langchain = self._adapter.install(context, self._handler if wanted else None, config)
 
     def answer(self, task: NodeTask, answer: Any) -> None:
-        """Report messages that the node returns and that nobody has seen yet; call it in the task's context."""
+        """Report messages that the node returns and that nobody has seen. For the task's context."""
         observer = self._observer
         if observer is not None and observer.interest & MessageWritten.bit:
             self._handler.node_output(task, answer)

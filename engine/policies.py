@@ -27,7 +27,7 @@ _NOT_WORTH_RETRYING = (
 
 
 def default_retry_on(error: Exception) -> bool:
-    """Retry what may pass: lost connections, answers of 500 and above, and errors not known to be mistakes."""
+    """Retry what may pass: lost connections, answers from 500 on, errors not known to be mistakes."""
     if isinstance(error, ConnectionError):
         return True
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -77,7 +77,7 @@ def _seconds(name: str, value: float | timedelta | None) -> float | None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     if seconds <= 0:
-        raise ValueError(f"{name}: {value!r} is not a time to wait; give a number of seconds above 0")
+        raise ValueError(f"{name} must be greater than 0 seconds, not {value!r}; None is no limit")
     return seconds
 
 

@@ -62,6 +62,32 @@ class ExecutionInfo:
     node_attempt: int = 1
     node_first_attempt_time: float | None = None
 
+    def patch(self, **changes: Any) -> ExecutionInfo:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a server says about the run it serves, by way of ``configurable``.
+
+    ``user`` is whoever it has authenticated: any object with an ``identity``.
+    """
+
+    assistant_id: str
+    graph_id: str
+    user: Any = None
+
+    @classmethod
+    def of(cls, configurable: Mapping[str, Any]) -> ServerInfo | None:
+        """Read it from a run's ``configurable``; None if no server speaks there."""
+        assistant, graph = configurable.get("assistant_id"), configurable.get("graph_id")
+        user = configurable.get("langgraph_auth_user")
+        user = user if hasattr(user, "identity") else None
+        if assistant is None and graph is None and user is None:
+            return None
+        return cls(str(assistant or ""), str(graph or ""), user)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runtime(Generic[ContextT]):
@@ -75,7 +101,7 @@ class Runtime(Generic[ContextT]):
     #: What the previous run of an ``entrypoint`` on this thread returned or saved.
     previous: Any = None
     execution_info: ExecutionInfo | None = None
-    server_info: Any = None
+    server_info: ServerInfo | None = None
     control: RunControl | None = None
 
     def override(self, **changes: Any) -> Runtime[ContextT]:
@@ -89,12 +115,40 @@ class Runtime(Generic[ContextT]):
             for name in ("context", "store", "previous", "execution_info", "server_info", "control")
             if getattr(other, name) is not None
         }
+        for name in ("stream_writer", "heartbeat"):
+            if getattr(other, name) is not _nothing:
+                changes[name] = getattr(other, name)
         return replace(self, **changes)
+
+    def patch_execution_info(self, **changes: Any) -> Runtime[ContextT]:
+        """Return a copy with some fields of ``execution_info`` changed.
+
+        Raises:
+            RuntimeError: there is none, as outside of a run.
+        """
+        if self.execution_info is None:
+            raise RuntimeError("Cannot patch execution_info before it has been set: only runs set it")
+        return replace(self, execution_info=self.execution_info.patch(**changes))
+
+    @property
+    def drain_reason(self) -> str | None:
+        """What the run was asked to stop with."""
+        return self.control.drain_reason if self.control is not None else None
 
     @property
     def drain_requested(self) -> bool:
         """Whether the run was asked to stop."""
         return self.control is not None and self.control.drain_requested
+
+
+#: What code outside of any run can hold on to.
+DEFAULT_RUNTIME: Runtime[Any] = Runtime()
+
+
+def _wrote(task: NodeTask) -> None:
+    """Take a write for a sign of life, if the task's policy does."""
+    if task.progress is not None and task.timeout is not None and task.timeout.refresh_on == "auto":
+        task.progress()
 
 
 class TaskWriter:
@@ -109,8 +163,7 @@ class TaskWriter:
         """Write ``data`` to the *custom* stream; never waits. From any thread."""
         task = self._task
         observer = task.loop.observer
-        if task.progress is not None:
-            task.progress()
+        _wrote(task)
         if observer is not None and observer.interest & CustomWritten.bit:
             observer.emit(CustomWritten(task, data, time.time_ns()))
 
@@ -177,6 +230,7 @@ def make_runtime(task: NodeTask) -> Runtime[Any]:
             node_attempt=task.attempt,
             node_first_attempt_time=task.first_attempt_at,
         ),
+        server_info=ServerInfo.of(loop.config.get("configurable") or {}),
         control=loop.control,
     )
 
@@ -192,6 +246,7 @@ def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
     """
     task = current_task()
     observer = task.loop.observer
+    _wrote(task)
     if observer is not None and observer.interest & MessageWritten.bit:
         observer.emit(
             MessageWritten(task, chunk, {**task_metadata(task), **(metadata or {})}, time.time_ns())

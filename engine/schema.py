@@ -6,9 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
-from typing import Any, NotRequired, Required, get_args, get_origin, get_type_hints, is_typeddict
+from types import NoneType, UnionType
+from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter, create_model
+import typing_extensions
+from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, create_model
+from typing_extensions import is_typeddict
 
 from .channels import BinaryOperatorAggregate, Channel, LastValue
 from .managed import ManagedValue
@@ -16,6 +19,7 @@ from .managed import ManagedValue
 #: The only key of a state that is a single value instead of a mapping.
 ROOT = "__root__"
 Key = Channel | type[ManagedValue]
+_MARKS = (Required, NotRequired, typing_extensions.Required, typing_extensions.NotRequired)
 
 
 def read_schema(schema: Any) -> dict[str, Key]:
@@ -33,8 +37,7 @@ def read_schema(schema: Any) -> dict[str, Key]:
 
 
 def _read_key(name: str, hint: Any) -> Key:
-    if get_origin(hint) in (Required, NotRequired):
-        hint = hint.__args__[0]
+    hint = _unmarked(hint)
     managed = _managed(hint)
     if managed is not None:
         return managed
@@ -103,36 +106,51 @@ def state_factory(schema: Any, keys: Mapping[str, Any]) -> Callable[[dict[str, A
 
 def field_default(schema: Any, name: str, hint: Any) -> Any:
     """Return the default of a key for its JSON schema, ``...`` if it must be given."""
-    if is_typeddict(schema):
-        required = name in schema.__required_keys__ and get_origin(hint) is not NotRequired
-        return ... if required else None
+    mark = get_origin(hint)
+    if mark in _MARKS:
+        return ... if mark in (Required, typing_extensions.Required) else None
+    if is_typeddict(schema) and name in schema.__optional_keys__:
+        return None
     if is_dataclass(schema):
-        for field in fields(schema):
-            if field.name == name:
-                return _dataclass_default(field)
-    return None
+        field = next((field for field in fields(schema) if field.name == name), None)
+        if field is not None and field.default is not NO_DEFAULT and field.default is not ...:
+            return field.default
+        if field is not None and field.default_factory is not NO_DEFAULT:
+            return field.default_factory()
+    return None if _may_be_none(hint) else ...
 
 
-def _dataclass_default(field: Any) -> Any:
-    if field.default is not NO_DEFAULT:
-        return field.default
-    return field.default_factory() if field.default_factory is not NO_DEFAULT else ...
+def _may_be_none(hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return NoneType in get_args(hint)
+    return origin is Annotated and _may_be_none(get_args(hint)[0])
 
 
 def json_schema(schema: Any, name: str) -> dict[str, Any]:
     """Return the JSON schema of a state schema, or of any annotation, titled ``name``."""
     if inspect.isclass(schema) and issubclass(schema, BaseModel):
         return schema.model_json_schema()
-    if is_typeddict(schema):
-        return TypeAdapter(schema).json_schema()
-    if not hasattr(schema, "__annotations__"):
-        return create_model(name, __base__=_root_model(schema)).model_json_schema()
+    if schema is Any or not hasattr(schema, "__annotations__"):
+        return create_model(name, __base__=RootModel[schema]).model_json_schema()
     hints = get_type_hints(schema, include_extras=True)
-    spec: dict[str, Any] = {key: (hint, field_default(schema, key, hint)) for key, hint in hints.items()}
+    spec: dict[str, Any] = {
+        key: (_unmarked(hint), field_default(schema, key, hint))
+        for key, hint in hints.items()
+        if _managed(hint) is None
+    }
     return create_model(name, **spec).model_json_schema()
 
 
-def _root_model(schema: Any) -> Any:
-    from pydantic import RootModel
+def context_json_schema(schema: Any) -> dict[str, Any]:
+    """Return the JSON schema of a run context, titled as its class."""
+    if inspect.isclass(schema) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()
+    try:
+        return TypeAdapter(schema).json_schema()
+    except PydanticUserError:  # it takes typing's own TypedDict only where that says what is required
+        return json_schema(schema, getattr(schema, "__name__", "Context"))
 
-    return RootModel[schema]
+
+def _unmarked(hint: Any) -> Any:
+    return hint.__args__[0] if get_origin(hint) in _MARKS else hint

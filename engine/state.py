@@ -74,7 +74,9 @@ class GraphRun(Run):
 
     __slots__ = ("path",)
 
-    def __init__(self, id: str, graph: str, *, path: tuple[str, ...], ns: tuple[str, ...] = (), **rest: Any) -> None:
+    def __init__(
+        self, id: str, graph: str, *, path: tuple[str, ...], ns: tuple[str, ...] = (), **rest: Any
+    ) -> None:
         super().__init__(id, graph, ns=ns, **rest)
         #: The namespace of its checkpoints. Its parts go under ``ns``, which begins where the stream does.
         self.path = path
@@ -175,7 +177,7 @@ class NodeTask(Task):
 
     @property
     def ns(self) -> str:
-        """The namespace of the task: ``node:id``, below its run's; what its subgraph's checkpoints are under."""
+        """The namespace of the task: ``node:id`` below its run's; its subgraph's checkpoints are under it."""
         return "|".join((*_path(self.run), f"{self.node}:{self.id}"))
 
 

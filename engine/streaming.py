@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from otel_stream.config import StreamConfig, parse_modes
 from otel_stream.events import End, Observer
-from otel_stream.modes import StreamPart, v1_payload, v2_payload
+from otel_stream.modes import StreamPart
 from otel_stream.receiver import StreamReceiver
 from otel_stream.stream import Stream
 from otel_stream.telemetry import consumer_for_run
@@ -25,6 +25,7 @@ from .executors import PAUSE, ThreadExecutor, async_executor
 from .launch import Options, concurrency, launch
 from .loop import RunLoop
 from .runtime import CURRENT
+from .shapes import Shape
 from .types import Config
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
 
 
 def audience(receivers: Iterable[StreamReceiver] = ()) -> Stream | None:
-    """Return the stream to ``receivers`` and telemetry; None when there is neither, so that nothing is built."""
+    """Return the stream to ``receivers`` and telemetry; None without either, so that nothing is built."""
     receivers = tuple(receivers)
     telemetry = consumer_for_run()
     if not receivers and telemetry is None:
@@ -87,7 +88,7 @@ class RunStream:
         self._loop: RunLoop | None = None
         self._background: Background | None = None
 
-    async def __aenter__(self) -> RunStream:
+    async def __aenter__(self) -> Self:
         self.start()
         return self
 
@@ -214,47 +215,6 @@ class _Pulled(StreamReceiver):
             await turn.wait()
 
 
-class Shape:
-    """What LangGraph's ``stream`` yields for a part, by its arguments."""
-
-    def __init__(self, graph: CompiledStateGraph, stream_mode: Any, subgraphs: bool, version: str) -> None:
-        if version not in ("v1", "v2"):
-            raise ValueError(f"version: {version!r} is unknown; choose 'v1' or 'v2'")
-        self.v2 = version == "v2"
-        self.tagged = not isinstance(stream_mode, str)
-        self.subgraphs = subgraphs
-        self.program = graph.program
-
-    def __call__(self, part: StreamPart) -> Any:
-        if self.v2:
-            return self._v2(part)
-        data = v1_payload(part)
-        if self.subgraphs:
-            return (part.ns, part.type, data) if self.tagged else (part.ns, data)
-        return (part.type, data) if self.tagged else data
-
-    def _v2(self, part: StreamPart) -> dict[str, Any]:
-        shown = v2_payload(part)
-        if part.ns:
-            return shown
-        if part.type == "values":
-            shown["data"] = coerced(self.program.make_output, shown["data"])
-        elif part.type == "checkpoints":
-            values = coerced(self.program.make_state, shown["data"]["values"])
-            shown["data"] = {**shown["data"], "values": values}
-        return shown
-
-
-def coerced(make: Callable[[dict[str, Any]], Any] | None, values: Any) -> Any:
-    """Make the user's state object of ``values``, if there is one and they are complete."""
-    if make is None or not isinstance(values, dict):
-        return values
-    try:
-        return make(values)
-    except (TypeError, ValueError):  # input alone need not be a whole state yet
-        return values
-
-
 async def astream(
     graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
 ) -> AsyncIterator[Any]:
@@ -292,7 +252,9 @@ def stream(
     executor = ThreadExecutor(concurrency(graph, config))
     receiver = _Pulled(modes, shape.subgraphs, executor.wake)
     executor.held = lambda: receiver.held
-    executor.live = graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(receiver.config.modes)
+    executor.live = (
+        graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(receiver.config.modes)
+    )
     loop = launch(
         graph, input, config, options, executor, audience((receiver,)), detached=CURRENT.get() is not None
     )
@@ -360,7 +322,11 @@ class ExecutionEngine:
 
     @overload
     async def execute_with_stream(
-        self, graph: CompiledStateGraph, input: Any, stream: Sequence[StreamConfig], config: Config | None = None
+        self,
+        graph: CompiledStateGraph,
+        input: Any,
+        stream: Sequence[StreamConfig],
+        config: Config | None = None,
     ) -> tuple[RunStream, list[StreamReceiver]]: ...
 
     async def execute_with_stream(
@@ -392,7 +358,7 @@ class ExecutionEngine:
             receiver.close()
         self._receivers = []
 
-    async def __aenter__(self) -> ExecutionEngine:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

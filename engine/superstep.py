@@ -4,7 +4,7 @@ Rules of this file
 ------------------
 1. Nothing here awaits, reads a clock, or does I/O: given the same state and writes, the same comes out.
 2. Between ``plan`` and ``apply`` the channels do not change: all tasks of a superstep see the same state.
-3. Writes are applied in the order of their tasks (pulled by name, then pushed by index), whichever ended first.
+3. Writes apply in the order of their tasks (pulled by name, then pushed by index), whichever ended first.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def plan(
                 tasks.append(task)
     for name in _triggered(program, state, updated):
         spec = program.nodes[name]
-        value = read_input(program, state, spec, step, stop)
+        value = read_input(state, spec, step, stop)
         if value is not MISSING:
             path = (PULL, name)
             seed = state.checkpoint_id
@@ -88,7 +88,7 @@ def _triggered(program: Program, state: State, updated: set[str] | None) -> Sequ
 def _is_triggered(spec: Node, state: State) -> bool:
     channels = state.channels
     if not state.track:
-        for trigger in spec.triggers:
+        for trigger in spec.triggers:  # noqa: SIM110 - a generator costs more than the loop here
             if channels[trigger].available:
                 return True
         return False
@@ -102,7 +102,7 @@ def _is_triggered(spec: Node, state: State) -> bool:
     return False
 
 
-def read_input(program: Program, state: State, spec: Node, step: int, stop: int) -> Any:
+def read_input(state: State, spec: Node, step: int, stop: int) -> Any:
     """Return what a pulled node is called with; MISSING if its single-value state is still empty."""
     channels = state.channels
     if spec.keys in _SINGLE and not spec.managed:
@@ -126,7 +126,7 @@ def read_values(channels: Mapping[str, Channel], keys: Sequence[str]) -> Any:
     return {key: channels[key].read() for key in keys if channels[key].available}
 
 
-def read_fresh(program: Program, state: State, writes: Writes, keys: Sequence[str]) -> Any:
+def read_fresh(state: State, writes: Writes, keys: Sequence[str]) -> Any:
     """Return the state as a router sees it: with the writes of its own task, and no other's."""
     written: dict[str, list[Any]] = {}
     for key, value in writes:

@@ -28,7 +28,7 @@ _NOTE = "During task with name '{}' and id '{}'"
 
 
 async def run_task(task: NodeTask) -> None:
-    """Run ``task`` to its end and leave on it what came of it: ``writes``, ``end``, ``error``, ``interrupts``.
+    """Run ``task`` to its end and leave on it what came of it: writes, end, error, interrupts.
 
     Never raises an ``Exception``; cancellation passes through, with ``end`` set.
     """
@@ -54,7 +54,7 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
     except GraphBubbleUp as bubble:
         task.error = bubble
         task.end = End.OK if isinstance(bubble, ParentCommand) else End.DRAINED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever a node raises is the outcome of its task
         failed, pause = error, _pause(task, error)
         if pause is None:
             _fail(task, error)
@@ -84,9 +84,8 @@ def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
     task.asked = task.calls = task.subgraphs = 0
     task.answered = []
     observer = loop.observer
-    if observer is not None:
-        if observer.interest & AttemptStarted.bit:
-            observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
+    if observer is not None and observer.interest & AttemptStarted.bit:
+        observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
     if loop.langchain is not None:
         loop.langchain.attempt(task, context)
     return context
@@ -98,7 +97,7 @@ def _pause(task: NodeTask, error: Exception) -> float | None:
         for policy in task.spec.retry:
             if policy.matches(error):
                 return policy.pause(task.attempt) if task.attempt < policy.max_attempts else None
-    except Exception as broken:  # the user's ``retry_on``; what the node raised says more
+    except Exception as broken:  # noqa: BLE001 - the user's ``retry_on``; what the node raised says more
         error.add_note(f"Not tried again: the retry policy of '{task.node}' raised {broken!r}")
     return None
 
@@ -163,7 +162,7 @@ async def route(
     task: NodeTask, loop: RunLoop, context: Context, branch: Branch, answer: Any, writes: Writes
 ) -> None:
     """Ask a conditional edge where to go, and add its choice to ``writes``."""
-    value = read_fresh(loop.program, loop.state, writes, branch.keys)
+    value = read_fresh(loop.state, writes, branch.keys)
     if isinstance(value, dict):
         if isinstance(answer, dict) and branch.own_schema is None:
             value = {**answer, **value}

@@ -117,12 +117,12 @@ class Command(Generic[N]):
 
 
 def declares_fields(kind: type) -> bool:
-    """Whether instances of ``kind`` are states with named fields: a dataclass, pydantic model, or annotated."""
+    """Whether instances of ``kind`` have named fields: a dataclass, pydantic model, or annotated class."""
     return is_dataclass(kind) or hasattr(kind, "model_fields") or bool(getattr(kind, "__annotations__", None))
 
 
 def field_updates(value: Any) -> list[tuple[str, Any]]:
-    """Turn a state object into writes, leaving out pydantic fields that nobody set and that keep their default."""
+    """Turn a state object into writes, except pydantic fields that were not set and keep their default."""
     model_fields = getattr(type(value), "model_fields", None)
     if model_fields is not None:
         is_set = value.model_fields_set

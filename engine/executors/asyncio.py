@@ -26,7 +26,6 @@ class AsyncioExecutor(LoopExecutor):
             return
         await _Group(self._limit, run_one, done).run(tasks)
 
-
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start an asyncio task."""
         return asyncio.get_running_loop().create_task(coroutine)
@@ -70,7 +69,7 @@ class _Group:
         except asyncio.CancelledError as cancelled:
             if not self.finished.done():  # the node cancelled itself; nobody asked for it
                 self.error = cancelled
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, ``run`` raises it
             self.error = self.error or error
         finally:
             del self.running[task]

@@ -69,7 +69,7 @@ class InContext:
             while True:
                 try:
                     sent = yield waiting
-                except BaseException as thrown:
+                except BaseException as thrown:  # noqa: BLE001 - passed on into the coroutine
                     waiting = run(coroutine.throw, thrown)
                 else:
                     waiting = run(coroutine.send, sent)

@@ -86,7 +86,7 @@ class ThreadExecutor:
 
     async def sleep(self, seconds: float) -> None:
         """Block the thread."""
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to block
 
     def wake(self) -> None:
         """Tell a waiting ``run_all`` that there are parts to hand out; from any thread."""
@@ -112,7 +112,7 @@ class ThreadExecutor:
     def _run(self, task: NodeTask, run_one: RunOne) -> None:
         try:
             drive(run_one(task))  # type: ignore[arg-type]
-        except BaseException as error:  # a node that calls sys.exit must not leave the run waiting for it
+        except BaseException as error:  # noqa: BLE001 - a node that calls sys.exit must not leave the run waiting
             task.error = error
         finally:
             self._ended.put(task)

@@ -37,7 +37,7 @@ class TrioExecutor(LoopExecutor):
                     async with self._limit:
                         await run_one(task)
                 await done(task)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the group
                 errors.append(error)
             if task.failed or errors:
                 group.cancel_scope.cancel()
@@ -65,7 +65,7 @@ class Spawned:
     async def _run(self) -> None:
         try:
             self._result = await self._coroutine
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised to whoever awaits
             self._error = error
 
     def __await__(self) -> Generator[Any, Any, Any]:

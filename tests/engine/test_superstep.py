@@ -348,7 +348,7 @@ def test_a_state_of_one_value_is_shown_as_that_value() -> None:
 
 def test_a_router_sees_the_writes_of_its_own_task_and_no_others() -> None:
     bench = Bench(fan("a", "b")).put(("log", ["in"]), ("x", 1))
-    fresh = read_fresh(bench.program, bench.state, [("log", ["a"]), ("y", 2)], ("log", "x", "y"))
+    fresh = read_fresh(bench.state, [("log", ["a"]), ("y", 2)], ("log", "x", "y"))
     assert fresh == {"log": ["in", "a"], "x": 1, "y": 2}
     assert bench.values() == {"log": ["in"], "x": 1}
 
