@@ -18,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.cases import ROWS, Row
 from benchmarks.results import report
-from benchmarks.runner import QUICK, full, run
+from benchmarks.runner import FULL, QUICK, run
 from benchmarks.table import Display, print_table
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -29,7 +29,7 @@ Quick = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(help="Where to write the JSON; without it, only a whole run in which no row failed is written."),
+    typer.Option(help="Where to write the JSON; otherwise only a whole run without failures is written."),
 ]
 
 
@@ -60,7 +60,7 @@ def main(only: Names = None, quick: Quick = False, output: Output = None) -> Non
         )
         raise typer.Exit(2)
     with Display(console, len(rows)) as display:
-        measured = run(rows, QUICK if quick else full(len(rows)), together=quick, tell=display.tell)
+        measured = run(rows, QUICK if quick else FULL, together=quick, tell=display.tell)
     results = report(measured, quick=quick)
     print_table(console, results)
     failed = any(row.error for row in measured)

@@ -13,9 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from otel_stream import __version__
+
 FORMAT = 1
 PACKAGES = (
-    "otel-stream",
     "langgraph",
     "langgraph-checkpoint",
     "langchain-core",
@@ -147,8 +148,8 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of what takes part, None where something is not installed as a distribution."""
-    found: dict[str, str | None] = {}
+    """Return the versions of what takes part, None for what is not installed."""
+    found: dict[str, str | None] = {"otel-stream": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

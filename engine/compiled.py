@@ -15,7 +15,7 @@ from .executors import ThreadExecutor, async_executor, drive
 from .launch import Options, concurrency, launch
 from .loop import RunLoop
 from .program import Program
-from .schema import context_json_schema, json_schema
+from .schema import json_schema
 from .shapes import Shape, coerced
 from .state_api import StateApi
 from .streaming import RunStream, astream, inherited_observer, stream
@@ -300,4 +300,4 @@ class CompiledStateGraph(StateApi):
 
     def get_context_jsonschema(self) -> dict[str, Any] | None:
         """Return the JSON schema of the run context, None if the graph takes none."""
-        return context_json_schema(self.context_schema) if self.context_schema is not None else None
+        return json_schema(self.context_schema, self.context_schema.__name__) if self.context_schema is not None else None

@@ -67,7 +67,7 @@ class TaskFunction:
             triggers=(PUSH,),
         )
         call.is_call = True
-        return caller.loop.call(call)
+        return caller.loop.call(call, caller)
 
 
     def clear_cache(self, cache: Any) -> None:

@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Literal, Self, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypeVar
 
-from .channels import (
-    Channel,
-    EphemeralValue,
-    LastValueAfterFinish,
-    NamedBarrierValue,
-    NamedBarrierValueAfterFinish,
-    Topic,
-)
-from .node import TASKS, Branch, Callback, Node, annotated_destinations, branch_to, first_parameter_schema
+from .channels import Channel
+from .compile import DEFAULT_HANDLER, Compiler, NodeSpec
+from .node import Branch, Callback, annotated_destinations, first_parameter_schema
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
-from .program import Program
 from .reachability import may_route, unreachable
-from .schema import ROOT, Key, read_schema, same_channel, state_factory
-from .types import END, START, All, Send
+from .schema import Key, read_schema, same_channel
+from .types import END, START, All
 
 StateT = TypeVar("StateT", default=Any)
 ContextT = TypeVar("ContextT", default=None)
 InputT = TypeVar("InputT", default=StateT)
 OutputT = TypeVar("OutputT", default=StateT)
-
-_DEFAULT_HANDLER = "__default_error_handler__"
-
-
-@dataclass(slots=True)
-class _NodeSpec:
-    """What ``add_node`` was told."""
-
-    callback: Callback
-    schema: Any
-    defer: bool = False
-    metadata: Mapping[str, Any] | None = None
-    retry_policy: tuple[RetryPolicy, ...] | None = None
-    cache_policy: CachePolicy | None = None
-    error_handler: str | None = None
-    is_handler: bool = False
-    ends: tuple[str, ...] = ()
-    timeout: TimeoutPolicy | None = None
 
 
 class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
@@ -67,7 +41,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         input_schema: type[InputT] | Any = None,
         output_schema: type[OutputT] | Any = None,
     ) -> None:
-        self.nodes: dict[str, _NodeSpec] = {}
+        self.nodes: dict[str, NodeSpec] = {}
         self.edges: list[tuple[str, str]] = []
         self.waiting_edges: list[tuple[tuple[str, ...], str]] = []
         self.branches: dict[str, dict[str, Branch]] = {}
@@ -128,7 +102,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         ``destinations`` names where its Commands may go, for drawing and checking.
 
         Raises:
-            ValueError: the name is taken, reserved, or a key of the state; a timeout on a sync node.
+            ValueError: the name is taken, reserved, or a key of the state; a timeout of 0 or less.
         """
         if not isinstance(node, str):
             action, node = node, Callback.of(node).name
@@ -140,13 +114,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         callback = Callback.of(action, node)
         schema = input_schema or first_parameter_schema(action) or self.state_schema
         self._add_schema(schema)
-        limit = TimeoutPolicy.coerce(timeout)
-        if limit is not None and callback.afunc is None:
-            raise ValueError(
-                f"Node timeouts are only supported for async nodes: '{node}' is sync, and a thread can't be stopped; "
-                f"make it async or drop the timeout"
-            )
-        self.nodes[node] = _NodeSpec(
+        self.nodes[node] = NodeSpec(
             callback,
             schema,
             defer=defer,
@@ -154,7 +122,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             retry_policy=None if retry_policy is None else as_policies(retry_policy),
             cache_policy=cache_policy,
             ends=tuple(destinations or annotated_destinations(action)),
-            timeout=limit,
+            timeout=TimeoutPolicy.coerce(timeout),
         )
         if error_handler is not None:
             self.nodes[node].error_handler = self._add_handler(f"__error_handler__{node}", error_handler)
@@ -174,7 +142,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def _add_handler(self, name: str, handler: Any) -> str:
         schema = first_parameter_schema(handler) or self.state_schema
         self._add_schema(schema)
-        self.nodes[name] = _NodeSpec(Callback.of(handler, name, takes_error=True), schema, is_handler=True)
+        self.nodes[name] = NodeSpec(Callback.of(handler, name, takes_error=True), schema, is_handler=True)
         return name
 
     def set_node_defaults(
@@ -300,6 +268,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 "Graph must have an entrypoint: add at least one edge from START to another node"
             )
         self._check_targets()
+        self._check_policies()
         self._check_reachable()
         for node in interrupt or ():
             if node not in self.nodes:
@@ -321,6 +290,16 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 f"Found edge ending at unknown node `{target}`; known nodes: {', '.join(self.nodes)}"
             )
 
+    def _check_policies(self) -> None:
+        if self._default_handler is not None and DEFAULT_HANDLER in self.nodes:
+            raise ValueError(f"Node '{DEFAULT_HANDLER}' has the name of the default error handler; rename it")
+        for name, spec in self.nodes.items():
+            if spec.timeout is not None and spec.callback.afunc is None:
+                raise ValueError(
+                    f"Node timeouts are only supported for async nodes: '{name}' is sync, and a thread can't be "
+                    f"stopped; make it async or drop the timeout"
+                )
+
     def _check_reachable(self) -> None:
         edges: dict[str, list[str]] = {}
         for start, end in self._all_edges:
@@ -331,17 +310,23 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             )
         for name, spec in self.nodes.items():
             edges.setdefault(name, []).extend(spec.ends)
+            if spec.error_handler is not None:
+                edges[name].append(spec.error_handler)
+        anywhere = self._default_handler is not None and may_route(self._default_handler)
 
         def open_ended(name: str) -> bool:
             unmapped = any(branch.ends is None for branch in self.branches.get(name, {}).values())
-            return unmapped or (name != START and may_route(self.nodes[name].callback.original))
+            return unmapped or (name != START and (anywhere or self._may_route(self.nodes[name])))
 
-        regular = {name: spec for name, spec in self.nodes.items() if not spec.is_handler}
-        for name in unreachable(regular, START, edges, open_ended):
-            raise ValueError(
-                f"Node '{name}' can never run: no edge leads to it; "
-                f"add one with add_edge(..., '{name}'), or remove the node"
-            )
+        for name in unreachable(self.nodes, START, edges, open_ended):
+            if not self.nodes[name].is_handler:
+                raise ValueError(
+                    f"Node '{name}' can never run: no edge leads to it; add one with add_edge(..., '{name}'), name it "
+                    f"in add_node(..., destinations=['{name}']) of the node whose Command goes there, or remove it"
+                )
+
+    def _may_route(self, spec: NodeSpec) -> bool:
+        return not spec.ends and may_route(spec.callback.original)
 
     # -- compiling -------------------------------------------------------------------------------
 
@@ -371,7 +356,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self.validate([*(before if before != "*" else []), *(after if after != "*" else [])])
         return CompiledStateGraph(
             builder=self,
-            program=_Compiler(self).program(),
+            program=Compiler(self).program(),
             checkpointer=checkpointer,
             cache=cache,
             store=store,
@@ -391,120 +376,3 @@ def _path_map(path: Any, path_map: Mapping[Hashable, str] | list[str] | None) ->
     except Exception:  # a router without resolvable hints may go anywhere
         return None
     return {name: name for name in get_args(returned)} if get_origin(returned) is Literal else None
-
-
-class _Compiler:
-    """Turns one graph's description into its :class:`Program`."""
-
-    def __init__(self, graph: StateGraph[Any, Any, Any, Any]) -> None:
-        self.graph = graph
-        self.specs = dict(graph.nodes)
-        self.writable = frozenset(graph.channels)
-        self.channels: dict[str, Channel] = dict(graph.channels)
-        self.channels[START] = EphemeralValue(graph.input_schema, START)
-        self.channels[TASKS] = Topic(Send, TASKS)
-        self.joins: dict[str, list[str]] = {}
-        self.edges: dict[str, list[tuple[str, Any]]] = {}
-
-    def program(self) -> Program:
-        graph = self.graph
-        self._apply_defaults()
-        for name, spec in self.specs.items():
-            kind = LastValueAfterFinish(Any) if spec.defer else EphemeralValue(Any, guard=False)
-            kind.key = branch_to(name)
-            self.channels[branch_to(name)] = kind
-        for start, end in graph.edges:
-            if end != END:
-                self.edges.setdefault(start, []).append((branch_to(end), None))
-        for starts, end in graph.waiting_edges:
-            if end != END:
-                self._add_join(starts, end)
-        output = graph.schemas[graph.output_schema]
-        output_keys = tuple(k for k, key in output.items() if isinstance(key, Channel))
-        state_keys = tuple(graph.channels)
-        return Program(
-            start=self._start(),
-            nodes={name: self._node(name, spec) for name, spec in self.specs.items()},
-            channels=self.channels,
-            output_keys=output_keys,
-            state_keys=state_keys,
-            make_output=state_factory(graph.output_schema, output),
-            make_state=state_factory(graph.state_schema, graph.channels),
-            managed=dict(graph.managed),
-        )
-
-    def _apply_defaults(self) -> None:
-        defaults = self.graph._defaults
-        handler = self.graph._default_handler
-        if handler is not None:
-            spec = _NodeSpec(
-                Callback.of(handler, _DEFAULT_HANDLER, takes_error=True),
-                self.graph.state_schema,
-                is_handler=True,
-            )
-            self.specs[_DEFAULT_HANDLER] = spec
-        for name, spec in self.specs.items():
-            changes = {k: v for k, v in defaults.items() if getattr(spec, k) is None}
-            if spec.is_handler:
-                changes.pop("cache_policy", None)
-            elif handler is not None and spec.error_handler is None:
-                changes["error_handler"] = _DEFAULT_HANDLER
-            if spec.callback.afunc is None:
-                changes.pop("timeout", None)
-            self.specs[name] = replace(spec, **changes)
-
-    def _add_join(self, starts: tuple[str, ...], end: str) -> None:
-        name = f"join:{'+'.join(starts)}:{end}"
-        kind = NamedBarrierValueAfterFinish if self.specs[end].defer else NamedBarrierValue
-        self.channels[name] = kind(str, name, starts)
-        self.joins.setdefault(end, []).append(name)
-        for start in starts:
-            self.edges.setdefault(start, []).append((name, start))
-
-    def _start(self) -> Node:
-        graph = self.graph
-        keys = graph.schemas[graph.input_schema]
-        writable = frozenset(name for name, key in keys.items() if isinstance(key, Channel))
-        return Node(
-            START,
-            Callback(START, lambda value: value, None),
-            triggers=(START,),
-            keys=(START,),
-            writable=writable,
-            root=set(writable) == {ROOT},
-            edges=tuple(self.edges.get(START, ())),
-            branches=self._branches(START, graph.state_schema),
-        )
-
-    def _node(self, name: str, spec: _NodeSpec) -> Node:
-        keys = self.graph.schemas[spec.schema]
-        return Node(
-            name,
-            spec.callback,
-            triggers=tuple(sorted([branch_to(name), *self.joins.get(name, ())])),
-            keys=tuple(k for k, key in keys.items() if isinstance(key, Channel)),
-            managed={k: key for k, key in keys.items() if not isinstance(key, Channel)},
-            make=state_factory(spec.schema, keys),
-            writable=self.writable,
-            root=self.writable == {ROOT},
-            edges=tuple(self.edges.get(name, ())),
-            branches=self._branches(name, spec.schema),
-            retry=spec.retry_policy or (),
-            cache=spec.cache_policy,
-            timeout=spec.timeout,
-            error_handler=spec.error_handler,
-            metadata=spec.metadata,
-        )
-
-    def _branches(self, source: str, schema: Any) -> tuple[Branch, ...]:
-        prepared = []
-        for branch in self.graph.branches.get(source, {}).values():
-            keys = self.graph.schemas[branch.own_schema or schema]
-            names = tuple(k for k, key in keys.items() if isinstance(key, Channel))
-            prepared.append(
-                replace(branch, keys=names, make=state_factory(branch.own_schema or schema, keys))
-            )
-        return tuple(prepared)
-
-
-Router = Callable[..., Hashable | Sequence[Hashable]]

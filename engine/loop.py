@@ -25,7 +25,7 @@ from .persist import Persistence, saved_answers
 from .program import View
 from .replay import Replay
 from .runtime import CURRENT, task_metadata
-from .state import ERROR, ERROR_SOURCE, PULL, RESUME, RETURN, NodeTask, State
+from .state import ERROR, ERROR_SOURCE, PULL, PUSH, RESUME, RETURN, NodeTask, State
 from .superstep import apply, order, plan, should_pause
 from .task import run_task, writes_of
 from .types import INTERRUPT, MISSING, START, Config, Interrupt
@@ -119,6 +119,8 @@ class RunLoop:
         )
         self.stop = recursion_limit
         self.tasks: list[NodeTask] = []
+        #: Task → futures of the functional tasks it has called, while it runs.
+        self.called: dict[NodeTask, list[Any]] = {}
         #: Awaited after every superstep; a run that is pulled by its caller waits here for its turn.
         self.drain = observer.drain if observer is not None else None
 
@@ -211,7 +213,6 @@ class RunLoop:
             await self._keep(task)
         if others:
             await self.executor.run_all(self._take_back(others), run_task, self.task_done)
-            await self._handle_failures(others)
             self._raise_failures(others)
         tasks = [task, *others]
         await self._finish(tasks, self._merge(tasks))
@@ -239,7 +240,6 @@ class RunLoop:
                 waiting = await cached_writes(self, waiting)
             if waiting:
                 await self.executor.run_all(waiting, run_task, self.task_done)
-            await self._handle_failures(tasks)
             self._raise_failures(tasks)
             updated = self._merge(tasks)
         except BaseException as failure:
@@ -274,6 +274,8 @@ class RunLoop:
                 task.writes, task.end, task.cached = outcome, End.OK, True
             elif self.replaying or not self._take_back_failure(task):
                 waiting.append(task)
+        if len(waiting) < len(tasks):
+            waiting += [handler for task in list(tasks) if (handler := self._handler_of(task)) is not None]
         return waiting
 
     def _take_back_failure(self, task: NodeTask) -> bool:
@@ -312,14 +314,21 @@ class RunLoop:
                     return write[2]
         return self.parent_loop.take_answer() if self.parent_loop is not None else MISSING
 
-    async def task_done(self, task: NodeTask) -> None:
-        """Keep what a task has written, and report its end."""
+    async def task_done(self, task: NodeTask) -> list[NodeTask] | None:
+        """Keep what a task has written, and report its end; return the error handler that takes over, if any."""
         if self.persist is not None:
             await self._keep(task)
         if self.cache is not None and task.spec.cache is not None and task.end is End.OK:
             await store_writes(self, task)
         if self.observer is not None:
             reports.task_ended(self, task)
+        if task.spec.error_handler is None:
+            return None
+        handler = self._handler_of(task)
+        if handler is None:
+            return None
+        reports.task_started(self, handler)
+        return [handler]
 
     async def _keep(self, task: NodeTask) -> None:
         assert self.persist is not None
@@ -332,13 +341,21 @@ class RunLoop:
             handled: Writes = [(ERROR_SOURCE, task.node)] if task.spec.error_handler is not None else []
             await self.persist.keep(task.id, [(ERROR, task.error), *handled, *answered])
 
-    def call(self, task: NodeTask) -> Any:
+    def call(self, task: NodeTask, caller: NodeTask) -> Any:
         """Run a functional task beside its caller; return a future of its result."""
         task.loop = self
         if self.persist is not None:
             self._take_back([task])
         reports.task_started(self, task)
-        return self.executor.spawn(self._call(task))
+        future = self.executor.spawn(self._call(task))
+        self.called.setdefault(caller, []).append(future)
+        return future
+
+    async def settle(self, task: NodeTask, *, cancel: bool) -> None:
+        """Wait for the functional tasks that ``task`` has called, now that it has ended itself."""
+        called = self.called.pop(task, None)
+        if called:
+            await self.executor.settle(called, cancel=cancel)
 
     async def _call(self, task: NodeTask) -> Any:
         restored = task.writes is not None
@@ -357,33 +374,27 @@ class RunLoop:
             raise task.error
         return next((value for name, value in task.writes or () if name == RETURN), None)
 
-    async def _handle_failures(self, tasks: list[NodeTask]) -> None:
-        """Run the error handlers of failed nodes, in the same superstep."""
-        handlers = []
-        for task in tasks:
-            if task.end is None or not task.end.failed or task.spec.error_handler is None:
-                continue
-            spec = self.program.nodes[task.spec.error_handler]
-            handler = NodeTask(
-                self.run,
-                spec,
-                self.step,
-                seed=self.state.checkpoint_id,
-                input=task.input,
-                path=("__pregel_push", task.path, 0),
-                triggers=(ERROR,),
-            )
-            assert task.error is not None
-            handler.failure = NodeError(task.node, task.error)
-            handler.loop = self
-            task.writes, task.error = [], None
-            handlers.append(handler)
-        if not handlers:
-            return
-        tasks.extend(handlers)
-        for handler in handlers:
-            reports.task_started(self, handler)
-        await self.executor.run_all(handlers, run_task, self.task_done)
+    def _handler_of(self, task: NodeTask) -> NodeTask | None:
+        """Add the task of the error handler that takes over from a failed one to the superstep."""
+        if task.end is None or not task.end.failed or task.spec.error_handler is None:
+            return None
+        handler = NodeTask(
+            self.run,
+            self.program.nodes[task.spec.error_handler],
+            self.step,
+            seed=self.state.checkpoint_id,
+            input=task.input,
+            path=(PUSH, task.path, 0),
+            triggers=(ERROR,),
+        )
+        assert task.error is not None
+        handler.failure = NodeError(task.node, task.error)
+        handler.loop = self
+        if self.persist is not None:
+            handler.answers = saved_answers(handler, self.persist.pending)
+            self._answer_from_map(handler)
+        self.tasks.append(handler)
+        return handler
 
     def _raise_failures(self, tasks: list[NodeTask]) -> None:
         """Raise the first failure by task order, else a bubble, else all interrupts together."""
@@ -393,7 +404,7 @@ class RunLoop:
         else:
             return
         ordered = order(tasks) if len(tasks) > 1 else tasks
-        failed = [task for task in ordered if task.error is not None]
+        failed = [task for task in ordered if task.error is not None and not _is_handled(task)]
         real = [task for task in failed if task.end is not None and task.end.failed]
         for task in real or failed:
             assert task.error is not None
@@ -491,6 +502,10 @@ class RunLoop:
         if inherited is not None:
             config["callbacks"] = inherited["callbacks"]
         return config
+
+
+def _is_handled(task: NodeTask) -> bool:
+    return task.spec.error_handler is not None and task.end is not None and task.end.failed
 
 
 def _inherited(parent_task: NodeTask | None, name: str) -> Any:

@@ -25,6 +25,8 @@ from .types import Config
 _INHERITED = ("callbacks", "tags", "metadata")
 #: Stands for the metadata of messages that a node returns, until one really is returned.
 _RETURNED: Final[Mapping[str, Any]] = {"ls_integration": "langgraph"}
+#: Types of values that are no message and hold none.
+_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 
 
 class LangChainHook:
@@ -55,7 +57,7 @@ class LangChainHook:
         """Prepare for the LangChain calls of an attempt, which runs in ``context``."""
         observer = self._observer
         wanted = observer is not None and bool(observer.interest & MessageWritten.bit)
-        if wanted:
+        if wanted and _may_hold_messages(task.input):
             self._handler.node_input(task, task.input)
         if self._per_attempt:
             configurable = {**self._config.get("configurable", {}), "checkpoint_ns": task.ns}
@@ -65,8 +67,13 @@ class LangChainHook:
     def answer(self, task: NodeTask, answer: Any) -> None:
         """Report messages that the node returns and that nobody has seen. For the task's context."""
         observer = self._observer
-        if observer is not None and observer.interest & MessageWritten.bit:
+        if observer is not None and observer.interest & MessageWritten.bit and _may_hold_messages(answer):
             self._handler.node_output(task, answer)
+
+
+def _may_hold_messages(value: Any) -> bool:
+    """Rule out, at next to no cost, what most small states are: a mapping of plain values."""
+    return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
 
 
 def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:

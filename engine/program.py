@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from .channels import Channel
+from .discover import graph_in
 from .node import TASKS, Node
 from .schema import ROOT
 from .types import END
@@ -97,9 +98,11 @@ class Program:
         """Return a node by name, the start node included."""
         return self.start if self.start is not None and name == self.start.name else self.nodes[name]
 
-    def subgraphs(self) -> dict[str, Any]:
-        """Return the nodes that are compiled graphs."""
-        return {n.name: n.callback.subgraph for n in self.nodes.values() if n.callback.subgraph is not None}
+    @cached_property
+    def subgraphs(self) -> Mapping[str, Any]:
+        """Node → the compiled graph that it is, or calls."""
+        found = ((node.name, graph_in(node.callback.original)) for node in self.nodes.values())
+        return {name: graph for name, graph in found if graph is not None}
 
 
 __all__ = ["TASKS", "Program"]

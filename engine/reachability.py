@@ -2,7 +2,8 @@
 
 Any node may route by returning a ``Command`` or ``Send``, so a node without an incoming edge is an error
 only where that is ruled out: every node that runs is a plain function whose ``return`` statements visibly
-give a mapping, a constant or one of its own parameters.
+give a mapping, a constant or one of its own parameters, and which calls nothing that might run a graph, whose
+own nodes could command this one.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .discover import may_leave
+
 _HARMLESS = frozenset(
     {"BUILD_MAP", "BUILD_CONST_KEY_MAP", "DICT_UPDATE", "DICT_MERGE", "LOAD_CONST", "MAP_ADD"}
 )
 
 
 def may_route(function: Any) -> bool:
-    """Whether a node's function could return a ``Command`` or ``Send``."""
+    """Whether a node's function could return a ``Command`` or ``Send``, or a graph that it runs send one up."""
     if not inspect.isfunction(function) or function.__code__.co_flags & inspect.CO_GENERATOR:
+        return True
+    if may_leave(function):
         return True
     code = function.__code__
     parameters = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])

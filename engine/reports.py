@@ -84,7 +84,9 @@ def task_ended(loop: RunLoop, task: NodeTask) -> None:
     if observer is None or not observer.interest & TaskEnded.bit:
         return
     program, writes = loop.program, task.writes or []
-    values = loop.view.read(loop.state.channels) if task.interrupts else None
+    # What a functional task asks, its caller asks: it is shown once.
+    interrupts = () if task.is_call else task.interrupts
+    values = loop.view.read(loop.state.channels) if interrupts else None
     observer.emit(
         TaskEnded(
             task,
@@ -92,7 +94,7 @@ def task_ended(loop: RunLoop, task: NodeTask) -> None:
             updates_payload(program, writes, loop.view),
             result_payload(program, writes),
             task.error,
-            task.interrupts,
+            interrupts,
             task.cached,
             time.time_ns(),
             values,

@@ -106,8 +106,8 @@ def state_factory(schema: Any, keys: Mapping[str, Any]) -> Callable[[dict[str, A
 
 def field_default(schema: Any, name: str, hint: Any) -> Any:
     """Return the default of a key for its JSON schema, ``...`` if it must be given."""
-    mark = get_origin(hint)
-    if mark in _MARKS:
+    mark = _mark(hint)
+    if mark is not None:
         return ... if mark in (Required, typing_extensions.Required) else None
     if is_typeddict(schema) and name in schema.__optional_keys__:
         return None
@@ -118,6 +118,13 @@ def field_default(schema: Any, name: str, hint: Any) -> Any:
         if field is not None and field.default_factory is not NO_DEFAULT:
             return field.default_factory()
     return None if _may_be_none(hint) else ...
+
+
+def _mark(hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _mark(hint.__origin__)
+    return origin if origin in _MARKS else None
 
 
 def _may_be_none(hint: Any) -> bool:
@@ -131,25 +138,21 @@ def json_schema(schema: Any, name: str) -> dict[str, Any]:
     """Return the JSON schema of a state schema, or of any annotation, titled ``name``."""
     if inspect.isclass(schema) and issubclass(schema, BaseModel):
         return schema.model_json_schema()
+    if is_typeddict(schema):
+        try:
+            return TypeAdapter(schema).json_schema()
+        except PydanticUserError:  # pydantic refuses typing's own TypedDict before Python 3.12
+            name = schema.__name__
     if schema is Any or not hasattr(schema, "__annotations__"):
         return create_model(name, __base__=RootModel[schema]).model_json_schema()
     hints = get_type_hints(schema, include_extras=True)
+    plain = get_type_hints(schema)
     spec: dict[str, Any] = {
-        key: (_unmarked(hint), field_default(schema, key, hint))
+        key: (plain[key], field_default(schema, key, hint))
         for key, hint in hints.items()
         if _managed(hint) is None
     }
     return create_model(name, **spec).model_json_schema()
-
-
-def context_json_schema(schema: Any) -> dict[str, Any]:
-    """Return the JSON schema of a run context, titled as its class."""
-    if inspect.isclass(schema) and issubclass(schema, BaseModel):
-        return schema.model_json_schema()
-    try:
-        return TypeAdapter(schema).json_schema()
-    except PydanticUserError:  # it takes typing's own TypedDict only where that says what is required
-        return json_schema(schema, getattr(schema, "__name__", "Context"))
 
 
 def _unmarked(hint: Any) -> Any:

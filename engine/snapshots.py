@@ -47,7 +47,7 @@ def checkpoint_event(loop: RunLoop, tasks: Sequence[NodeTask]) -> CheckpointSave
 def _task_payload(loop: RunLoop, task: NodeTask) -> dict[str, Any]:
     assert loop.persist is not None
     state = None
-    if task.spec.callback.subgraph is not None:
+    if task.node in loop.program.subgraphs:
         state = {"configurable": {"thread_id": task.run.thread_id, "checkpoint_ns": task.ns}}
     shown = shown_task(loop.program, task, loop.persist.of_task(task.id), state, live=False)
     payload: dict[str, Any] = {"id": shown.id, "name": shown.name}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from otel_stream.events import End, Run, Task
 
 from .channels import Channel
+from .errors import is_invalid_resume
 from .node import NO_WRITES, Node, Writes
 from .policies import TimeoutPolicy
 from .types import INTERRUPT
@@ -172,8 +173,11 @@ class NodeTask(Task):
 
     @property
     def failed(self) -> bool:
-        """Whether it ended in an error that nobody handles."""
-        return self.end is not None and self.end.failed and self.spec.error_handler is None
+        """Whether it ended in an error that nobody handles, and that takes the others down with it."""
+        if self.end is None or not self.end.failed or self.spec.error_handler is not None:
+            return False
+        # An answer that did not fit concerns one question; what was done with the others' is kept.
+        return self.error is None or not is_invalid_resume(self.error)
 
     @property
     def ns(self) -> str:

@@ -109,7 +109,7 @@ class StateApi:
 
         ``namespace`` picks one, such as ``parent|child``.
         """
-        for name, graph in self.program.subgraphs().items():  # type: ignore[attr-defined]
+        for name, graph in self.program.subgraphs.items():  # type: ignore[attr-defined]
             if namespace in (None, name):
                 yield name, graph
             inside = None if namespace is None else namespace.removeprefix(f"{name}|")
@@ -199,7 +199,7 @@ async def _subgraph_states(
     graph: CompiledStateGraph, snapshots: Snapshots, saved: Any, *, deep: bool, is_async: bool
 ) -> dict[str, Any]:
     """Return, for tasks that are subgraphs, where their state is, or with ``deep`` the state itself."""
-    subgraphs = graph.program.subgraphs()
+    subgraphs = graph.program.subgraphs
     if saved is None or not subgraphs:
         return {}
     states: dict[str, Any] = {}

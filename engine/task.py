@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import AttemptEnded, AttemptStarted, End, RouteChosen
 
-from .errors import GraphBubbleUp, GraphInterrupt, NodeTimeoutError, ParentCommand
+from .errors import GraphBubbleUp, GraphInterrupt, NodeCancelledError, NodeTimeoutError, ParentCommand
 from .node import TASKS, Branch, Callback, Writes, branch_to
 from .runtime import CURRENT, TaskWriter, make_runtime
 from .state import RETURN, NodeTask
@@ -61,7 +61,11 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
     except BaseException as cancellation:
         failed = task.error = cancellation
         task.end = End.CANCELLED
-        raise
+        if not loop.executor.cancelled_itself(cancellation):
+            raise
+        failed = NodeCancelledError(task.node)
+        failed.__cause__ = cancellation
+        _fail(task, failed)
     finally:
         observer = loop.observer
         if observer is not None and observer.interest & AttemptEnded.bit:
@@ -114,6 +118,12 @@ async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
             answer = await loop.executor.call(callback, context, task.input, kwargs)
     except ParentCommand as bubble:
         return await writes_of(task, loop, context, _obey(task, bubble.args[0]))
+    except BaseException as error:
+        if task.calls:
+            await loop.settle(task, cancel=not isinstance(error, GraphBubbleUp))
+        raise
+    if task.calls:
+        await loop.settle(task, cancel=False)
     if loop.langchain is not None:
         context.run(loop.langchain.answer, task, answer)
     if task.is_call:

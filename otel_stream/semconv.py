@@ -59,8 +59,6 @@ GRAPH_SUPERSTEP_WIDTH: Final = "graph.superstep.width"
 GRAPH_SUPERSTEP_END: Final = "graph.superstep.end"
 #: string. Identity of the task; the same when the run is resumed.
 GRAPH_TASK_ID: Final = "graph.task.id"
-#: string[]. Channels whose update scheduled the task.
-GRAPH_TASK_TRIGGERS: Final = "graph.task.triggers"
 #: string. How the task ended; absent if it ended well.
 GRAPH_TASK_END: Final = "graph.task.end"
 #: boolean, present if true. The task's writes came from the cache.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .base import Done, LoopExecutor, RunOne
@@ -17,18 +17,40 @@ class AsyncioExecutor(LoopExecutor):
 
     def __init__(self, max_concurrency: int | None) -> None:
         self._limit = asyncio.Semaphore(max_concurrency) if max_concurrency else None
+        self._loop = asyncio.get_running_loop()
 
     async def run_all(self, tasks: list[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""
         if len(tasks) == 1:
             await run_one(tasks[0])
-            await done(tasks[0])
+            more = await done(tasks[0])
+            if more:
+                await self.run_all(more, run_one, done)
             return
         await _Group(self._limit, run_one, done).run(tasks)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start an asyncio task."""
-        return asyncio.get_running_loop().create_task(coroutine)
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Start an asyncio task; from a thread, return a future that its code can wait for."""
+        try:
+            return asyncio.get_running_loop().create_task(coroutine)
+        except RuntimeError:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
+        """Wait for asyncio's futures and, where a thread has made them, for threads'."""
+        waiting = [one if isinstance(one, asyncio.Future) else asyncio.wrap_future(one) for one in spawned]
+        if cancel:
+            for one in waiting:
+                one.cancel()
+        await asyncio.wait(waiting)
+        for one in waiting:
+            if not one.cancelled():
+                one.exception()  # whoever awaited it has seen it; nobody else need be told by asyncio
+
+    def cancelled_itself(self, error: BaseException) -> bool:
+        """Compare with how often the asyncio task around was asked to cancel."""
+        task = asyncio.current_task()
+        return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
 class _Group:
@@ -65,7 +87,8 @@ class _Group:
             else:
                 async with self.limit:
                     await self.run_one(task)
-            await self.done(task)
+            for more in await self.done(task) or ():
+                self.start(more)
         except asyncio.CancelledError as cancelled:
             if not self.finished.done():  # the node cancelled itself; nobody asked for it
                 self.error = cancelled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _QUICK = 0.001
 
 RunOne = Callable[["NodeTask"], Awaitable[None]]
-Done = Callable[["NodeTask"], Awaitable[None]]
+#: Takes note of a task that has ended; returns those that are to run because of it.
+Done = Callable[["NodeTask"], Awaitable["list[NodeTask] | None"]]
 
 
 class Executor(Protocol):
@@ -47,7 +48,13 @@ class Executor(Protocol):
         """
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine of the engine beside the caller; return a future of its result."""
+        """Run a coroutine of the engine beside the caller; return a future of its result. From any thread."""
+
+    async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
+        """Wait until what was spawned has ended, cancelled if so wished; never raises what it raised."""
+
+    def cancelled_itself(self, error: BaseException) -> bool:
+        """Whether user code raised a cancellation that nobody had asked for."""
 
     def close(self) -> None:
         """Let go of what the executor holds."""

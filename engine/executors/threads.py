@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,17 @@ class ThreadExecutor:
         """Run ``tasks`` side by side; after a failure none is started, and those that run are waited for."""
         if len(tasks) == 1 and not self.live:
             await run_one(tasks[0])
-            await done(tasks[0])
+            more = await done(tasks[0])
+            if more:
+                await self.run_all(more, run_one, done)
             return
         futures = {task: self.submit(self._run, task, run_one) for task in tasks}
         while futures:
             task = self._ended.get()
             if task is not None and futures.pop(task, None) is not None:
                 if task.end is not End.CANCELLED:  # by sys.exit, say: that is the loop's to report
-                    await done(task)
+                    more = await done(task) or []
+                    futures.update((task, self.submit(self._run, task, run_one)) for task in more)
                 if task.failed:
                     futures = {task: future for task, future in futures.items() if not future.cancel()}
             if self.held is not None and self.held():
@@ -126,6 +129,15 @@ class ThreadExecutor:
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run a coroutine that never suspends in the pool."""
         return self.submit(drive, coroutine)
+
+    async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
+        """Wait for what runs in the pool; what has not been started can still be cancelled."""
+        waiting = [one for one in spawned if not (cancel and one.cancel())]
+        wait(waiting)
+
+    def cancelled_itself(self, error: BaseException) -> bool:
+        """Threads are not cancelled."""
+        return False
 
     def close(self) -> None:
         """Wait for the threads that still run, and end them."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Sequence
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import sniffio
+from anyio import from_thread
 
 from ..background import background
 from .base import Done, LoopExecutor, RunOne
@@ -25,7 +28,9 @@ class TrioExecutor(LoopExecutor):
         """Run ``tasks`` side by side; the first failure cancels the others."""
         if len(tasks) == 1:
             await run_one(tasks[0])
-            await done(tasks[0])
+            more = await done(tasks[0])
+            if more:
+                await self.run_all(more, run_one, done)
             return
         errors: list[BaseException] = []
 
@@ -36,7 +41,8 @@ class TrioExecutor(LoopExecutor):
                 else:
                     async with self._limit:
                         await run_one(task)
-                await done(task)
+                for more in await done(task) or ():
+                    group.start_soon(run, more)
             except Exception as error:  # noqa: BLE001 - raised below, outside of the group
                 errors.append(error)
             if task.failed or errors:
@@ -48,9 +54,39 @@ class TrioExecutor(LoopExecutor):
         if errors:
             raise errors[0]
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Spawned:
-        """Start a system task, which may outlive the caller's nursery."""
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Start a system task, which may outlive the caller's nursery; from a thread, return a thread's future."""
+        try:
+            sniffio.current_async_library()
+        except sniffio.AsyncLibraryNotFoundError:
+            return self._from_thread(coroutine)
         return Spawned(coroutine)
+
+    def _from_thread(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        context = copy_context()
+
+        async def run() -> None:
+            try:
+                future.set_result(await coroutine)
+            except Exception as error:  # noqa: BLE001 - raised to whoever asks for the result
+                future.set_exception(error)
+
+        from_thread.run_sync(background, run, context)
+        return future
+
+    async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
+        """Wait for system tasks, and for those that a thread has started."""
+        with anyio.CancelScope(shield=cancel):
+            for one in spawned:
+                if isinstance(one, Spawned):
+                    await one.wait(cancel=cancel)
+                elif not one.done():
+                    await anyio.to_thread.run_sync(wait, [one])
+
+    def cancelled_itself(self, error: BaseException) -> bool:
+        """Trio's cancellation can't be raised by hand."""
+        return False
 
 
 class Spawned:
@@ -67,6 +103,12 @@ class Spawned:
             self._result = await self._coroutine
         except Exception as error:  # noqa: BLE001 - raised to whoever awaits
             self._error = error
+
+    async def wait(self, *, cancel: bool) -> None:
+        """Wait for the end, whatever it is."""
+        if cancel:
+            self._background.cancel()
+        await self._background.wait()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         yield from self._background.wait().__await__()

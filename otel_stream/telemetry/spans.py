@@ -158,7 +158,6 @@ class Spans:
             semconv.GEN_AI_NODE_NAME: task.node,
             semconv.GRAPH_TASK_ID: task.id,
             semconv.GRAPH_SUPERSTEP: task.step,
-            semconv.GRAPH_TASK_TRIGGERS: task.triggers,
         }
         parent = run.step_context
         # `links=` is the place for the tasks whose writes triggered this one.

@@ -62,8 +62,8 @@ def record(
         loop = made(executor)
         try:
             drive(loop.execute())
-        except BaseException as error:
-            assert error is loop.error
+        except BaseException as error:  # noqa: BLE001 - sys.exit, too
+            _check(error, loop)
         finally:
             executor.close()
         return recorder, loop
@@ -73,10 +73,14 @@ def record(
         try:
             await loop.execute()
         except Exception as error:
-            assert error is loop.error
+            _check(error, loop)
         return loop
 
     return recorder, anyio.run(main, backend=world)
+
+
+def _check(raised: BaseException, loop: RunLoop) -> None:
+    assert raised is loop.error
 
 
 def unbalanced(events: Iterable[Event]) -> list[str]:

@@ -160,7 +160,9 @@ async def test_whatever_can_be_called_can_be_a_node() -> None:
             return {"log": ["method"]}
 
     graph = StateGraph(State)
-    graph.add_sequence([named, Holder().method, ("object", Says("object")), ("partial", partial(two, name="partial"))])
+    graph.add_sequence(
+        [named, Holder().method, ("object", Says("object")), ("partial", partial(two, name="partial"))]
+    )
     graph.add_edge(START, "named")
     assert await both(graph, {"log": []}) == {"log": ["named", "method", "object", "partial"]}
     assert list(graph.nodes) == ["named", "method", "object", "partial"]
@@ -241,7 +243,9 @@ async def test_a_deferred_node_runs_when_nothing_else_is_left() -> None:
         (None, [Send("c", {}), "b"], ["a", "b", "c"]),
     ],
 )
-async def test_a_conditional_edge_goes_where_its_router_says(path_map: Any, answer: Any, expected: Any) -> None:
+async def test_a_conditional_edge_goes_where_its_router_says(
+    path_map: Any, answer: Any, expected: Any
+) -> None:
     graph = StateGraph(State).add_node("a", say("a")).add_edge(START, "a")
     graph.add_node("b", say("b")).add_node("c", say("c"))
     graph.add_conditional_edges("a", lambda state: answer, path_map).add_conditional_edges(
@@ -280,7 +284,11 @@ async def test_send_maps_and_the_reducer_reduces_in_the_order_of_the_packets() -
 
 
 async def test_a_loop_goes_round_until_its_router_is_content() -> None:
-    graph = StateGraph(State).add_node("a", lambda state: {"x": state["x"] + 1, "log": ["a"]}).add_edge(START, "a")
+    graph = (
+        StateGraph(State)
+        .add_node("a", lambda state: {"x": state["x"] + 1, "log": ["a"]})
+        .add_edge(START, "a")
+    )
     graph.add_conditional_edges("a", lambda state: "a" if state["x"] < 4 else END, ["a", END])
     assert await both(graph, {"x": 0}) == {"x": 4, "log": ["a"] * 4}
 

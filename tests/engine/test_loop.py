@@ -74,7 +74,7 @@ def thread(name: str = "1") -> dict[str, Any]:
     return {"configurable": {"thread_id": name}}
 
 
-def line(event: Any) -> str:
+def line(event: Any) -> str:  # noqa: PLR0911 - one per kind
     """Return an event as one readable line, without what differs from run to run."""
     kind = type(event).__name__
     name = getattr(event, "task", event).node if hasattr(event, "task") else event.run.graph
@@ -84,7 +84,9 @@ def line(event: Any) -> str:
         case e.SuperstepStarted():
             return f"{kind} {name} {event.step}: {' '.join(task.node for task in event.tasks)}"
         case e.SuperstepEnded():
-            return f"{kind} {name} {event.step} {event.end.value}: {' '.join(sorted(event.wrote))}".rstrip(": ")
+            return f"{kind} {name} {event.step} {event.end.value}: {' '.join(sorted(event.wrote))}".rstrip(
+                ": "
+            )
         case e.TaskEnded():
             return f"{kind} {name} {event.end.value} {event.update}"
         case e.AttemptStarted() | e.AttemptEnded():
@@ -190,9 +192,9 @@ class Way(NamedTuple):
     make: Callable[[], Any]
     runs: list[tuple[str, str]]
     tasks: dict[str, set[str]]
-    config: dict[str, Any] = {}
+    config: dict[str, Any] | None = None
     options: Callable[[], Options] = Options
-    input: Any = {"x": 1}
+    input: Any = MappingProxyType({"x": 1})
 
 
 def _drained() -> Options:
@@ -269,7 +271,9 @@ WAYS = {
         {"a": {"error"}, "b": {"ok", "cancelled"}},
     ),
     "an error handler": Way(
-        lambda: side_by_side(a=(boom, {"error_handler": lambda state, error: {"log": ["saved"]}}), b=say("b")),
+        lambda: side_by_side(
+            a=(boom, {"error_handler": lambda state, error: {"log": ["saved"]}}), b=say("b")
+        ),
         [("g", "ok")],
         {"a": {"error"}, "b": {"ok"}, "__error_handler__a": {"ok"}},
     ),
@@ -279,7 +283,9 @@ WAYS = {
         {"a": {"error"}, "b": {"ok"}, "__error_handler__a": {"error"}},
     ),
     "a cache that breaks": Way(
-        lambda: side_by_side(a=(say("a"), {"cache_policy": CachePolicy(key_func=_key)}), cache=InMemoryCache()),
+        lambda: side_by_side(
+            a=(say("a"), {"cache_policy": CachePolicy(key_func=_key)}), cache=InMemoryCache()
+        ),
         [("g", "error")],
         {"a": {"cancelled"}},
     ),
@@ -289,7 +295,9 @@ WAYS = {
         {"i": {"ok"}, "a": {"ok"}, "b": {"ok"}},
     ),
     "a subgraph that fails": Way(
-        lambda: side_by_side(a=sub(i=boom)), [("sub", "error"), ("g", "error")], {"i": {"error"}, "a": {"error"}}
+        lambda: side_by_side(a=sub(i=boom)),
+        [("sub", "error"), ("g", "error")],
+        {"i": {"error"}, "a": {"error"}},
     ),
     "an interrupt": Way(
         lambda: side_by_side(a=ask, b=say("b"), checkpointer=InMemorySaver()),
@@ -316,27 +324,33 @@ WAYS = {
     "a drain": Way(lambda: side_by_side(a=say("a")), [("g", "drained")], {}, options=_drained),
     "no input": Way(lambda: side_by_side(a=say("a")), [("g", "error")], {}, input=None),
     "a router that fails": Way(
-        lambda: StateGraph(State)
-        .add_node("a", say("a"))
-        .add_edge(START, "a")
-        .add_conditional_edges("a", _fails(KeyError("route")))
-        .compile(name="g"),
+        lambda: (
+            StateGraph(State)
+            .add_node("a", say("a"))
+            .add_edge(START, "a")
+            .add_conditional_edges("a", _fails(KeyError("route")))
+            .compile(name="g")
+        ),
         [("g", "error")],
         {"a": {"error"}},
     ),
     "a router that fails at the start": Way(
-        lambda: StateGraph(State)
-        .add_node("a", say("a"))
-        .add_conditional_edges(START, _fails(KeyError("route")))
-        .compile(name="g"),
+        lambda: (
+            StateGraph(State)
+            .add_node("a", say("a"))
+            .add_conditional_edges(START, _fails(KeyError("route")))
+            .compile(name="g")
+        ),
         [("g", "error")],
         {},
     ),
     "packets": Way(
-        lambda: StateGraph(State)
-        .add_node("a", say("a"))
-        .add_conditional_edges(START, lambda s: [Send("a", n) for n in range(5)], ["a"])
-        .compile(name="g"),
+        lambda: (
+            StateGraph(State)
+            .add_node("a", say("a"))
+            .add_conditional_edges(START, lambda s: [Send("a", n) for n in range(5)], ["a"])
+            .compile(name="g")
+        ),
         [("g", "ok")],
         {"a": {"ok"}},
     ),
@@ -504,8 +518,7 @@ def test_the_error_of_a_run_names_all_that_failed_in_its_superstep() -> None:
             if len(waiting) == 2:
                 meet.set()
             await meet.wait()
-            with anyio.CancelScope(shield=True):
-                raise ValueError(name)
+            raise ValueError(name)
 
         return node
 

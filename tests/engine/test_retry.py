@@ -123,7 +123,7 @@ def test_a_retried_node_starts_from_the_same_state_and_leaves_no_trace_of_failur
 @pytest.mark.parametrize("error", [ValueError, TypeError, KeyError, RuntimeError, ZeroDivisionError, OSError])
 def test_mistakes_are_not_worth_another_attempt(error: type[Exception], world: str) -> None:
     node = Flaky(1, error)
-    recorder, loop = record(alone(node, retry_policy=NOW), {}, world=world)
+    _recorder, loop = record(alone(node, retry_policy=NOW), {}, world=world)
     assert (node.attempts, type(loop.error)) == (1, error)
 
 
@@ -216,7 +216,8 @@ async def forever(state: Any) -> None:
 
 @on_an_event_loop
 @pytest.mark.parametrize(
-    "timeout", [0.01, timedelta(milliseconds=10), TimeoutPolicy(run_timeout=0.01), TimeoutPolicy(idle_timeout=0.01)]
+    "timeout",
+    [0.01, timedelta(milliseconds=10), TimeoutPolicy(run_timeout=0.01), TimeoutPolicy(idle_timeout=0.01)],
 )
 def test_a_node_that_takes_too_long_is_stopped_and_the_run_ends_as_timeout(timeout: Any, world: str) -> None:
     recorder, loop = record(alone(forever, timeout=timeout), {}, world=world)
@@ -322,9 +323,11 @@ def test_a_node_that_is_in_time_never_notices_its_limit(world: str) -> None:
 def test_without_an_event_loop_a_limit_is_refused() -> None:
     async def node(state: Any) -> None: ...
 
-    recorder, loop = record(alone(node, timeout=60), {}, world="threads")
+    _recorder, loop = record(alone(node, timeout=60), {}, world="threads")
     assert isinstance(loop.error, ValueError)
-    assert str(loop.error).startswith("Node timeouts are only supported for async nodes: 'a' was called through invoke")
+    assert str(loop.error).startswith(
+        "Node timeouts are only supported for async nodes: 'a' was called through invoke"
+    )
 
 
 # -- error handlers --------------------------------------------------------------------------------

@@ -106,7 +106,9 @@ async def test_an_awaited_write_waits_for_the_reader() -> None:
     assert got == list(range(6))
 
 
-@pytest.mark.parametrize("ask", [get_config, get_stream_writer, get_store, get_runtime, lambda: emit_message("x")])
+@pytest.mark.parametrize(
+    "ask", [get_config, get_stream_writer, get_store, get_runtime, lambda: emit_message("x")]
+)
 def test_outside_of_a_node_there_is_nothing_to_ask(ask: Any) -> None:
     with pytest.raises(RuntimeError, match="only works inside a node"):
         ask()
@@ -122,7 +124,10 @@ def test_messages_of_any_client_are_told_with_their_metadata(world: str) -> None
         emit_message({"id": "1", "content": "llo"}, {"ls_model_name": "toy"})
 
     recorder, _ = record(alone(node), {}, {"metadata": {"tenant": "acme"}}, world=world)
-    told = [(x.chunk["content"], x.metadata.get("ls_model_name"), x.metadata["tenant"]) for x in recorder.of(e.MessageWritten)]
+    told = [
+        (x.chunk["content"], x.metadata.get("ls_model_name"), x.metadata["tenant"])
+        for x in recorder.of(e.MessageWritten)
+    ]
     assert told == [("he", None, "acme"), ("llo", "toy", "acme")]
 
 

@@ -71,7 +71,9 @@ async def parts_of(
 ) -> list[StreamPart]:
     """Run with one receiver and return all of its parts; the run must not fail."""
     stream_config = StreamConfig(modes=modes, **settings)
-    async with made.open_stream({"log": []} if input is None else input, stream_config, config=config) as stream:
+    async with made.open_stream(
+        {"log": []} if input is None else input, stream_config, config=config
+    ) as stream:
         return await drained(stream)
 
 
@@ -136,7 +138,8 @@ async def test_tasks_show_the_start_and_the_result_of_each_task() -> None:
 async def test_checkpoints_show_what_was_saved_and_what_comes_next() -> None:
     parts = await parts_of(two_steps(InMemorySaver()), "checkpoints", config=thread())
     assert [
-        (p.data["metadata"]["source"], p.data["metadata"]["step"], p.data["next"], p.data["values"]) for p in parts
+        (p.data["metadata"]["source"], p.data["metadata"]["step"], p.data["next"], p.data["values"])
+        for p in parts
     ] == [
         ("input", -1, ["__start__"], {"log": []}),
         ("loop", 0, ["a"], {"log": []}),
@@ -145,7 +148,12 @@ async def test_checkpoints_show_what_was_saved_and_what_comes_next() -> None:
     ]
     saved = [part.data["config"] for part in parts]
     assert [part.data["parent_config"] for part in parts] == [None, *saved[:-1]]
-    assert [[task["name"] for task in part.data["tasks"]] for part in parts] == [["__start__"], ["a"], ["b"], []]
+    assert [[task["name"] for task in part.data["tasks"]] for part in parts] == [
+        ["__start__"],
+        ["a"],
+        ["b"],
+        [],
+    ]
 
 
 async def test_without_a_checkpointer_there_are_no_checkpoints_to_show() -> None:
@@ -180,7 +188,10 @@ async def test_several_modes_at_once_are_each_mode_alone_interleaved() -> None:
         return await parts_of(two_steps(saver), modes, config={"configurable": {"thread_id": name}})
 
     def comparable(parts: list[StreamPart]) -> list[Any]:
-        return [(p.type, p.node, p.step, p.data if p.type in ("values", "updates", "custom") else None) for p in parts]
+        return [
+            (p.type, p.node, p.step, p.data if p.type in ("values", "updates", "custom") else None)
+            for p in parts
+        ]
 
     together = await of(list(MODES), "all")
     for mode in MODES:
@@ -328,7 +339,9 @@ SHAPES: list[tuple[Any, bool, str, Any]] = [
 
 
 @pytest.mark.parametrize(("modes", "subgraphs", "version", "first"), SHAPES)
-async def test_what_is_yielded_has_langgraphs_shape(modes: Any, subgraphs: bool, version: str, first: Any) -> None:
+async def test_what_is_yielded_has_langgraphs_shape(
+    modes: Any, subgraphs: bool, version: str, first: Any
+) -> None:
     asked: dict[str, Any] = {"stream_mode": modes, "subgraphs": subgraphs, "version": version}
     yielded = [item async for item in two_steps().astream({"log": []}, **asked)]
     assert yielded[0] == first
@@ -343,7 +356,11 @@ async def test_stream_and_astream_yield_the_same(subgraphs: bool, version: str) 
     asked: dict[str, Any] = {"stream_mode": modes, "subgraphs": subgraphs, "version": version}
 
     def anonymous(item: Any) -> Any:
-        ns, rest = (item["ns"], {**item, "ns": None}) if version == "v2" else (item[0] if subgraphs else (), item[-2:])
+        ns, rest = (
+            (item["ns"], {**item, "ns": None})
+            if version == "v2"
+            else (item[0] if subgraphs else (), item[-2:])
+        )
         return [level.partition(":")[0] for level in ns], rest
 
     async_items = [anonymous(item) async for item in nested().astream({"log": []}, **asked)]
@@ -430,7 +447,11 @@ def _circle() -> Any:
 
 
 def _impatient() -> Any:
-    made = StateGraph(State).add_node("a", _forever, timeout=TimeoutPolicy(run_timeout=0.01)).add_edge(START, "a")
+    made = (
+        StateGraph(State)
+        .add_node("a", _forever, timeout=TimeoutPolicy(run_timeout=0.01))
+        .add_edge(START, "a")
+    )
     return made.compile(name="g")
 
 
@@ -525,7 +546,9 @@ async def test_the_consumers_own_error_reaches_the_consumer() -> None:
 
 async def test_a_run_that_is_left_before_its_first_step_is_abandoned_too() -> None:
     ends: list[str] = []
-    config = StreamConfig(modes=Custom(lambda event: ends.append(event.end.value), "ends", events=(e.RunEnded,)))
+    config = StreamConfig(
+        modes=Custom(lambda event: ends.append(event.end.value), "ends", events=(e.RunEnded,))
+    )
     async with two_steps().open_stream({"log": []}, config) as stream:
         pass
     assert (stream.end, ends) == (e.End.ABANDONED, ["abandoned"])
@@ -740,22 +763,30 @@ RETRY = RetryPolicy(initial_interval=0, jitter=False)
 BALANCED: dict[str, Callable[[], Any]] = {
     "ok": two_steps,
     "subgraphs": nested,
-    "retried": lambda: StateGraph(State).add_node("a", _flaky(), retry_policy=RETRY).add_edge(START, "a").compile(),
-    "handled": lambda: StateGraph(State)
-    .add_node("a", _boom, error_handler=lambda state, error: {"log": ["saved"]})
-    .add_edge(START, "a")
-    .compile(),
-    "failed, with siblings": lambda: StateGraph(State)
-    .add_node("a", _boom)
-    .add_node("b", _forever)
-    .add_edge(START, "a")
-    .add_edge(START, "b")
-    .compile(),
+    "retried": lambda: (
+        StateGraph(State).add_node("a", _flaky(), retry_policy=RETRY).add_edge(START, "a").compile()
+    ),
+    "handled": lambda: (
+        StateGraph(State)
+        .add_node("a", _boom, error_handler=lambda state, error: {"log": ["saved"]})
+        .add_edge(START, "a")
+        .compile()
+    ),
+    "failed, with siblings": lambda: (
+        StateGraph(State)
+        .add_node("a", _boom)
+        .add_node("b", _forever)
+        .add_edge(START, "a")
+        .add_edge(START, "b")
+        .compile()
+    ),
     "interrupted": lambda: compiled(a=lambda state: interrupt("?")),
-    "packets": lambda: StateGraph(State)
-    .add_node("a", say("a"))
-    .add_conditional_edges(START, lambda state: [Send("a", n) for n in range(4)], ["a"])
-    .compile(),
+    "packets": lambda: (
+        StateGraph(State)
+        .add_node("a", say("a"))
+        .add_conditional_edges(START, lambda state: [Send("a", n) for n in range(4)], ["a"])
+        .compile()
+    ),
 }
 
 

@@ -123,7 +123,9 @@ def test_a_packet_to_nobody_is_ignored_with_a_warning(caplog: pytest.LogCaptureF
 
 
 def test_a_trigger_lasts_for_one_superstep() -> None:
-    bench = Bench(StateGraph(Log).add_node("a", nothing).add_node("b", nothing).add_edge(START, "a").add_edge("a", "b"))
+    bench = Bench(
+        StateGraph(Log).add_node("a", nothing).add_node("b", nothing).add_edge(START, "a").add_edge("a", "b")
+    )
     bench.put(*go_to("a"))
     assert [bench.advance(), bench.advance(), bench.advance()] == [["a"], ["b"], []]
 
@@ -226,7 +228,9 @@ def test_whichever_order_tasks_end_in_the_state_is_the_same(ends: list[int], tex
     """Three pulled nodes and two packets; the reducer is not commutative."""
 
     def state(ended: Sequence[int]) -> Any:
-        bench = Bench(fan("z", "m", "a")).put(*go_to("z", "m", "a"), (TASKS, Send("z", 0)), (TASKS, Send("a", 0)))
+        bench = Bench(fan("z", "m", "a")).put(
+            *go_to("z", "m", "a"), (TASKS, Send("z", 0)), (TASKS, Send("a", 0))
+        )
         tasks = bench.plan()
         for index in ended:
             tasks[index].writes = [("log", [texts[index]])]
@@ -252,7 +256,9 @@ def test_writes_apply_pulled_by_name_then_pushed_by_index() -> None:
 def test_apply_names_exactly_the_channels_that_were_written(writes: list[tuple[str, int]]) -> None:
     bench = Bench(fan("a", "b"))
     seen = dict(writes)
-    tasks = [Written("a", (), [(name, [str(value)] if name == "log" else value)]) for name, value in seen.items()]
+    tasks = [
+        Written("a", (), [(name, [str(value)] if name == "log" else value)]) for name, value in seen.items()
+    ]
     assert apply(bench.program, bench.state, tasks) == set(seen)
 
 
@@ -316,7 +322,11 @@ def test_a_breakpoint_that_was_shown_is_behind_us_until_something_changes() -> N
         ([(branch_to("b"), None)], None, {}),
         ([("x", 1)], {"x": 1}, {"x": 1}),
         ([("x", 1), ("log", ["a"]), (TASKS, Send("a", 1))], {"x": 1, "log": ["a"]}, {"x": 1, "log": ["a"]}),
-        ([("log", ["a"]), ("log", ["b"])], [{"log": ["a"]}, {"log": ["b"]}], {"log": {"$writes": [["a"], ["b"]]}}),
+        (
+            [("log", ["a"]), ("log", ["b"])],
+            [{"log": ["a"]}, {"log": ["b"]}],
+            {"log": {"$writes": [["a"], ["b"]]}},
+        ),
         (
             [("log", ["a"]), ("log", ["b"]), ("log", ["c"])],
             [{"log": ["a"]}, {"log": ["b"]}, {"log": ["c"]}],

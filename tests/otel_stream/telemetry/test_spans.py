@@ -71,7 +71,6 @@ def test_attributes_name_the_graph_the_thread_and_the_task(scene):
         "gen_ai.node.name": "plan",
         "graph.task.id": "task-1",
         "graph.superstep": 4,
-        "graph.task.triggers": ("branch:to:plan",),
     }
 
 

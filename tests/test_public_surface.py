@@ -1,0 +1,198 @@
+"""What users import and call: the names of design and documentation, with LangGraph's signatures.
+
+LangGraph is the oracle: whoever knows its names finds them here, with the same parameters. What we leave out
+is listed, with the reason.
+"""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import langgraph.channels
+import langgraph.config
+import langgraph.errors
+import langgraph.func
+import langgraph.graph
+import langgraph.graph.message
+import langgraph.managed
+import langgraph.runtime
+import langgraph.types
+import pytest
+from langgraph.graph.state import CompiledStateGraph as LangGraphCompiled
+
+import engine
+import otel_stream
+
+ROOT = Path(__file__).parent.parent
+
+ENGINE = ["StateGraph", "START", "END", "MessagesState", "add_messages", "Send", "Command", "interrupt", "Interrupt", "RetryPolicy", "CachePolicy", "TimeoutPolicy", "InMemorySaver", "Runtime", "StreamWriter", "get_stream_writer", "entrypoint", "task", "GraphRecursionError", "InvalidUpdateError", "ExecutionEngine", "emit_message"]
+OTEL_STREAM = ["StreamConfig", "StreamMode", "StreamPart", "StreamReceiver", "OverflowPolicy", "Custom", "StreamFilter", "ReceiverOverflowError", "configure"]
+
+
+@pytest.mark.parametrize(("package", "names"), [(engine, ENGINE), (otel_stream, OTEL_STREAM)])
+def test_the_promised_names_are_there_and_public(package: Any, names: list[str]) -> None:
+    assert [name for name in names if not hasattr(package, name)] == []
+    assert set(names) <= set(package.__all__)
+
+
+@pytest.mark.parametrize("package", [engine, otel_stream])
+def test_a_name_that_is_not_there_says_so(package: Any) -> None:
+    with pytest.raises(AttributeError, match="nope"):
+        _ = package.nope
+
+
+@pytest.mark.parametrize("package", ["engine", "otel_stream"])
+def test_both_packages_come_with_types(package: str) -> None:
+    assert (ROOT / package / "py.typed").exists()
+
+
+def test_star_imports_bring_what_is_public_and_nothing_else() -> None:
+    program = (
+        "import engine, otel_stream\n"
+        "for package in (engine, otel_stream):\n"
+        "    names = {}\n"
+        "    exec(f'from {package.__name__} import *', names)\n"
+        "    assert set(names) - {'__builtins__'} == set(package.__all__), package\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- beside LangGraph ------------------------------------------------------------------------------
+
+MODULES = (
+    langgraph.channels,
+    langgraph.config,
+    langgraph.errors,
+    langgraph.func,
+    langgraph.graph,
+    langgraph.managed,
+    langgraph.types,
+)
+#: LangGraph's public names that the engine does not have, and why.
+LEFT_OUT = {
+    "Checkpointer": "an alias, for the type of an argument",
+    "DeltaChannel": "beta: keeps the history of a channel as differences",
+    "MessageGraph": "deprecated",
+    "PregelExecutableTask": "its engine's own",
+    "StreamMode": "in otel_stream",
+    "StreamPart": "in otel_stream, with more in it",
+    "TracePolicy": "for LangSmith's tracing",
+    "ensure_valid_checkpointer": "its engine's own",
+    "is_invalid_resume": "a resume that fits no schema raises pydantic's ValidationError",
+    "omit_payload": "for LangSmith's tracing",
+    **dict.fromkeys(
+        ["CheckpointPayload", "CheckpointStreamPart", "CheckpointTask", "CustomStreamPart", "DebugPayload", "DebugStreamPart", "MessagesStreamPart", "TaskPayload", "TaskResultPayload", "TasksStreamPart", "UpdatesStreamPart", "ValuesStreamPart"],
+        "a shape of stream parts, for type checkers",
+    ),
+}
+
+
+def public(module: Any) -> list[str]:
+    return list(getattr(module, "__all__", ()))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_langgraphs_names_are_ours(module: Any) -> None:
+    missing = {name for name in public(module) if not name.startswith("_") and not hasattr(engine, name)}
+    assert missing - LEFT_OUT.keys() == set()
+
+
+def test_what_is_left_out_is_left_out() -> None:
+    names = {name for module in MODULES for name in public(module)}
+    assert {name for name in names if not hasattr(engine, name)} == LEFT_OUT.keys()
+
+
+def parameters(function: Any) -> dict[str, Any]:
+    """Return the parameters of a function, without what only swallows deprecated ones."""
+    kinds = inspect.Parameter
+    return {
+        name: parameter.kind
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (kinds.VAR_KEYWORD, kinds.VAR_POSITIONAL)
+    }
+
+
+def order(names: Iterable[str], of: dict[str, Any]) -> list[str]:
+    return [name for name in names if of[name] is not inspect.Parameter.KEYWORD_ONLY]
+
+
+BUILDING = ["__init__", "add_node", "add_edge", "add_conditional_edges", "add_sequence", "set_entry_point", "set_finish_point", "set_conditional_entry_point", "set_node_defaults", "validate", "compile"]
+RUNNING = ["invoke", "ainvoke", "stream", "astream", "get_state", "aget_state", "get_state_history", "aget_state_history", "update_state", "aupdate_state", "bulk_update_state", "abulk_update_state", "with_config"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "method"),
+    [
+        *((engine.StateGraph, langgraph.graph.StateGraph, name) for name in BUILDING),
+        *((engine.CompiledStateGraph, LangGraphCompiled, name) for name in RUNNING),
+    ],
+)
+def test_methods_take_what_langgraphs_take_in_the_same_order(ours: Any, theirs: Any, method: str) -> None:
+    mine, other = parameters(getattr(ours, method)), parameters(getattr(theirs, method))
+    missing = [name for name in other if name not in mine]
+    assert missing == []
+    positional = order(other, other)
+    assert order(mine, mine)[: len(positional)] == positional
+
+
+VALUES = ["RetryPolicy", "CachePolicy", "TimeoutPolicy", "Command", "StateSnapshot", "StateUpdate", "PregelTask", "Overwrite", "GraphOutput"]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_have_langgraphs_fields_and_defaults(name: str) -> None:
+    mine, other = getattr(engine, name), getattr(langgraph.types, name)
+    assert fields(mine) == fields(other)
+
+
+def test_an_interrupt_is_made_and_shown_like_langgraphs() -> None:
+    def shown(kind: Any) -> Any:
+        return dataclasses.asdict(kind("why?")), dataclasses.asdict(kind(value=1, id="x"))
+
+    assert shown(engine.Interrupt) == shown(langgraph.types.Interrupt)
+
+
+def fields(kind: Any) -> list[tuple[str, Any]]:
+    if dataclasses.is_dataclass(kind):
+        shown = [
+            (field.name, field.default)
+            for field in dataclasses.fields(kind)
+            if not field.name.startswith("_")
+        ]
+    else:
+        shown = [(name, kind._field_defaults.get(name, dataclasses.MISSING)) for name in kind._fields]
+    return [(name, "function" if inspect.isfunction(default) else default) for name, default in shown]
+
+
+def test_constants_have_langgraphs_values() -> None:
+    for name in ("START", "END", "TAG_NOSTREAM", "TAG_HIDDEN"):
+        import langgraph.constants
+
+        assert getattr(engine, name) == getattr(langgraph.constants, name)
+    assert engine.REMOVE_ALL_MESSAGES == langgraph.graph.message.REMOVE_ALL_MESSAGES
+    assert set(otel_stream.MODES) == set(typing.get_args(langgraph.types.StreamMode))
+    assert {code.value for code in engine.ErrorCode} <= {code.value for code in langgraph.errors.ErrorCode}
+
+
+def test_errors_can_be_caught_as_langgraphs_can() -> None:
+    for name in public(langgraph.errors):
+        theirs = getattr(langgraph.errors, name)
+        if not (inspect.isclass(theirs) and issubclass(theirs, Exception)):
+            continue
+        mine = getattr(engine, name)
+        builtin = [base for base in theirs.__mro__ if base.__module__ == "builtins"]
+        assert [base for base in builtin if not issubclass(mine, base)] == [], name
+
+
+def test_the_runtime_offers_what_langgraphs_does() -> None:
+    theirs = {field.name for field in dataclasses.fields(langgraph.runtime.Runtime)}
+    assert {name for name in theirs if not name.startswith("_")} <= {
+        field.name for field in dataclasses.fields(engine.Runtime)
+    }
