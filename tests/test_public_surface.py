@@ -30,8 +30,41 @@ import otel_stream
 
 ROOT = Path(__file__).parent.parent
 
-ENGINE = ["StateGraph", "START", "END", "MessagesState", "add_messages", "Send", "Command", "interrupt", "Interrupt", "RetryPolicy", "CachePolicy", "TimeoutPolicy", "InMemorySaver", "Runtime", "StreamWriter", "get_stream_writer", "entrypoint", "task", "GraphRecursionError", "InvalidUpdateError", "ExecutionEngine", "emit_message"]
-OTEL_STREAM = ["StreamConfig", "StreamMode", "StreamPart", "StreamReceiver", "OverflowPolicy", "Custom", "StreamFilter", "ReceiverOverflowError", "configure"]
+ENGINE = [
+    "StateGraph",
+    "START",
+    "END",
+    "MessagesState",
+    "add_messages",
+    "Send",
+    "Command",
+    "interrupt",
+    "Interrupt",
+    "RetryPolicy",
+    "CachePolicy",
+    "TimeoutPolicy",
+    "InMemorySaver",
+    "Runtime",
+    "StreamWriter",
+    "get_stream_writer",
+    "entrypoint",
+    "task",
+    "GraphRecursionError",
+    "InvalidUpdateError",
+    "ExecutionEngine",
+    "emit_message",
+]
+OTEL_STREAM = [
+    "StreamConfig",
+    "StreamMode",
+    "StreamPart",
+    "StreamReceiver",
+    "OverflowPolicy",
+    "Custom",
+    "StreamFilter",
+    "ReceiverOverflowError",
+    "configure",
+]
 
 
 @pytest.mark.parametrize(("package", "names"), [(engine, ENGINE), (otel_stream, OTEL_STREAM)])
@@ -89,7 +122,20 @@ LEFT_OUT = {
     "is_invalid_resume": "a resume that fits no schema raises pydantic's ValidationError",
     "omit_payload": "for LangSmith's tracing",
     **dict.fromkeys(
-        ["CheckpointPayload", "CheckpointStreamPart", "CheckpointTask", "CustomStreamPart", "DebugPayload", "DebugStreamPart", "MessagesStreamPart", "TaskPayload", "TaskResultPayload", "TasksStreamPart", "UpdatesStreamPart", "ValuesStreamPart"],
+        [
+            "CheckpointPayload",
+            "CheckpointStreamPart",
+            "CheckpointTask",
+            "CustomStreamPart",
+            "DebugPayload",
+            "DebugStreamPart",
+            "MessagesStreamPart",
+            "TaskPayload",
+            "TaskResultPayload",
+            "TasksStreamPart",
+            "UpdatesStreamPart",
+            "ValuesStreamPart",
+        ],
         "a shape of stream parts, for type checkers",
     ),
 }
@@ -124,8 +170,34 @@ def order(names: Iterable[str], of: dict[str, Any]) -> list[str]:
     return [name for name in names if of[name] is not inspect.Parameter.KEYWORD_ONLY]
 
 
-BUILDING = ["__init__", "add_node", "add_edge", "add_conditional_edges", "add_sequence", "set_entry_point", "set_finish_point", "set_conditional_entry_point", "set_node_defaults", "validate", "compile"]
-RUNNING = ["invoke", "ainvoke", "stream", "astream", "get_state", "aget_state", "get_state_history", "aget_state_history", "update_state", "aupdate_state", "bulk_update_state", "abulk_update_state", "with_config"]
+BUILDING = [
+    "__init__",
+    "add_node",
+    "add_edge",
+    "add_conditional_edges",
+    "add_sequence",
+    "set_entry_point",
+    "set_finish_point",
+    "set_conditional_entry_point",
+    "set_node_defaults",
+    "validate",
+    "compile",
+]
+RUNNING = [
+    "invoke",
+    "ainvoke",
+    "stream",
+    "astream",
+    "get_state",
+    "aget_state",
+    "get_state_history",
+    "aget_state_history",
+    "update_state",
+    "aupdate_state",
+    "bulk_update_state",
+    "abulk_update_state",
+    "with_config",
+]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +215,17 @@ def test_methods_take_what_langgraphs_take_in_the_same_order(ours: Any, theirs: 
     assert order(mine, mine)[: len(positional)] == positional
 
 
-VALUES = ["RetryPolicy", "CachePolicy", "TimeoutPolicy", "Command", "StateSnapshot", "StateUpdate", "PregelTask", "Overwrite", "GraphOutput"]
+VALUES = [
+    "RetryPolicy",
+    "CachePolicy",
+    "TimeoutPolicy",
+    "Command",
+    "StateSnapshot",
+    "StateUpdate",
+    "PregelTask",
+    "Overwrite",
+    "GraphOutput",
+]
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -100,8 +100,10 @@ async def test_an_unknown_stream_mode_is_an_error_and_no_node_runs(modes: Any, s
         ({"modes": "nope"}, f"StreamConfig.modes: unknown stream mode 'nope'. Known modes: {MODES}"),
         (
             {"modes": "values", "overflow": "drop"},
-            ("StreamConfig.overflow: unknown overflow policy 'drop'; did you mean 'drop_newest'? "
-            "Known policies: block, drop_oldest, drop_newest, coalesce, error"),
+            (
+                "StreamConfig.overflow: unknown overflow policy 'drop'; did you mean 'drop_newest'? "
+                "Known policies: block, drop_oldest, drop_newest, coalesce, error"
+            ),
         ),
         (
             {"modes": "values", "buffer_size": 0},
@@ -197,14 +199,18 @@ BUILDING: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         _unreachable,
         ValueError,
-        ("Node 'island' can never run: no edge leads to it; add one with add_edge(..., 'island'), name it "
-        "in add_node(..., destinations=['island']) of the node whose Command goes there, or remove it"),
+        (
+            "Node 'island' can never run: no edge leads to it; add one with add_edge(..., 'island'), name it "
+            "in add_node(..., destinations=['island']) of the node whose Command goes there, or remove it"
+        ),
     ),
     (
         _unreachable_loop,
         ValueError,
-        ("Node 'i' can never run: no edge leads to it; add one with add_edge(..., 'i'), name it "
-        "in add_node(..., destinations=['i']) of the node whose Command goes there, or remove it"),
+        (
+            "Node 'i' can never run: no edge leads to it; add one with add_edge(..., 'i'), name it "
+            "in add_node(..., destinations=['i']) of the node whose Command goes there, or remove it"
+        ),
     ),
     (_branch_to_nowhere, ValueError, "At 'a' node, '<lambda>' branch found unknown target 'b'"),
     (_branch_twice, ValueError, "Branch with name `pick` already exists for node `a`"),
@@ -237,20 +243,26 @@ BUILDING: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         _sync_with_timeout,
         ValueError,
-        ("Node timeouts are only supported for async nodes: 'a' is sync, and a thread can't be stopped; "
-        "make it async or drop the timeout"),
+        (
+            "Node timeouts are only supported for async nodes: 'a' is sync, and a thread can't be stopped; "
+            "make it async or drop the timeout"
+        ),
     ),
     (
         _three_armed_reducer,
         ValueError,
-        ("Invalid reducer signature. Expected (a, b) -> c. Got (a: Any, b: Any, c: Any) -> Any for key 'x'; "
-        "annotate the key with a function of the current and the written value"),
+        (
+            "Invalid reducer signature. Expected (a, b) -> c. Got (a: Any, b: Any, c: Any) -> Any for key 'x'; "
+            "annotate the key with a function of the current and the written value"
+        ),
     ),
     (
         _two_reducers,
         ValueError,
-        ("Channel 'log' already exists with a different type: two schemas of the graph give it different "
-        "reducers; annotate it alike in both"),
+        (
+            "Channel 'log' already exists with a different type: two schemas of the graph give it different "
+            "reducers; annotate it alike in both"
+        ),
     ),
     (
         lambda: TimeoutPolicy(run_timeout=0),
@@ -306,8 +318,10 @@ CALLING: list[tuple[Callable[[], Any], Any, Any, type[Exception], str]] = [
         {},
         {},
         ValueError,
-        ("Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
-        'checkpoint_id; pass config={"configurable": {"thread_id": "..."}}'),
+        (
+            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
+            'checkpoint_id; pass config={"configurable": {"thread_id": "..."}}'
+        ),
     ),
     (
         one,
@@ -321,16 +335,20 @@ CALLING: list[tuple[Callable[[], Any], Any, Any, type[Exception], str]] = [
         {},
         {"recursion_limit": 0},
         ValueError,
-        ("recursion_limit must be at least 1: 0 is not; set config['recursion_limit'] to the most supersteps "
-        "a run may take"),
+        (
+            "recursion_limit must be at least 1: 0 is not; set config['recursion_limit'] to the most supersteps "
+            "a run may take"
+        ),
     ),
     (
         lambda: graph(a=ok).add_edge("a", "a").compile(),
         {},
         {"recursion_limit": 3},
         GraphRecursionError,
-        ("Recursion limit of 3 reached without hitting a stop condition. You can increase the limit by setting "
-        "the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"),
+        (
+            "Recursion limit of 3 reached without hitting a stop condition. You can increase the limit by setting "
+            "the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
+        ),
     ),
 ]
 
@@ -359,23 +377,29 @@ RETURNED: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (
             lambda answer=answer: one(lambda state: answer),
             InvalidUpdateError,
-            (f"Expected dict, got {answer!r}: node 'a' must return a mapping of state keys to values, a Command, "
-            "or None. [INVALID_GRAPH_NODE_RETURN_VALUE]"),
+            (
+                f"Expected dict, got {answer!r}: node 'a' must return a mapping of state keys to values, a Command, "
+                "or None. [INVALID_GRAPH_NODE_RETURN_VALUE]"
+            ),
         )
         for answer in (3, "text", ["list"], {"set"})
     ),
     (
         lambda: graph(a=lambda s: {"x": 1}, b=lambda s: {"x": 2}).compile(),
         InvalidUpdateError,
-        ("At key 'x': Can receive only one value per step, got 2. Annotate the key with a reducer "
-        "(Annotated[T, fn]) to merge several writes. [INVALID_CONCURRENT_GRAPH_UPDATE]"),
+        (
+            "At key 'x': Can receive only one value per step, got 2. Annotate the key with a reducer "
+            "(Annotated[T, fn]) to merge several writes. [INVALID_CONCURRENT_GRAPH_UPDATE]"
+        ),
     ),
     (lambda: _route(Send(END, 1)), InvalidUpdateError, "Cannot send a packet to the END node"),
     (
         lambda: _route(None),
         ValueError,
-        ("Branch did not return a valid destination: conditional edge '<lambda>' returned None; "
-        "return a node name, a Send, END, or a list of them"),
+        (
+            "Branch did not return a valid destination: conditional edge '<lambda>' returned None; "
+            "return a node name, a Send, END, or a list of them"
+        ),
     ),
     (
         lambda: _route("b", {"x": "a"}),

@@ -107,7 +107,7 @@ def test_a_change_inside_an_object_does_not_reach_its_copy() -> None:
         Colour.RED,
         Model,
         len,
-        dt.datetime.now(dt.UTC),
+        dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
         frozenset({1}),
         (1, ("a", None)),
         ...,

@@ -1,91 +1,24 @@
-"""Streams of runs: what each mode shows, to whom, in which shape, and how a stream ends."""
+"""Streams of runs: what each mode shows, to whom, and in which shape."""
 
 import contextlib
-import operator
-from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
 import anyio
 import pytest
 
 from engine import (
-    START,
-    CachePolicy,
     Command,
-    InMemoryCache,
     InMemorySaver,
-    RetryPolicy,
-    RunControl,
-    Send,
-    StateGraph,
     StreamWriter,
-    TimeoutPolicy,
-    emit_message,
     interrupt,
 )
 from otel_stream import events as e
-from otel_stream.config import MODES, Custom, OverflowPolicy, StreamConfig
+from otel_stream.config import MODES, Custom, StreamConfig
 from otel_stream.modes import StreamPart
-from otel_stream.receiver import ReceiverOverflowError, StreamReceiver
-
-
-class State(TypedDict, total=False):
-    log: Annotated[list[str], operator.add]
-    x: int
-
-
-def say(name: str) -> Callable[[Any], dict[str, Any]]:
-    return lambda state: {"log": [name]}
-
-
-def talk(state: Any, writer: StreamWriter) -> dict[str, Any]:
-    """Write to every stream that a node can write to."""
-    writer({"half": "way"})
-    emit_message({"id": "m", "content": "hello"})
-    return {"log": ["a"], "x": 1}
-
-
-def graph(*, name: str = "g", **nodes: Any) -> StateGraph[Any, Any, Any, Any]:
-    made = StateGraph(State)
-    previous = START
-    for name_, node in nodes.items():
-        made.add_node(name_, node).add_edge(previous, name_)
-        previous = name_
-    return made
-
-
-def compiled(*, name: str = "g", checkpointer: Any = None, **nodes: Any) -> Any:
-    return graph(**nodes).compile(checkpointer, name=name)
-
-
-def thread() -> dict[str, Any]:
-    return {"configurable": {"thread_id": "1"}}
-
-
-async def drained(receiver: AsyncIterator[StreamPart]) -> list[StreamPart]:
-    return [part async for part in receiver]
-
-
-async def parts_of(
-    made: Any, modes: Any, input: Any = None, config: Any = None, **settings: Any
-) -> list[StreamPart]:
-    """Run with one receiver and return all of its parts; the run must not fail."""
-    stream_config = StreamConfig(modes=modes, **settings)
-    async with made.open_stream(
-        {"log": []} if input is None else input, stream_config, config=config
-    ) as stream:
-        return await drained(stream)
-
-
-def brief(parts: list[StreamPart]) -> list[tuple[Any, ...]]:
-    return [(part.type, part.data) for part in parts]
-
+from otel_stream.receiver import StreamReceiver
+from tests.engine.samples import brief, compiled, drained, nested, parts_of, thread, two_steps
 
 # -- each mode -------------------------------------------------------------------------------------
-
-
-def two_steps(checkpointer: Any = None) -> Any:
-    return compiled(a=talk, b=say("b"), checkpointer=checkpointer)
 
 
 async def test_values_show_the_whole_state_after_the_input_and_each_superstep() -> None:
@@ -231,10 +164,12 @@ async def test_several_receivers_of_one_run_get_what_each_asked_for() -> None:
     async def read(index: int, receiver: StreamReceiver) -> None:
         got[index] = await drained(receiver)
 
-    async with two_steps().open_stream({"log": []}, *configs) as stream:
-        async with anyio.create_task_group() as group:
-            for index, receiver in enumerate(stream.receivers):
-                group.start_soon(read, index, receiver)
+    async with (
+        two_steps().open_stream({"log": []}, *configs) as stream,
+        anyio.create_task_group() as group,
+    ):
+        for index, receiver in enumerate(stream.receivers):
+            group.start_soon(read, index, receiver)
     assert stream.result == {"log": ["a", "b"], "x": 1}
     for index, mode in enumerate(("values", "updates", "custom")):
         assert brief(got[index]) == [pair for pair in brief(got[3]) if pair[0] == mode]
@@ -271,12 +206,6 @@ async def test_a_filter_and_a_sampler_decide_for_their_receiver_alone() -> None:
 
 
 # -- subgraphs -------------------------------------------------------------------------------------
-
-
-def nested() -> Any:
-    inner = compiled(name="inner", i=talk)
-    middle = compiled(name="middle", m=inner)
-    return compiled(outer=middle)
 
 
 @pytest.mark.parametrize("mode", ["custom", "updates", "values", "tasks", "messages"])
@@ -382,7 +311,7 @@ async def test_v2_values_say_what_the_run_waits_for_beside_the_state() -> None:
 async def test_v1_values_and_updates_hold_the_interrupts_themselves() -> None:
     made = compiled(a=lambda state: {"x": interrupt("x?")}, checkpointer=InMemorySaver())
     shown = [item async for item in made.astream({"log": []}, thread(), stream_mode=["values", "updates"])]
-    (waiting,) = shown[-1][1]["__interrupt__"] if shown[-1][0] == "updates" else shown[-1][1]["__interrupt__"]
+    (waiting,) = shown[-1][1]["__interrupt__"]
     assert sorted(shown, key=lambda item: item[0]) == [
         ("updates", {"__interrupt__": (waiting,)}),
         ("values", {"log": []}),
@@ -405,7 +334,7 @@ async def test_a_run_advances_only_as_its_caller_iterates() -> None:
     progress = []
     async with contextlib.aclosing(made.astream({"log": []})) as parts:
         async for _ in parts:
-            progress.append(list(ran))
+            progress.append(list(ran))  # noqa: PERF401 - how far it is at each part
     assert progress == [["a"], ["a", "b"], ["a", "b", "c"]]
     ran.clear()
     assert [list(ran) for _ in made.stream({"log": []})] == progress
@@ -423,390 +352,3 @@ async def test_custom_parts_arrive_while_their_node_still_runs() -> None:
         shown.append(part)
         read.set()
     assert shown == [("custom", "now"), ("updates", {"a": None})]
-
-
-# -- the end ---------------------------------------------------------------------------------------
-
-
-async def _forever(state: Any) -> None:
-    await anyio.sleep_forever()
-
-
-def _boom(state: Any) -> None:
-    raise ValueError("kaboom")
-
-
-def _control() -> RunControl:
-    control = RunControl()
-    control.request_drain("maintenance")
-    return control
-
-
-def _circle() -> Any:
-    return graph(a=say("a")).add_edge("a", "a").compile(name="g")
-
-
-def _impatient() -> Any:
-    made = (
-        StateGraph(State)
-        .add_node("a", _forever, timeout=TimeoutPolicy(run_timeout=0.01))
-        .add_edge(START, "a")
-    )
-    return made.compile(name="g")
-
-
-ENDS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
-    "ok": (two_steps, {}),
-    "error": (lambda: compiled(a=_boom), {}),
-    "interrupted": (
-        lambda: compiled(a=lambda state: interrupt("?"), checkpointer=InMemorySaver()),
-        {"config": thread()},
-    ),
-    "recursion_limit": (_circle, {"config": {"recursion_limit": 2}}),
-    "timeout": (_impatient, {}),
-    "drained": (two_steps, {"control": _control()}),
-}
-
-
-@pytest.mark.parametrize("end", ENDS)
-async def test_every_run_ends_with_exactly_one_part_that_says_how(end: str) -> None:
-    make, asked = ENDS[end]
-    config = StreamConfig(modes="updates", include_end=True)
-    seen: list[StreamPart] = []
-    async with make().open_stream({"log": []}, config, **asked) as stream:
-        with contextlib.suppress(Exception):
-            async for part in stream:
-                seen.append(part)
-        with contextlib.suppress(Exception):
-            await stream.wait()
-    assert stream.end is not None
-    assert stream.end.value == end
-    assert [part.data["end"] for part in seen if part.type == "end"] == [end]
-    assert seen[-1].type == "end"
-
-
-@pytest.mark.parametrize("end", ["error", "recursion_limit", "timeout"])
-async def test_iteration_and_result_raise_what_the_run_raised_after_the_last_part(end: str) -> None:
-    make, asked = ENDS[end]
-    async with make().open_stream({"log": []}, StreamConfig(modes="values"), **asked) as stream:
-        seen = []
-        with pytest.raises(Exception) as iterated:
-            async for part in stream:
-                seen.append(part)
-        with pytest.raises(Exception) as awaited:
-            await stream.wait()
-    assert iterated.value is awaited.value
-    with pytest.raises(type(awaited.value)):
-        _ = stream.result
-    assert seen[0].data == {"log": []}
-
-
-async def test_an_interrupted_run_ends_normally_and_says_what_it_waits_for() -> None:
-    make, asked = ENDS["interrupted"]
-    async with make().open_stream({"log": []}, StreamConfig(modes="values"), **asked) as stream:
-        parts = await drained(stream)
-    assert [i.value for i in stream.interrupts] == ["?"]
-    assert parts[-1].interrupts == stream.interrupts
-    assert stream.result == {"log": []}
-
-
-@pytest.mark.parametrize("leave", ["break", "error"])
-async def test_who_leaves_early_abandons_the_run_and_its_nodes_are_cancelled(leave: str) -> None:
-    started: list[str] = []
-    cancelled: list[str] = []
-    ends: list[str] = []
-
-    async def last(state: Any) -> None:
-        started.append("last")
-        try:
-            await anyio.sleep_forever()
-        finally:
-            cancelled.append("last")
-
-    def note(event: Any) -> None:
-        ends.append(event.end.value)
-
-    config = StreamConfig(modes=["updates", Custom(note, "ends", events=(e.RunEnded,))])
-    with contextlib.suppress(KeyError):
-        async with compiled(a=say("a"), last=last).open_stream({"log": []}, config) as stream:
-            async for _ in stream:
-                if leave == "error":
-                    raise KeyError("the consumer's own")
-                break
-    assert (ends, stream.end) == (["abandoned"], e.End.ABANDONED)
-    assert cancelled == started
-
-
-async def test_the_consumers_own_error_reaches_the_consumer() -> None:
-    with pytest.raises(KeyError, match="own"):
-        async with two_steps().open_stream({"log": []}, StreamConfig(modes="updates")) as stream:
-            async for _ in stream:
-                raise KeyError("own")
-
-
-async def test_a_run_that_is_left_before_its_first_step_is_abandoned_too() -> None:
-    ends: list[str] = []
-    config = StreamConfig(
-        modes=Custom(lambda event: ends.append(event.end.value), "ends", events=(e.RunEnded,))
-    )
-    async with two_steps().open_stream({"log": []}, config) as stream:
-        pass
-    assert (stream.end, ends) == (e.End.ABANDONED, ["abandoned"])
-
-
-async def test_an_abandoned_run_has_no_result_and_says_so() -> None:
-    async with compiled(a=_forever).open_stream({"log": []}, StreamConfig(modes="values")) as stream:
-        async for _ in stream:
-            break
-    with pytest.raises(RuntimeError, match="^the run has no result: it was abandoned$"):
-        _ = stream.result
-    with pytest.raises(RuntimeError, match="^the run has no result: it was abandoned$"):
-        await stream.wait()
-
-
-async def test_the_result_is_there_only_after_the_end() -> None:
-    async with compiled(a=_forever).open_stream({"log": []}, StreamConfig(modes="updates")) as stream:
-        with pytest.raises(RuntimeError, match="^the run has not ended yet: iterate its stream to the end"):
-            _ = stream.result
-
-
-async def test_a_run_needs_no_reader_to_be_waited_for() -> None:
-    async with two_steps().open_stream({"log": []}) as stream:
-        assert await stream.wait() == {"log": ["a", "b"], "x": 1}
-        assert await stream == stream.result
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        two_steps,
-        nested,
-        lambda: compiled(a=say("a"), b=lambda state: None),
-        lambda: compiled(a=lambda state: {"x": interrupt("?")}),
-    ],
-)
-async def test_the_last_values_part_equals_the_result(make: Callable[[], Any]) -> None:
-    async with make().open_stream({"log": []}, StreamConfig(modes="values")) as stream:
-        parts = await drained(stream)
-    assert parts[-1].data == stream.result
-    assert parts[-1].data == make().invoke({"log": []}, version="v2").value
-
-
-async def test_a_part_that_was_yielded_never_changes() -> None:
-    def mutate(state: Any) -> dict[str, Any]:
-        state["log"].append("sneaked in")
-        return {"x": state.get("x", 0) + 1}
-
-    parts = await parts_of(compiled(a=mutate, b=mutate), "values")
-    assert [part.data["log"] for part in parts[:1]] == [[]]
-    assert len({id(part.data["log"]) for part in parts}) == len(parts)
-
-
-# -- slow consumers --------------------------------------------------------------------------------
-
-
-def chatty(count: int = 10) -> Any:
-    """One node that writes ``count`` parts and ends before anybody has read one."""
-
-    def node(state: Any, writer: StreamWriter) -> dict[str, Any]:
-        for number in range(count):
-            writer(number)
-        return {"log": ["done"]}
-
-    return compiled(a=node)
-
-
-def sums_up(receiver: StreamReceiver) -> bool:
-    shown = receiver.statistics()
-    return shown.offered == (
-        shown.delivered + shown.dropped + shown.sampled_out + shown.filtered + shown.held
-    ) and all(
-        mode.offered == mode.delivered + mode.dropped + mode.sampled_out + mode.filtered + mode.held
-        for mode in shown.by_mode.values()
-    )
-
-
-POLICIES: dict[str, tuple[list[Any], int]] = {
-    "drop_oldest": ([("gap", 7), 7, 8, 9], 7),
-    "drop_newest": ([("gap", 7), 0, 1, 2], 7),
-    "coalesce": ([("gap", 7), 0, 1, 9], 7),
-    "error": ([0, 1, 2], 1),
-}
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-async def test_a_consumer_that_comes_late_gets_what_its_policy_kept(policy: str) -> None:
-    expected, dropped = POLICIES[policy]
-    config = StreamConfig(modes="custom", buffer_size=3, overflow=policy)
-    async with chatty().open_stream({"log": []}, config) as stream:
-        assert await stream.wait() == {"log": ["done"]}  # the run does not wait for it
-        (receiver,) = stream.receivers
-        assert sums_up(receiver)
-        got: list[Any] = []
-        with contextlib.suppress(ReceiverOverflowError):
-            async for part in stream:
-                got.append(("gap", part.data["dropped"]) if part.type == "gap" else part.data)
-        shown = receiver.statistics()
-    assert got == expected
-    assert shown.dropped == dropped
-    assert (shown.held, sums_up(receiver)) == (0, True)
-    assert isinstance(receiver.failed, ReceiverOverflowError) is (policy == "error")
-
-
-async def test_block_loses_nothing_and_the_run_waits_at_the_end_of_the_superstep() -> None:
-    reached: list[str] = []
-
-    def node(name: str) -> Any:
-        def run(state: Any, writer: StreamWriter) -> dict[str, Any]:
-            reached.append(name)
-            for number in range(5):
-                writer((name, number))
-            return {"log": [name]}
-
-        return run
-
-    names = ("a", "b", "c")
-    config = StreamConfig(modes="custom", buffer_size=2, overflow="block")
-    got, pace = [], []
-    async with compiled(**{name: node(name) for name in names}).open_stream({"log": []}, config) as stream:
-        async for part in stream:
-            got.append(part.data)
-            pace.append(len(reached))
-            assert stream.receivers[0].statistics().held <= 2 + 5  # its size and what one superstep emits
-        shown = stream.receivers[0].statistics()
-    assert got == [(name, number) for name in names for number in range(5)]
-    # When the first part of a node is read, the node after the next one has not begun.
-    assert [pace[5 * index] <= index + 2 for index in range(3)] == [True] * 3
-    assert (shown.offered, shown.delivered, shown.dropped) == (15, 15, 0)
-
-
-@pytest.mark.parametrize("policy", list(OverflowPolicy))
-async def test_the_account_of_every_receiver_adds_up_at_every_part(policy: str) -> None:
-    slow = StreamConfig(
-        modes=["custom", "updates"], buffer_size=2, overflow=policy, filter=lambda part: part.data != 4
-    )
-    fast = StreamConfig(modes="custom")
-    async with chatty(20).open_stream({"log": []}, slow, fast) as stream:
-        one, other = stream.receivers
-        with contextlib.suppress(ReceiverOverflowError):
-            async for _ in one:
-                assert sums_up(one)
-                assert sums_up(other)
-        await stream.wait()
-        assert [part.data for part in await drained(other)] == list(range(20))
-    assert sums_up(one)
-    assert sums_up(other)
-    assert one.statistics().filtered == (0 if policy == "error" and one.statistics().offered < 5 else 1)
-
-
-@pytest.mark.parametrize("policy", [policy for policy in OverflowPolicy if policy != "block"])
-async def test_a_receiver_that_nobody_reads_slows_nobody(policy: str) -> None:
-    forgotten = StreamConfig(modes="custom", buffer_size=1, overflow=policy)
-    async with chatty().open_stream({"log": []}, StreamConfig(modes="custom"), forgotten) as stream:
-        assert [part.data async for part in stream] == list(range(10))
-        assert stream.result == {"log": ["done"]}
-
-
-async def test_a_run_that_waits_for_a_reader_who_left_goes_on() -> None:
-    config = StreamConfig(modes="custom", buffer_size=1)
-    async with compiled(a=_write_twice, b=_write_twice).open_stream({"log": []}, config) as stream:
-        async for _ in stream:
-            break
-        stream.receivers[0].close()
-        assert await stream.wait() == {"log": []}
-
-
-def _write_twice(state: Any, writer: StreamWriter) -> None:
-    writer(1)
-    writer(2)
-
-
-async def test_a_broken_mode_filter_or_consumer_breaks_no_run() -> None:
-    def broken(_: Any) -> Any:
-        raise KeyError("mine")
-
-    configs = [
-        StreamConfig(modes=Custom(broken, "broken")),
-        StreamConfig(modes="updates", filter=broken),
-        StreamConfig(modes="updates"),
-    ]
-    async with two_steps().open_stream({"log": []}, *configs) as stream:
-        assert await stream.wait() == {"log": ["a", "b"], "x": 1}
-        for receiver in stream.receivers[:2]:
-            with pytest.raises(KeyError, match="mine"):
-                await drained(receiver)
-        assert len(await drained(stream.receivers[2])) == 2
-
-
-# -- tasks are balanced in streams, too --------------------------------------------------------------
-
-
-def _balanced(parts: list[StreamPart]) -> bool:
-    starts = [part.data["id"] for part in parts if "triggers" in part.data]
-    results = [part.data["id"] for part in parts if "result" in part.data]
-    return sorted(starts) == sorted(results) and len(set(starts)) == len(starts) > 0
-
-
-def _flaky() -> Any:
-    tries: list[int] = []
-
-    def node(state: Any) -> dict[str, Any]:
-        tries.append(1)
-        if len(tries) < 3:
-            raise ConnectionError
-        return {"log": ["flaky"]}
-
-    return node
-
-
-RETRY = RetryPolicy(initial_interval=0, jitter=False)
-BALANCED: dict[str, Callable[[], Any]] = {
-    "ok": two_steps,
-    "subgraphs": nested,
-    "retried": lambda: (
-        StateGraph(State).add_node("a", _flaky(), retry_policy=RETRY).add_edge(START, "a").compile()
-    ),
-    "handled": lambda: (
-        StateGraph(State)
-        .add_node("a", _boom, error_handler=lambda state, error: {"log": ["saved"]})
-        .add_edge(START, "a")
-        .compile()
-    ),
-    "failed, with siblings": lambda: (
-        StateGraph(State)
-        .add_node("a", _boom)
-        .add_node("b", _forever)
-        .add_edge(START, "a")
-        .add_edge(START, "b")
-        .compile()
-    ),
-    "interrupted": lambda: compiled(a=lambda state: interrupt("?")),
-    "packets": lambda: (
-        StateGraph(State)
-        .add_node("a", say("a"))
-        .add_conditional_edges(START, lambda state: [Send("a", n) for n in range(4)], ["a"])
-        .compile()
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BALANCED)
-async def test_every_task_that_starts_has_one_result(case: str) -> None:
-    parts: list[StreamPart] = []
-    config = StreamConfig(modes="tasks", subgraphs=True)
-    async with BALANCED[case]().open_stream({"log": []}, config) as stream:
-        with contextlib.suppress(ValueError):
-            async for part in stream:
-                parts.append(part)
-    assert _balanced(parts)
-
-
-async def test_a_cached_task_has_a_start_and_a_result_and_its_update_says_so() -> None:
-    made = graph().add_node("a", say("a"), cache_policy=CachePolicy()).add_edge(START, "a")
-    cached = made.compile(cache=InMemoryCache())
-    runs = [await parts_of(cached, ["tasks", "updates"]) for _ in range(2)]
-    assert [_balanced([part for part in parts if part.type == "tasks"]) for parts in runs] == [True, True]
-    assert [[part.data for part in parts if part.type == "updates"] for parts in runs] == [
-        [{"a": {"log": ["a"]}}],
-        [{"a": {"log": ["a"]}, "__metadata__": {"cached": True}}],
-    ]
