@@ -42,17 +42,35 @@ from .errors import (
     ParentCommand,
     TaskNotFound,
     UnknownInterruptError,
+    is_invalid_resume,
 )
 from .functional import entrypoint, task
 from .graph import StateGraph
 from .interrupts import interrupt
 from .managed import IsLastStep, RemainingSteps
 from .messages import REMOVE_ALL_MESSAGES, Message, MessagesState, RemoveMessage, add_messages
+from .parts import (
+    CheckpointPayload,
+    CheckpointStreamPart,
+    CustomStreamPart,
+    DebugPayload,
+    DebugStreamPart,
+    MessagesStreamPart,
+    StreamPart,
+    TaskPayload,
+    TaskResultPayload,
+    TasksStreamPart,
+    UpdatesStreamPart,
+    ValuesStreamPart,
+)
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from .push import push_message
 from .runtime import (
+    DEFAULT_RUNTIME,
     ExecutionInfo,
     RunControl,
     Runtime,
+    ServerInfo,
     emit_message,
     get_config,
     get_runtime,
@@ -83,6 +101,7 @@ from .types import (
 BaseChannel = Channel
 
 __all__ = [
+    "DEFAULT_RUNTIME",
     "END",
     "REMOVE_ALL_MESSAGES",
     "START",
@@ -99,9 +118,14 @@ __all__ = [
     "Channel",
     "Checkpoint",
     "CheckpointMetadata",
+    "CheckpointPayload",
+    "CheckpointStreamPart",
     "CheckpointTuple",
     "Command",
     "CompiledStateGraph",
+    "CustomStreamPart",
+    "DebugPayload",
+    "DebugStreamPart",
     "Durability",
     "EmptyChannelError",
     "EmptyInputError",
@@ -125,6 +149,7 @@ __all__ = [
     "MemorySaver",
     "Message",
     "MessagesState",
+    "MessagesStreamPart",
     "NamedBarrierValue",
     "NamedBarrierValueAfterFinish",
     "NodeCancelledError",
@@ -141,15 +166,22 @@ __all__ = [
     "RunStream",
     "Runtime",
     "Send",
+    "ServerInfo",
     "StateGraph",
     "StateSnapshot",
     "StateUpdate",
+    "StreamPart",
     "StreamWriter",
     "TaskNotFound",
+    "TaskPayload",
+    "TaskResultPayload",
+    "TasksStreamPart",
     "TimeoutPolicy",
     "Topic",
     "UnknownInterruptError",
     "UntrackedValue",
+    "UpdatesStreamPart",
+    "ValuesStreamPart",
     "add_messages",
     "emit_message",
     "empty_checkpoint",
@@ -159,5 +191,7 @@ __all__ = [
     "get_store",
     "get_stream_writer",
     "interrupt",
+    "is_invalid_resume",
+    "push_message",
     "task",
 ]

@@ -75,7 +75,8 @@ class _OnTrio:
 
     async def _run(self, start: Start) -> None:
         try:
-            with self._scope:
+            # An exit in a node is for whoever waits: out of a system task it would crash all of trio.
+            with self._scope, suppress(SystemExit, KeyboardInterrupt):
                 await _quietly(start)
         finally:
             self._done.set()

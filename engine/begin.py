@@ -10,7 +10,7 @@ from .errors import EmptyInputError, InvalidUpdateError, UnknownInterruptError
 from .node import TASKS, Writes, branch_to
 from .persist import NULL_TASK, Persistence
 from .replay import Replay
-from .state import RESUME, Written
+from .state import INPUT, RESUME, Written
 from .superstep import apply, plan
 from .types import END, INTERRUPT, MISSING, START, Command, Send
 
@@ -181,7 +181,7 @@ def _apply_null_writes(loop: RunLoop, carried: Writes) -> None:
     """Apply what no task has written: commands, this run's and those of runs that ended at this checkpoint."""
     stored = loop.persist.of_task(NULL_TASK) if loop.persist is not None else []
     if stored or carried:
-        apply(loop.program, loop.state, [Written(INTERRUPT, (), [*stored, *carried])], bump=False)
+        apply(loop.program, loop.state, [Written(INPUT, (), [*stored, *carried])], bump=False)
 
 
 async def _go_on(loop: RunLoop, forks: bool) -> None:
@@ -208,7 +208,7 @@ async def _take_input(loop: RunLoop) -> None:
         for task in discarded:
             task.writes = []
     loop.updated = apply(
-        loop.program, loop.state, [*discarded, Written(INTERRUPT, (), [(START, loop.input)])], bump=True
+        loop.program, loop.state, [*discarded, Written(INPUT, (), [(START, loop.input)])], bump=True
     )
     if loop.persist is not None:
         loop.persist.pending = []

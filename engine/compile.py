@@ -41,6 +41,26 @@ class NodeSpec:
     ends: tuple[str, ...] = ()
     timeout: TimeoutPolicy | None = None
 
+    @property
+    def runnable(self) -> Callback:
+        """The node's code, as LangGraph's builder calls it."""
+        return self.callback
+
+
+def check_checkpointer(checkpointer: Any) -> None:
+    """Refuse what can't keep checkpoints.
+
+    Raises:
+        TypeError: it is neither a saver nor True, False or None.
+    """
+    if checkpointer in (None, True, False) or hasattr(checkpointer, "get_tuple"):
+        return
+    hint = "; enter it with `with` first" if hasattr(checkpointer, "__enter__") else ""
+    raise TypeError(
+        f"Invalid checkpointer provided: expected a BaseCheckpointSaver, True, False or None, "
+        f"got {type(checkpointer).__name__}{hint}"
+    )
+
 
 class Compiler:
     """Turns one graph's description into its :class:`Program`."""

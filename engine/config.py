@@ -80,13 +80,14 @@ def recursion_limit(config: Config) -> int:
 
 
 def inherited_metadata(config: Config) -> dict[str, Any]:
-    """Return the run's metadata: the user's own, and plain configurable values, as LangChain adds them."""
+    """Return the run's metadata: the user's own, and what in ``configurable`` says where the run belongs.
+
+    The rest of ``configurable`` may be anything, keys to services included, so it stays out.
+    """
     metadata = dict(config.get("metadata") or {})
-    for key, value in config.get("configurable", {}).items():
-        plain = isinstance(value, (str, int, float, bool)) and not key.startswith("__")
-        if plain and key not in metadata and key not in _NOT_METADATA:
-            metadata[key] = value
+    configurable = config.get("configurable") or {}
+    metadata.update((key, configurable[key]) for key in _BELONGING - metadata.keys() if configurable.get(key))
     return metadata
 
 
-_NOT_METADATA = frozenset({"api_key", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "thread_id"})
+_BELONGING = frozenset({"assistant_id", "checkpoint_id", "checkpoint_ns", "graph_id", "run_id", "task_id"})

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, Self, get_args, get_origin, get_type_h
 from typing_extensions import TypeVar
 
 from .channels import Channel
-from .compile import DEFAULT_HANDLER, Compiler, NodeSpec
+from .compile import DEFAULT_HANDLER, Compiler, NodeSpec, check_checkpointer
 from .node import Branch, Callback, annotated_destinations, first_parameter_schema
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from .reachability import may_route, unreachable
@@ -349,9 +349,11 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
 
         Raises:
             ValueError: whatever :meth:`validate` finds.
+            TypeError: ``checkpointer`` is none.
         """
         from .compiled import CompiledStateGraph
 
+        check_checkpointer(checkpointer)
         before, after = interrupt_before or [], interrupt_after or []
         self.validate([*(before if before != "*" else []), *(after if after != "*" else [])])
         return CompiledStateGraph(

@@ -6,11 +6,11 @@ The loop owns everything that happens in time. What happens *next* is decided by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from anyio import CancelScope
+from anyio import CancelScope, fail_after
 
 from otel_stream.events import End, Observer, Run
 
@@ -118,6 +118,7 @@ class RunLoop:
             next_version=getattr(checkpointer, "get_next_version", None),
         )
         self.stop = recursion_limit
+        self.step_timeout = graph.step_timeout
         self.tasks: list[NodeTask] = []
         #: Task → futures of the functional tasks it has called, while it runs.
         self.called: dict[NodeTask, list[Any]] = {}
@@ -239,7 +240,8 @@ class RunLoop:
             if self.cache is not None:
                 waiting = await cached_writes(self, waiting)
             if waiting:
-                await self.executor.run_all(waiting, run_task, self.task_done)
+                running = self.executor.run_all(waiting, run_task, self.task_done)
+                await (running if self.step_timeout is None else self._limited(running))
             self._raise_failures(tasks)
             updated = self._merge(tasks)
         except BaseException as failure:
@@ -249,6 +251,13 @@ class RunLoop:
             reports.superstep_ended(self, updated)
         await self._finish(tasks, updated)
         return True
+
+    async def _limited(self, running: Awaitable[None]) -> None:
+        """Give a superstep no more time than ``graph.step_timeout``; threads can't be stopped, so not there."""
+        if not self.executor.is_async:
+            return await running
+        with fail_after(self.step_timeout):
+            return await running
 
     def _plan(self, *first: NodeTask) -> list[NodeTask]:
         tasks = plan(self.program, self.state, self.run, self.step, self.stop, self.updated)

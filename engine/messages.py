@@ -170,6 +170,11 @@ def _coerce(messages: list[Any]) -> list[Any]:
     return [message if type(message) in _OWN else next(rest) for message in messages]
 
 
+def as_message(like: MessageLike) -> Any:
+    """Return ``like`` as a message, LangChain's where that is installed."""
+    return _coerce([like])[0]
+
+
 @cache
 def _langchain() -> Any:
     """Return the adapter, None if LangChain is not installed."""

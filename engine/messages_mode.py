@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from otel_stream.events import MessageWritten, Observer
 
-from .runtime import CURRENT, task_metadata
+from .runtime import CURRENT, show_life, task_metadata
 from .state import NodeTask
 from .types import Config
 
@@ -70,6 +70,10 @@ class LangChainHook:
         if observer is not None and observer.interest & MessageWritten.bit and _may_hold_messages(answer):
             self._handler.node_output(task, answer)
 
+    def shown(self, id: str) -> None:
+        """Take note that a message was shown, so that it is not shown again when a node returns it."""
+        self.seen.add(id)
+
 
 def _may_hold_messages(value: Any) -> bool:
     """Rule out, at next to no cost, what most small states are: a mapping of plain values."""
@@ -81,6 +85,7 @@ def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
     task = CURRENT.get()
     if task is None or task.loop.observer is None:
         return
+    show_life(task)
     if metadata is _RETURNED:
         found = returned_metadata(task)
     else:
@@ -95,6 +100,8 @@ def returned_metadata(task: NodeTask) -> dict[str, Any]:
     metadata = {**task_metadata(task), **_RETURNED}
     metadata.pop("tags", None)
     metadata.pop("checkpoint_ns", None)
+    if "checkpoint_ns" in task.run.metadata:
+        metadata["checkpoint_ns"] = task.run.metadata["checkpoint_ns"]
     return metadata
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -214,6 +214,10 @@ class Node:
     error_handler: str | None = None
     metadata: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = ()
+
+    def copy(self, update: Mapping[str, Any]) -> Node:
+        """Return the same node with some fields changed."""
+        return replace(self, **update)
 
     @property
     def retryable(self) -> bool:

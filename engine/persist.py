@@ -26,11 +26,28 @@ _SINGLE = frozenset({ERROR, INTERRUPT, RESUME})
 PendingWrites = list[tuple[str, str, Any]]
 
 
+#: What of ours checkpoints hold; LangGraph's savers rebuild only what they are told to trust.
+_STORED = (
+    ("engine.types", "Interrupt"),
+    ("engine.types", "Overwrite"),
+    ("engine.types", "Send"),
+    ("engine.policies", "TimeoutPolicy"),
+    ("engine.messages", "Message"),
+    ("engine.messages", "RemoveMessage"),
+)
+
+
+def trusting(saver: Any) -> Any:
+    """Return a view of LangGraph's ``saver`` that rebuilds our types; any other saver as it is."""
+    allow = getattr(saver, "with_allowlist", None)
+    return saver if allow is None else allow(_STORED)
+
+
 class Persistence:
     """Talks to the checkpointer on behalf of one run."""
 
     def __init__(self, checkpointer: Any, loop: RunLoop, durability: str) -> None:
-        self.checkpointer = checkpointer
+        self.checkpointer = trusting(checkpointer)
         self.loop = loop
         self.durability = durability
         self.config: Config = {"configurable": _place(loop)}
@@ -43,6 +60,8 @@ class Persistence:
         self.metadata: dict[str, Any] = {"step": -2}
         self.saved_versions: dict[str, Any] = {}
         self.saved_id: str | None = None
+        #: The tasks that wrote something in this run.
+        self._kept: set[str] = set()
         #: Writes made since the last checkpoint, or loaded with it.
         self.pending: PendingWrites = []
         self._lock = Lock()
@@ -128,6 +147,7 @@ class Persistence:
         They replace what it wrote before; those of ``NULL_TASK`` add up, but for the last answer.
         """
         null = task_id == NULL_TASK
+        self._kept.add(task_id)
         with self._lock:  # functional tasks end in threads of their own
             kept = [w for w in self.pending if w[0] != task_id or (null and w[1] not in _SINGLE)]
             # A saver keys writes by their place in the list: what has a place of its own goes last.
@@ -160,7 +180,8 @@ class Persistence:
             await self._store(self.loop.state, None)
         by_task: dict[str, Writes] = {}
         for task_id, name, value in self.pending:
-            by_task.setdefault(task_id, []).append((name, value))
+            if task_id in self._kept:  # the others' are stored already
+                by_task.setdefault(task_id, []).append((name, value))
         for task_id, writes in by_task.items():
             await self._put_writes(writes, task_id, "")
 
@@ -192,7 +213,7 @@ def items(value: Any) -> Sequence[Any]:
 def _place(loop: RunLoop) -> Config:
     """Return the ``configurable`` that names where the run's checkpoints are, and where it starts."""
     configurable = loop.config.get("configurable", {})
-    place = {k: v for k, v in configurable.items() if k in _KEPT}
+    place = {k: v for k, v in configurable.items() if not k.startswith("__")}
     if "thread_id" in place:
         place["thread_id"] = str(place["thread_id"])
     # An id that comes with the namespace of a subgraph is the subgraph's; the map has ours.
@@ -207,9 +228,6 @@ def _place(loop: RunLoop) -> Config:
 
 def _without_id(config: Config) -> Config:
     return {"configurable": {k: v for k, v in config["configurable"].items() if k != "checkpoint_id"}}
-
-
-_KEPT = frozenset({"thread_id", "checkpoint_id", "checkpoint_map", "user_id"})
 
 
 def saved_answers(task: NodeTask, pending: PendingWrites) -> list[Any]:

@@ -145,7 +145,7 @@ class Runtime(Generic[ContextT]):
 DEFAULT_RUNTIME: Runtime[Any] = Runtime()
 
 
-def _wrote(task: NodeTask) -> None:
+def show_life(task: NodeTask) -> None:
     """Take a write for a sign of life, if the task's policy does."""
     if task.progress is not None and task.timeout is not None and task.timeout.refresh_on == "auto":
         task.progress()
@@ -163,7 +163,7 @@ class TaskWriter:
         """Write ``data`` to the *custom* stream; never waits. From any thread."""
         task = self._task
         observer = task.loop.observer
-        _wrote(task)
+        show_life(task)
         if observer is not None and observer.interest & CustomWritten.bit:
             observer.emit(CustomWritten(task, data, time.time_ns()))
 
@@ -246,7 +246,7 @@ def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
     """
     task = current_task()
     observer = task.loop.observer
-    _wrote(task)
+    show_life(task)
     if observer is not None and observer.interest & MessageWritten.bit:
         observer.emit(
             MessageWritten(task, chunk, {**task_metadata(task), **(metadata or {})}, time.time_ns())

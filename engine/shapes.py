@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stream.modes import StreamPart, v1_payload, v2_payload
 
+from .types import START
+
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
 
@@ -37,9 +39,15 @@ class Shape:
         if part.type == "values":
             shown["data"] = coerced(self.program.make_output, shown["data"])
         elif part.type == "checkpoints":
-            values = coerced(self.program.make_state, shown["data"]["values"])
-            shown["data"] = {**shown["data"], "values": values}
+            shown["data"] = self._checkpoint(shown["data"])
+        elif part.type == "debug" and shown["data"]["type"] == "checkpoint":
+            shown["data"] = {**shown["data"], "payload": self._checkpoint(shown["data"]["payload"])}
         return shown
+
+    def _checkpoint(self, payload: dict[str, Any]) -> dict[str, Any]:
+        if START in payload["next"]:  # the state is not there yet
+            return payload
+        return {**payload, "values": coerced(self.program.make_state, payload["values"])}
 
 
 def coerced(make: Callable[[dict[str, Any]], Any] | None, values: Any) -> Any:

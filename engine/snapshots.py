@@ -10,7 +10,7 @@ from otel_stream.events import CheckpointSaved
 
 from .node import Writes
 from .persist import NO_OUTCOME, NULL_TASK, items
-from .state import ERROR, PULL, RETURN, NodeTask, State, Written
+from .state import ERROR, INPUT, PULL, RETURN, NodeTask, State, Written
 from .superstep import apply, order, plan, read_values, result_payload
 from .types import INTERRUPT, MISSING, START, Config, PregelTask, StateSnapshot
 
@@ -149,7 +149,7 @@ class Snapshots:
         writes = saved.pending_writes or ()
         null = [(name, value) for owner, name, value in writes if str(owner) == NULL_TASK]
         if null:
-            apply(self.program, state, [Written(INTERRUPT, (), null)], bump=False)
+            apply(self.program, state, [Written(INPUT, (), null)], bump=False)
         if outcomes:
             for task in tasks:
                 task.writes = [(n, v) for owner, n, v in writes if owner == task.id and n not in NO_OUTCOME]

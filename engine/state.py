@@ -14,6 +14,8 @@ from .node import NO_WRITES, Node, Writes
 from .policies import TimeoutPolicy
 from .types import INTERRUPT
 
+#: Who writes what comes from outside: input, and commands.
+INPUT = "__input__"
 PULL = "__pregel_pull"
 PUSH = "__pregel_push"
 ERROR = "__error__"
@@ -105,6 +107,7 @@ class NodeTask(Task):
         "langchain",
         "loop",
         "progress",
+        "pushed",
         "seed",
         "spec",
         "subgraphs",
@@ -154,6 +157,8 @@ class NodeTask(Task):
         #: How many interrupts, and functional calls, this attempt has come by so far.
         self.asked = 0
         self.calls = 0
+        #: What it has written to the state while it still runs.
+        self.pushed: Writes | None = None
         #: How many graphs it has called.
         self.subgraphs = 0
         #: The config that LangChain calls in it inherit.

@@ -13,6 +13,7 @@ from .config import merge_configs
 from .errors import InvalidUpdateError
 from .executors import ThreadExecutor, async_executor, drive
 from .launch import own_namespace
+from .persist import trusting
 from .snapshots import Snapshots
 from .state import GraphRun
 from .types import Config, StateSnapshot, StateUpdate
@@ -135,7 +136,7 @@ def _saver(graph: Any, config: Config) -> Any:
         raise RuntimeError("checkpointer=True cannot be used for root graphs: ask the graph around this one")
     if not saver:
         raise ValueError("No checkpointer set: compile the graph with one to keep and read the state of threads")
-    return saver
+    return trusting(saver)
 
 
 def _place(owner: Any, config: Config, saver: Any, *, for_update: bool = False) -> tuple[Any, Config]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _UNBOUNDED = 1 << 62
 _LIVE = frozenset({"custom", "messages"})
 _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
+_EXITS = (SystemExit, KeyboardInterrupt)
 
 
 def audience(receivers: Iterable[StreamReceiver] = ()) -> Stream | None:
@@ -145,7 +146,7 @@ class RunStream:
             raise RuntimeError(
                 "the run has not ended yet: iterate its stream to the end, or await stream.wait()"
             )
-        if loop.end in _STOPPED:
+        if loop.end in _STOPPED and not isinstance(loop.error, _EXITS):
             # Not the CancelledError itself: it would look as if whoever asks were cancelled.
             raise RuntimeError(f"the run has no result: it was {loop.end.value}") from loop.error
         if loop.error is not None:

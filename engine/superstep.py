@@ -69,7 +69,7 @@ def _pushed(program: Program, state: State, run: Run, step: int, index: int, pac
         step,
         seed=state.checkpoint_id,
         input=packet.arg,
-        path=(PUSH, index),
+        path=(PUSH, index, False),
         triggers=_PUSH_TRIGGER,
         timeout=packet.timeout,
     )

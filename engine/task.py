@@ -86,6 +86,7 @@ def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
     context = loop.run.context.copy()
     context.run(CURRENT.set, task)
     task.asked = task.calls = task.subgraphs = 0
+    task.pushed = None
     task.answered = []
     observer = loop.observer
     if observer is not None and observer.interest & AttemptStarted.bit:
@@ -128,7 +129,8 @@ async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
         context.run(loop.langchain.answer, task, answer)
     if task.is_call:
         return [(RETURN, answer)]
-    return await writes_of(task, loop, context, answer)
+    writes = await writes_of(task, loop, context, answer)
+    return [*task.pushed, *writes] if task.pushed else writes
 
 
 def _obey(task: NodeTask, command: Command[Any]) -> Command[Any]:

@@ -14,7 +14,7 @@ from .launch import Options, launch
 from .persist import saved_values
 from .runtime import CURRENT
 from .snapshots import Snapshots, with_map
-from .state import GraphRun, NodeTask, State, Written
+from .state import INPUT, GraphRun, NodeTask, State, Written
 from .superstep import apply
 from .task import writes_of
 from .types import END, INTERRUPT, START, Config, StateUpdate
@@ -22,7 +22,6 @@ from .types import END, INTERRUPT, START, Config, StateUpdate
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
 
-_INPUT = "__input__"
 _COPY = "__copy__"
 
 
@@ -81,11 +80,11 @@ class _Update:
             self._alone(updates, "Cannot apply multiple updates when clearing state")
             self._clear(saved, state)
             return await self._save(saved, state, "update", step + 1)
-        if as_node == _INPUT:
+        if as_node == INPUT:
             self._alone(updates, "Cannot apply multiple updates when updating as input")
             if values is None:
                 raise InvalidUpdateError(f"Received no input writes for {START}: give the update values")
-            apply(self.program, state, [Written(INTERRUPT, (), [(START, values)])], bump=False)
+            apply(self.program, state, [Written(INPUT, (), [(START, values)])], bump=False)
             return await self._save(saved, state, "input", step + 1 if saved is not None else -1)
         if as_node == _COPY:
             self._alone(updates, "Cannot copy checkpoint with multiple updates")

@@ -151,11 +151,6 @@ def test_langgraphs_names_are_ours(module: Any) -> None:
     assert missing - LEFT_OUT.keys() == set()
 
 
-def test_what_is_left_out_is_left_out() -> None:
-    names = {name for module in MODULES for name in public(module)}
-    assert {name for name in names if not hasattr(engine, name)} == LEFT_OUT.keys()
-
-
 def parameters(function: Any) -> dict[str, Any]:
     """Return the parameters of a function, without what only swallows deprecated ones."""
     kinds = inspect.Parameter

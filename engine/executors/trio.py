@@ -43,8 +43,8 @@ class TrioExecutor(LoopExecutor):
                         await run_one(task)
                 for more in await done(task) or ():
                     group.start_soon(run, more)
-            except Exception as error:  # noqa: BLE001 - raised below, outside of the group
-                errors.append(error)
+            except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
+                errors.append(error)  # raised below, as itself and not as a group
             if task.failed or errors:
                 group.cancel_scope.cancel()
 

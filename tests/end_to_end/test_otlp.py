@@ -93,7 +93,7 @@ def test_every_attempt_of_a_retried_node_is_a_child_of_its_node(
 def test_every_exported_part_is_a_log_event_on_the_span_it_names(
     program: Any, arrived: Any, tree: Path
 ) -> None:
-    """What a receiver got and what arrived name the same trace and span; the span is the part's node's or run's."""
+    """A receiver's parts and what arrived name the same span: that of the part's node, or of its run."""
     parts = demo(program, arrived, tree, "--chaos", "0.2", "--seed", 1)
     names = {span.span_id.hex(): span.name for span in arrived.endpoint.spans()}
     events = {
@@ -179,7 +179,8 @@ async def caller(state):
 
 graph = StateGraph(State)
 graph.add_node("sync", sync).add_edge(START, "sync")
-graph.add_node("flaky", flaky, retry_policy=RetryPolicy(initial_interval=0, jitter=False)).add_edge(START, "flaky")
+now = RetryPolicy(initial_interval=0, jitter=False)
+graph.add_node("flaky", flaky, retry_policy=now).add_edge(START, "flaky")
 graph.add_node("nested", inner).add_node("caller", caller)
 graph.add_edge(["sync", "flaky"], "nested").add_edge("nested", "caller")
 compiled = graph.compile(name="small")

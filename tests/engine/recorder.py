@@ -62,7 +62,7 @@ def record(
         loop = made(executor)
         try:
             drive(loop.execute())
-        except BaseException as error:  # noqa: BLE001 - sys.exit, too
+        except BaseException as error:  # sys.exit, too
             _check(error, loop)
         finally:
             executor.close()

@@ -1,4 +1,4 @@
-"""Mistakes get one sentence that names the field, the value and the remedy, and get it before anything runs."""
+"""Mistakes get one sentence that names field, value and remedy, and get it before anything runs."""
 
 import operator
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -252,8 +252,8 @@ BUILDING: list[tuple[Callable[[], Any], type[Exception], str]] = [
         _three_armed_reducer,
         ValueError,
         (
-            "Invalid reducer signature. Expected (a, b) -> c. Got (a: Any, b: Any, c: Any) -> Any for key 'x'; "
-            "annotate the key with a function of the current and the written value"
+            "Invalid reducer signature. Expected (a, b) -> c. Got (a: Any, b: Any, c: Any) -> Any for key "
+            "'x'; annotate the key with a function of the current and the written value"
         ),
     ),
     (
@@ -319,8 +319,8 @@ CALLING: list[tuple[Callable[[], Any], Any, Any, type[Exception], str]] = [
         {},
         ValueError,
         (
-            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
-            'checkpoint_id; pass config={"configurable": {"thread_id": "..."}}'
+            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, "
+            'checkpoint_ns, checkpoint_id; pass config={"configurable": {"thread_id": "..."}}'
         ),
     ),
     (
@@ -328,7 +328,10 @@ CALLING: list[tuple[Callable[[], Any], Any, Any, type[Exception], str]] = [
         Command(resume=1),
         {},
         RuntimeError,
-        "Cannot use Command(resume=...) without checkpointer: compile the graph with one and pass the thread_id",
+        (
+            "Cannot use Command(resume=...) without checkpointer: compile the graph with one and pass the "
+            "thread_id"
+        ),
     ),
     (
         one,
@@ -336,8 +339,8 @@ CALLING: list[tuple[Callable[[], Any], Any, Any, type[Exception], str]] = [
         {"recursion_limit": 0},
         ValueError,
         (
-            "recursion_limit must be at least 1: 0 is not; set config['recursion_limit'] to the most supersteps "
-            "a run may take"
+            "recursion_limit must be at least 1: 0 is not; set config['recursion_limit'] to the most "
+            "supersteps a run may take"
         ),
     ),
     (
@@ -346,8 +349,8 @@ CALLING: list[tuple[Callable[[], Any], Any, Any, type[Exception], str]] = [
         {"recursion_limit": 3},
         GraphRecursionError,
         (
-            "Recursion limit of 3 reached without hitting a stop condition. You can increase the limit by setting "
-            "the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
+            "Recursion limit of 3 reached without hitting a stop condition. You can increase the limit "
+            "by setting the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
         ),
     ),
 ]
@@ -378,8 +381,8 @@ RETURNED: list[tuple[Callable[[], Any], type[Exception], str]] = [
             lambda answer=answer: one(lambda state: answer),
             InvalidUpdateError,
             (
-                f"Expected dict, got {answer!r}: node 'a' must return a mapping of state keys to values, a Command, "
-                "or None. [INVALID_GRAPH_NODE_RETURN_VALUE]"
+                f"Expected dict, got {answer!r}: node 'a' must return a mapping of state keys to values, a "
+                "Command, or None. [INVALID_GRAPH_NODE_RETURN_VALUE]"
             ),
         )
         for answer in (3, "text", ["list"], {"set"})
@@ -438,8 +441,8 @@ async def test_an_async_node_without_an_event_loop_says_what_to_do() -> None:
     with pytest.raises(TypeError) as caught:
         one(node).invoke({})
     assert said(caught) == (
-        'No synchronous function provided to "a": it is async; use ainvoke or astream, or give the node a sync '
-        "function"
+        'No synchronous function provided to "a": it is async; use ainvoke or astream, or give the node '
+        "a sync function"
     )
 
 

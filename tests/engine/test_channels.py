@@ -271,7 +271,7 @@ def test_an_overwrite_replaces_what_came_before_and_outranks_what_comes_after(
 def test_two_overwrites_in_one_superstep_are_an_error() -> None:
     channel = BinaryOperatorAggregate(int, operator.add, "x")
     with pytest.raises(
-        InvalidUpdateError, match="^At key 'x': Can receive only one Overwrite value per super-step"
+        InvalidUpdateError, match=r"^At key 'x': Can receive only one Overwrite value per super-step"
     ):
         channel.update([Overwrite(1), Overwrite(2)])
 

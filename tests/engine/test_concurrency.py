@@ -254,7 +254,7 @@ async def test_a_failure_cancels_its_siblings_before_it_is_raised(anyio_backend_
 
 
 async def test_a_sync_node_is_left_behind_by_a_cancelled_run() -> None:
-    """A thread can't be stopped; who cancels does not wait for it, and what it still writes reaches nobody."""
+    """A thread can't be stopped: who cancels does not wait for it, and what it writes reaches nobody."""
     reached, let_go, ended = threading.Event(), threading.Event(), threading.Event()
     seen: list[Any] = []
 

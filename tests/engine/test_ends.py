@@ -21,7 +21,8 @@ from engine import (
     interrupt,
     task,
 )
-from engine.launch import Options
+from engine.executors import async_executor
+from engine.launch import Options, launch
 from otel_stream import events as e
 from otel_stream.events import End
 from tests.engine.recorder import WORLDS, Recorder, record, unbalanced
@@ -235,9 +236,6 @@ async def test_a_cancelled_run_ends_as_cancelled_with_all_its_tasks() -> None:
         await anyio.sleep_forever()
 
     compiled = side_by_side(a=sub(i=forever), b=forever)
-    from engine.executors import async_executor
-    from engine.launch import launch
-
     async with anyio.create_task_group() as group:
         group.start_soon(launch(compiled, {}, None, Options(), async_executor(None), recorder).execute)
         await started.wait()
@@ -253,6 +251,30 @@ def test_a_node_that_exits_ends_a_run_without_an_event_loop(others: Any) -> None
     assert unbalanced(recorder.events) == []
     assert (recorder.ends(), type(loop.error)) == ([("g", "cancelled")], SystemExit)
     assert dict(recorder.task_ends())["a"] == "cancelled"
+
+
+@pytest.mark.parametrize("others", [{}, {"b": say("b")}])
+def test_a_node_that_exits_ends_a_run_on_trio_and_leaves_trio_whole(others: Any) -> None:
+    """Not so on asyncio: there an exit in any task ends the event loop itself."""
+    compiled = side_by_side(a=lambda state: sys.exit(3), **others)
+    recorder, loop = Recorder(), None
+
+    async def alone() -> None:
+        nonlocal loop
+        loop = launch(compiled, {}, None, Options(), async_executor(None), recorder)
+        with pytest.raises(SystemExit):
+            await loop.execute()
+
+    async def streamed() -> Any:
+        async with compiled.open_stream({}) as stream:
+            with pytest.raises(SystemExit):
+                await stream.wait()
+        return stream.end
+
+    anyio.run(alone, backend="trio")
+    assert unbalanced(recorder.events) == []
+    assert recorder.ends() == [("g", "cancelled")]
+    assert anyio.run(streamed, backend="trio") is End.CANCELLED
 
 
 @every_world

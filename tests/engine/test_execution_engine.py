@@ -163,8 +163,7 @@ async def test_a_lasting_receiver_can_be_read_while_runs_come_and_go() -> None:
     got: list[Any] = []
 
     async def read(receiver: StreamReceiver) -> None:
-        async for part in receiver:
-            got.append(part.data)
+        got.extend([part.data async for part in receiver])
 
     async with anyio.create_task_group() as group, ExecutionEngine() as engine:
         receiver = await engine.stream(StreamConfig(modes="updates", buffer_size=1))

@@ -327,7 +327,7 @@ async def test_a_command_may_be_for_the_graph_around() -> None:
 async def test_input_may_be_a_command() -> None:
     graph = chain("a", "b")
     assert await both(graph, {"log": []}) == {"log": ["a", "b"]}
-    with pytest.raises(Exception, match="^There is no parent graph$"):
+    with pytest.raises(Exception, match=r"^There is no parent graph$"):
         await graph.compile().ainvoke(Command(graph=Command.PARENT, update={"log": []}))
 
 

@@ -223,9 +223,12 @@ def test_what_a_graph_is_given_once_counts_for_all_of_its_runs() -> None:
 
 def test_subgraphs_inherit_the_config_of_the_run_around_them() -> None:
     inner = alone(lambda state: None, name="inner")
-    recorder, _ = record(alone(inner), {}, {"tags": ["t"], "metadata": {"k": "v"}, "configurable": {"m": 1}})
-    for started in recorder.of(e.RunStarted):
-        assert (started.run.tags, dict(started.run.metadata)) == (("t",), {"k": "v", "m": 1})
+    recorder, _ = record(alone(inner), {}, {"tags": ["t"], "metadata": {"k": "v"}})
+    told = [
+        (started.run.graph, started.run.tags, dict(started.run.metadata))
+        for started in recorder.of(e.RunStarted)
+    ]
+    assert told == [("g", ("t",), {"k": "v"}), ("inner", ("t",), {"k": "v"})]
 
 
 @every_world
@@ -263,3 +266,9 @@ async def test_tasks_side_by_side_are_told_apart() -> None:
     graph = StateGraph(State).add_node("a", node)
     graph.add_conditional_edges(START, lambda state: [Send("a", n) for n in range(3)], ["a"])
     assert await graph.compile().ainvoke({}) == {"log": [0, 1, 2]}
+
+
+def test_what_a_config_holds_for_nodes_alone_stays_out_of_the_metadata() -> None:
+    recorder, _ = record(alone(lambda state: None), {}, {"configurable": {"some_api_key": "secret", "run_id": "r"}})
+    (started,) = recorder.of(e.RunStarted)
+    assert dict(started.run.metadata) == {"run_id": "r"}

@@ -56,7 +56,7 @@ async def test_a_consumer_that_comes_late_gets_what_its_policy_kept(policy: str)
         with contextlib.suppress(ReceiverOverflowError):
             async for part in stream:
                 lost = ("gap", part.data["dropped"]) if part.type == "gap" else None
-                got.append(lost or part.data)  # noqa: PERF401 - kept if the next one raises
+                got.append(lost or part.data)
         shown = receiver.statistics()
     assert got == expected
     assert shown.dropped == dropped

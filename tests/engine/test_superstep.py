@@ -109,8 +109,8 @@ def test_pulled_tasks_come_by_name_whatever_order_they_were_added_or_triggered_i
 def test_pushed_tasks_come_first_in_the_order_of_their_packets() -> None:
     bench = Bench(fan("a", "b")).put((TASKS, Send("b", 1)), *go_to("a"), (TASKS, Send("a", 2)))
     assert [(task.node, task.path, task.input) for task in bench.plan()] == [
-        ("b", (PUSH, 0), 1),
-        ("a", (PUSH, 1), 2),
+        ("b", (PUSH, 0, False), 1),
+        ("a", (PUSH, 1, False), 2),
         ("a", (PULL, "a"), {"log": []}),
     ]
 
@@ -118,7 +118,7 @@ def test_pushed_tasks_come_first_in_the_order_of_their_packets() -> None:
 def test_a_packet_to_nobody_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(fan("a", "b")).put((TASKS, Send("c", 1)), (TASKS, Send("a", 2)))
     with caplog.at_level(logging.WARNING, "engine"):
-        assert [(task.node, task.path) for task in bench.plan()] == [("a", (PUSH, 1))]
+        assert [(task.node, task.path) for task in bench.plan()] == [("a", (PUSH, 1, False))]
     assert caplog.messages == ["Ignoring unknown node name c in pending sends; known: a, b"]
 
 
@@ -248,7 +248,7 @@ def test_writes_apply_pulled_by_name_then_pushed_by_index() -> None:
     assert shown == [
         ("a", (PULL, "a")),
         ("b", (PULL, "b")),
-        *(("a", (PUSH, n)) for n in range(11)),
+        *(("a", (PUSH, n, False)) for n in range(11)),
     ]
 
 
@@ -267,7 +267,7 @@ def test_two_writers_of_one_key_need_a_reducer() -> None:
     tasks = bench.plan()
     for task in tasks:
         task.writes = [("x", 1)]
-    with pytest.raises(InvalidUpdateError, match="^At key 'x': Can receive only one value per step, got 2"):
+    with pytest.raises(InvalidUpdateError, match=r"^At key 'x': Can receive only one value per step, got 2"):
         bench.apply(tasks)
 
 

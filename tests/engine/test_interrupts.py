@@ -1,0 +1,127 @@
+"""Questions that runs stop for: their ids, their answers, and what is not done twice."""
+
+import operator
+import re
+from typing import Annotated, Any, Literal, TypedDict
+
+import pytest
+from pydantic import ValidationError
+
+from engine import (
+    START,
+    Command,
+    InMemorySaver,
+    StateGraph,
+    UnknownInterruptError,
+    interrupt,
+    is_invalid_resume,
+)
+
+CONFIG: dict[str, Any] = {"configurable": {"thread_id": "t"}}
+STRICT: dict[str, Any] = {"configurable": {"thread_id": "t", "__pregel_strict_resume": True}}
+
+
+class Log(TypedDict):
+    log: Annotated[list[str], operator.add]
+
+
+def beside(**nodes: Any) -> Any:
+    """A graph whose nodes all run in the first superstep."""
+    builder = StateGraph(Log)
+    for name, node in nodes.items():
+        builder.add_node(name, node).add_edge(START, name)
+    return builder.compile(checkpointer=InMemorySaver())
+
+
+def asks(question: str) -> Any:
+    return lambda state: {"log": [f"{question}:{interrupt(question)}"]}
+
+
+def pending(graph: Any) -> dict[str, str]:
+    return {i.value: i.id for i in graph.get_state(CONFIG).interrupts}
+
+
+def test_an_interrupt_has_the_same_id_however_often_it_is_asked() -> None:
+    graph = beside(a=asks("A"))
+    (first,) = graph.invoke({"log": []}, CONFIG)["__interrupt__"]
+    (again,) = graph.invoke(None, CONFIG)["__interrupt__"]
+    assert first.id == again.id == pending(graph)["A"]
+    assert re.fullmatch("[0-9a-f]{32}", first.id)
+
+
+def test_two_questions_of_one_node_have_ids_of_their_own() -> None:
+    graph = beside(a=lambda state: {"log": [interrupt("1") + interrupt("2")]})
+    (one,) = graph.invoke({"log": []}, CONFIG)["__interrupt__"]
+    (two,) = graph.invoke(Command(resume={one.id: "x"}), CONFIG)["__interrupt__"]
+    assert one.id != two.id
+    assert graph.invoke(Command(resume={two.id: "y"}), CONFIG) == {"log": ["xy"]}
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_answers_may_come_one_at_a_time_and_each_counts_once(durability: str) -> None:
+    graph = beside(a=asks("A"), b=asks("B"), c=asks("C"))
+    result = graph.invoke({"log": []}, CONFIG, durability=durability)
+    while waiting := result.get("__interrupt__"):
+        result = graph.invoke(Command(resume={waiting[0].id: "yes"}), CONFIG, durability=durability)
+    assert result == {"log": ["A:yes", "B:yes", "C:yes"]}
+
+
+def test_one_answer_for_several_questions_is_refused() -> None:
+    graph = beside(a=asks("A"), b=asks("B"))
+    graph.invoke({"log": []}, CONFIG)
+    with pytest.raises(RuntimeError, match="you must specify the interrupt id"):
+        graph.invoke(Command(resume="yes"), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("resume", "reason"), [({}, "empty_map"), ({"0" * 32: "x"}, "not_pending"), ("yes", "ambiguous")]
+)
+def test_a_strict_resume_must_answer_what_is_asked(resume: Any, reason: str) -> None:
+    graph = beside(a=asks("A"), b=asks("B"))
+    graph.invoke({"log": []}, CONFIG)
+    with pytest.raises(UnknownInterruptError) as caught:
+        graph.invoke(Command(resume=resume), STRICT)
+    assert (caught.value.reason, sorted(caught.value.pending_ids)) == (
+        reason,
+        sorted(pending(graph).values()),
+    )
+
+
+def test_an_answer_that_does_not_fit_leaves_its_question_open_and_spares_the_others() -> None:
+    def choose(state: Log) -> Any:
+        return {"log": [interrupt("choice", response_schema=Literal["l", "r"])]}
+
+    graph = beside(a=asks("A"), choose=choose)
+    graph.invoke({"log": []}, CONFIG)
+    ids = pending(graph)
+    with pytest.raises(ValidationError) as caught:
+        graph.invoke(Command(resume={ids["A"]: "yes", ids["choice"]: "x"}), CONFIG)
+    assert is_invalid_resume(caught.value)
+    assert not is_invalid_resume(ValueError())
+    assert list(pending(graph)) == ["choice"]
+    assert graph.invoke(Command(resume="l"), CONFIG) == {"log": ["A:yes", "l"]}
+
+
+def test_a_command_on_resume_writes_once_however_often_the_run_stops() -> None:
+    graph = beside(a=lambda state: {"log": [interrupt("1") + interrupt("2")]})
+    graph.invoke({"log": []}, CONFIG)
+    graph.invoke(Command(resume="x", update={"log": ["u"]}), CONFIG)
+    assert graph.invoke(Command(resume="y"), CONFIG) == {"log": ["u", "xy"]}
+
+
+def test_the_state_shows_who_still_waits_and_the_history_what_was_asked() -> None:
+    graph = beside(a=asks("A"), b=asks("B"))
+    graph.invoke({"log": []}, CONFIG)
+    graph.invoke(Command(resume={pending(graph)["A"]: "yes"}), CONFIG)
+    state = graph.get_state(CONFIG)
+    assert (state.next, state.values, [i.value for i in state.interrupts]) == (
+        ("b",),
+        {"log": ["A:yes"]},
+        ["B"],
+    )
+    record = next(iter(graph.get_state_history(CONFIG)))
+    assert (record.next, record.values, [i.value for i in record.interrupts]) == (
+        ("a", "b"),
+        {"log": []},
+        ["A", "B"],
+    )
