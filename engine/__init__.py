@@ -1,6 +1,6 @@
 """A graph engine with LangGraph's names and semantics, observed as it runs.
 
-Build a ``StateGraph``, compile it, and ``invoke``, ``ainvoke``, ``stream``, ``astream`` or ``open_stream`` it.
+Build a ``StateGraph``, compile it, and ``invoke``, ``ainvoke``, ``stream``, ``astream`` or ``open_stream``.
 """
 
 from .cache import BaseCache, InMemoryCache

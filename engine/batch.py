@@ -74,7 +74,7 @@ async def run_abatch(
         async with limit:
             try:
                 results[index] = await ainvoke(inputs[index], configs[index])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - returned, or raised below
                 results[index] = error
                 if not return_exceptions:
                     failures.append(error)

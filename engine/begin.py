@@ -120,7 +120,8 @@ def _take_answer(loop: RunLoop, resume: Any) -> None:
     persist = loop.persist
     if persist is None:
         raise RuntimeError(
-            "Cannot use Command(resume=...) without checkpointer: compile the graph with one and pass the thread_id"
+            "Cannot use Command(resume=...) without checkpointer: compile the graph with one "
+            "and pass the thread_id"
         )
     asked = loop.config.get("configurable", {}).get("__pregel_strict_resume", False)
     strict = asked and loop.parent_task is None and not persist.superseded
@@ -178,7 +179,7 @@ def _command_writes(command: Command[Any], *, skip_resume: bool) -> Writes:
 
 
 def _apply_null_writes(loop: RunLoop, carried: Writes) -> None:
-    """Apply what no task has written: commands, this run's and those of runs that ended at this checkpoint."""
+    """Apply what no task has written: commands, of this run and of those that ended at this checkpoint."""
     stored = loop.persist.of_task(NULL_TASK) if loop.persist is not None else []
     if stored or carried:
         apply(loop.program, loop.state, [Written(INPUT, (), [*stored, *carried])], bump=False)

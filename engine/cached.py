@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import End
 
+from .executors import finished
 from .state import NodeTask
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def cache_namespace(spec: Any) -> tuple[str, ...]:
     return ("__pregel_ns_writes", origin, spec.name)
 
 
-async def cached_writes(loop: RunLoop, tasks: list[NodeTask]) -> list[NodeTask]:
+async def cached_writes(loop: RunLoop, tasks: Sequence[NodeTask]) -> Sequence[NodeTask]:
     """Give tasks the writes their cache entries hold; return those that must run."""
     keys = {_key(task): task for task in tasks if task.spec.cache is not None}
     if not keys:
@@ -41,7 +43,7 @@ async def cached_writes(loop: RunLoop, tasks: list[NodeTask]) -> list[NodeTask]:
     for key, writes in found.items():
         task = keys[key]
         task.writes, task.end, task.cached = list(writes), End.OK, True
-        await loop.task_done(task)
+        await finished(loop.task_done(task))
     return [task for task in tasks if not task.cached]
 
 

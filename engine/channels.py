@@ -4,7 +4,8 @@ Rules of this file
 ------------------
 1. ``update(values)`` gets *all* writes of one superstep, in the order of their tasks, and says whether the
    channel changed. Between supersteps nothing changes a channel.
-2. ``value`` is MISSING as long as the channel is empty; whoever reads must look.
+2. ``value`` is MISSING as long as the channel can't be read, be it empty or not open yet: supersteps look at
+   it directly, millions of times.
 3. A channel knows nothing of nodes, tasks or checkpoints; ``saved()`` and ``load()`` are how it survives one.
 """
 
@@ -182,42 +183,38 @@ class EphemeralValue(_Guarded):
 class LastValueAfterFinish(Channel):
     """Holds the last value written, and shows it once all other work is done."""
 
-    __slots__ = ("finished",)
+    __slots__ = ("pending",)
     consumable = True
     deferred = True
 
     def __init__(self, typ: Any, key: str = "") -> None:
         super().__init__(typ, key)
-        self.finished = False
-
-    @property
-    def available(self) -> bool:
-        return self.finished and self.value is not MISSING
+        self.pending: Any = MISSING
 
     def update(self, values: Sequence[Any]) -> bool:
         if not values:
             return False
-        self.finished = False
-        self.value = values[-1]
+        self.pending, self.value = values[-1], MISSING
         return True
 
     def consume(self) -> bool:
-        if not self.finished:
+        if self.value is MISSING:
             return False
-        self.finished, self.value = False, MISSING
+        self.pending = self.value = MISSING
         return True
 
     def finish(self) -> bool:
-        if self.finished or self.value is MISSING:
+        if self.pending is MISSING or self.value is not MISSING:
             return False
-        self.finished = True
+        self.value = self.pending
         return True
 
     def saved(self) -> Any:
-        return MISSING if self.value is MISSING else (self.value, self.finished)
+        return MISSING if self.pending is MISSING else (self.pending, self.value is not MISSING)
 
     def load(self, saved: Any) -> None:
-        self.value, self.finished = saved
+        self.pending, finished = saved
+        self.value = self.pending if finished else MISSING
 
 
 class NamedBarrierValue(Channel):
@@ -231,12 +228,9 @@ class NamedBarrierValue(Channel):
         self.names = frozenset(names)
         self.seen: set[Hashable] = set()
 
-    @property
-    def available(self) -> bool:
-        return self.seen == self.names
-
-    def read(self) -> Any:
-        return None
+    def _look(self) -> None:
+        """Open if all names have been seen; what there is to read then is nothing in particular."""
+        self.value = None if self.seen == self.names else MISSING
 
     def update(self, values: Sequence[Any]) -> bool:
         before = len(self.seen)
@@ -246,12 +240,13 @@ class NamedBarrierValue(Channel):
                     f"At key '{self.key}': {value!r} is not one of {sorted(map(str, self.names))}"
                 )
             self.seen.add(value)
+        self._look()
         return len(self.seen) != before
 
     def consume(self) -> bool:
-        if not self.available:
+        if self.value is MISSING:
             return False
-        self.seen = set()
+        self.seen, self.value = set(), MISSING
         return True
 
     def saved(self) -> Any:
@@ -259,6 +254,7 @@ class NamedBarrierValue(Channel):
 
     def load(self, saved: Any) -> None:
         self.seen = set(saved)
+        self._look()
 
     def fresh(self) -> Self:
         return type(self)(self.typ, self.key, self.names)
@@ -267,35 +263,24 @@ class NamedBarrierValue(Channel):
 class NamedBarrierValueAfterFinish(NamedBarrierValue):
     """A join that opens only once all other work is done."""
 
-    __slots__ = ("finished",)
+    __slots__ = ()
     deferred = True
 
-    def __init__(self, typ: Any, key: str = "", names: Iterable[Hashable] = ()) -> None:
-        super().__init__(typ, key, names)
-        self.finished = False
-
-    @property
-    def available(self) -> bool:
-        return self.finished and self.seen == self.names
-
-    def consume(self) -> bool:
-        if not self.available:
-            return False
-        self.finished, self.seen = False, set()
-        return True
+    def _look(self) -> None:
+        """Leave it to ``finish`` to open; what is open stays so until it is consumed."""
 
     def finish(self) -> bool:
-        if self.finished or self.seen != self.names:
+        if self.value is not MISSING or self.seen != self.names:
             return False
-        self.finished = True
+        self.value = None
         return True
 
     def saved(self) -> Any:
-        return (set(self.seen), self.finished)
+        return (set(self.seen), self.value is not MISSING)
 
     def load(self, saved: Any) -> None:
-        seen, self.finished = saved
-        self.seen = set(seen)
+        seen, finished = saved
+        self.seen, self.value = set(seen), None if finished else MISSING
 
 
 class Topic(Channel):
@@ -307,27 +292,23 @@ class Topic(Channel):
     def __init__(self, typ: Any, key: str = "", accumulate: bool = False) -> None:
         super().__init__(typ, key)
         self.accumulate = accumulate
-        self.value = []
-
-    @property
-    def available(self) -> bool:
-        return bool(self.value)
 
     def read(self) -> Any:
         return list(self.value)
 
     def update(self, values: Sequence[Any]) -> bool:
-        before = self.value
-        self.value = list(before) if self.accumulate else []
+        before = [] if self.value is MISSING else self.value
+        kept = list(before) if self.accumulate else []
         for value in values:
-            self.value.extend(value if isinstance(value, list) else (value,))
+            kept.extend(value if isinstance(value, list) else (value,))
+        self.value = kept or MISSING
         return bool(values) or (bool(before) and not self.accumulate)
 
     def saved(self) -> Any:
-        return list(self.value)
+        return [] if self.value is MISSING else list(self.value)
 
     def load(self, saved: Any) -> None:
-        self.value = list(saved[1] if isinstance(saved, tuple) else saved)
+        self.value = list(saved[1] if isinstance(saved, tuple) else saved) or MISSING
 
     def fresh(self) -> Self:
         return type(self)(self.typ, self.key, self.accumulate)

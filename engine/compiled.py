@@ -130,7 +130,9 @@ class CompiledStateGraph(StateApi):
             The output; with what the run waits for under ``__interrupt__``, or as ``GraphOutput`` with
             ``version="v2"``. With another ``stream_mode`` than "values", the list of its parts.
         """
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys).and_also(options)
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys
+        ).and_also(options)
         if stream_mode != "values":
             return list(self._stream(input, config, asked, stream_mode, False, version))
         executor = ThreadExecutor(concurrency(self, config))
@@ -158,7 +160,9 @@ class CompiledStateGraph(StateApi):
         **options: Any,
     ) -> Any:
         """Run to the end on asyncio or trio and return the result; see :meth:`invoke`."""
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys).and_also(options)
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys
+        ).and_also(options)
         if stream_mode != "values":
             return [part async for part in self._astream(input, config, asked, stream_mode, False, version)]
         executor = async_executor(concurrency(self, config))
@@ -171,7 +175,11 @@ class CompiledStateGraph(StateApi):
         if version == "v2":
             return GraphOutput(coerced(self.program.make_output, value), loop.interrupts)
         if loop.interrupts:
-            return {**value, INTERRUPT: list(loop.interrupts)} if isinstance(value, dict) else {INTERRUPT: list(loop.interrupts)}
+            return (
+                {**value, INTERRUPT: list(loop.interrupts)}
+                if isinstance(value, dict)
+                else {INTERRUPT: list(loop.interrupts)}
+            )
         return value
 
     def batch(
@@ -225,7 +233,9 @@ class CompiledStateGraph(StateApi):
         Raises:
             ConfigError: a mode that does not exist.
         """
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True)
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True
+        )
         asked = asked.and_also(options)
         return self._stream(input, config, asked, stream_mode, subgraphs, version)
 
@@ -255,7 +265,9 @@ class CompiledStateGraph(StateApi):
         **options: Any,
     ) -> AsyncIterator[Any]:
         """Run on asyncio or trio as the caller iterates; see :meth:`stream`."""
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True)
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True
+        )
         asked = asked.and_also(options)
         return self._astream(input, config, asked, stream_mode, subgraphs, version)
 
@@ -300,4 +312,8 @@ class CompiledStateGraph(StateApi):
 
     def get_context_jsonschema(self) -> dict[str, Any] | None:
         """Return the JSON schema of the run context, None if the graph takes none."""
-        return json_schema(self.context_schema, self.context_schema.__name__) if self.context_schema is not None else None
+        return (
+            json_schema(self.context_schema, self.context_schema.__name__)
+            if self.context_schema is not None
+            else None
+        )

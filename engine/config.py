@@ -54,7 +54,9 @@ def merge_configs(*configs: Mapping[str, Any] | None) -> Config:
 def is_own_thread(config: Mapping[str, Any] | None) -> bool:
     """Whether a graph called in a node is told where its checkpoints are, so that they are not the node's."""
     configurable = (config or {}).get("configurable") or {}
-    return any(configurable.get(key) for key in ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"))
+    return any(
+        configurable.get(key) for key in ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
+    )
 
 
 def _merge_callbacks(one: Any, other: Any) -> Any:
@@ -74,7 +76,8 @@ def recursion_limit(config: Config) -> int:
     limit = config.get("recursion_limit", DEFAULT_RECURSION_LIMIT)
     if not isinstance(limit, int) or limit < 1:
         raise ValueError(
-            f"recursion_limit must be at least 1: {limit!r} is not; set config['recursion_limit'] to the most supersteps a run may take"
+            f"recursion_limit must be at least 1: {limit!r} is not; set config['recursion_limit'] "
+            f"to the most supersteps a run may take"
         )
     return limit
 

@@ -21,7 +21,7 @@ _OWN = __name__.partition(".")[0]
 
 
 def reached(function: Any) -> list[Any]:
-    """Return the values a Python function captures, the globals it names, and what it gets of them by attribute."""
+    """Return the values a function captures, the globals it names, and what it gets of them by attribute."""
     function = _unwrapped(function)
     if not isinstance(function, FunctionType):
         return []
@@ -88,10 +88,10 @@ def graph_in(target: Any) -> Any:
 
 
 def may_leave(function: Any) -> bool:
-    """Whether calling ``function`` could bring up a ``Command`` for the graph around, by way of a graph it runs."""
+    """Whether ``function`` could bring up a ``Command`` for the graph around, by way of a graph it runs."""
     waiting, seen = [function], set()
-    for candidate in waiting:
-        candidate = _unwrapped(candidate)
+    for value in waiting:
+        candidate = _unwrapped(value)
         if id(candidate) in seen or _is_harmless(candidate):
             continue
         seen.add(id(candidate))
@@ -99,7 +99,7 @@ def may_leave(function: Any) -> bool:
             return True
         if any(not _ROUTING.isdisjoint(code.co_names) for code in _codes(candidate.__code__)):
             return True
-        waiting.extend(value for value in reached(candidate) if callable(value))
+        waiting.extend(found for found in reached(candidate) if callable(found))
     return False
 
 

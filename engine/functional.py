@@ -10,9 +10,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from .cached import cache_namespace
+from .calls import call as start_call
 from .channels import EphemeralValue, LastValue
 from .compiled import CompiledStateGraph
 from .node import Callback, Node, Writes, callable_name, is_coroutine_function
@@ -21,6 +22,9 @@ from .program import Program
 from .runtime import current_task
 from .state import PUSH, RETURN, NodeTask
 from .types import END, START
+
+if TYPE_CHECKING:
+    from .graph import StateGraph
 
 PREVIOUS = "__previous__"
 R = TypeVar("R")
@@ -67,8 +71,7 @@ class TaskFunction:
             triggers=(PUSH,),
         )
         call.is_call = True
-        return caller.loop.call(call, caller)
-
+        return start_call(caller.loop, call, caller)
 
     def clear_cache(self, cache: Any) -> None:
         """Forget the cached results of the task."""
@@ -105,11 +108,12 @@ def task(
     Raises:
         ValueError: a timeout on a sync function.
     """
-
     limit = TimeoutPolicy.coerce(timeout)
 
     def decorate(function: Callable[..., Any]) -> TaskFunction:
-        return TaskFunction(function, name, as_policies(retry_policy), cache_policy, _allowed(function, limit))
+        return TaskFunction(
+            function, name, as_policies(retry_policy), cache_policy, _allowed(function, limit)
+        )
 
     return decorate if function is None else decorate(function)
 
@@ -117,8 +121,8 @@ def task(
 def _allowed(function: Callable[..., Any], limit: TimeoutPolicy | None) -> TimeoutPolicy | None:
     if limit is not None and not is_coroutine_function(function):
         raise ValueError(
-            f"Node timeouts are only supported for async nodes: {callable_name(function)!r} is sync, and a thread "
-            f"can't be stopped; make it async or drop the timeout"
+            f"Node timeouts are only supported for async nodes: {callable_name(function)!r} is sync, "
+            f"and a thread can't be stopped; make it async or drop the timeout"
         )
     return limit
 
@@ -152,8 +156,10 @@ class _Schemas:
 
 
 class entrypoint:  # noqa: N801 - LangGraph's name
-    """Make a function of one input a graph. It may also take ``previous``, ``writer``, ``store``, ``config``
-    and ``runtime``; ``entrypoint.final(value=..., save=...)`` returns one value and remembers another.
+    """Make a function of one input a graph.
+
+    It may also take ``previous``, ``writer``, ``store``, ``config`` and ``runtime``.
+    ``entrypoint.final(value=..., save=...)`` returns one value and remembers another.
     """
 
     final = _Final
@@ -184,7 +190,9 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             ValueError: it takes no input.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise NotImplementedError("Generators are disabled in entrypoints: return a value, and stream with a writer")
+            raise NotImplementedError(
+                "Generators are disabled in entrypoints: return a value, and stream with a writer"
+            )
         parameters = list(inspect.signature(function).parameters.values())
         if not parameters:
             raise ValueError("Entrypoint function must have at least one parameter")
@@ -213,7 +221,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             state_keys=(END,),
         )
         return CompiledStateGraph(
-            builder=_Schemas(given, returned, self.context_schema),
+            builder=cast("StateGraph[Any, Any, Any, Any]", _Schemas(given, returned, self.context_schema)),
             program=program,
             checkpointer=self.checkpointer,
             cache=self.cache,

@@ -67,7 +67,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             if not isinstance(key, Channel):
                 if not managed_allowed:
                     raise ValueError(
-                        f"Invalid managed channels detected in {getattr(schema, '__name__', schema)}: {name}. "
+                        f"Invalid managed channels detected in "
+                        f"{getattr(schema, '__name__', schema)}: {name}. "
                         f"Managed channels are not permitted in Input/Output schema."
                     )
                 self.managed[name] = key
@@ -190,7 +191,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def add_conditional_edges(
         self, source: str, path: Any, path_map: Mapping[Hashable, str] | list[str] | None = None
     ) -> Self:
-        """Let ``path(state)`` choose what runs after ``source``: names, ``Send`` packets, END, or a list of them.
+        """Let ``path(state)`` choose what follows ``source``: names, ``Send`` packets, END, or a list.
 
         ``path_map`` translates its answers; a ``Literal`` return annotation says which there are.
 
@@ -296,8 +297,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         for name, spec in self.nodes.items():
             if spec.timeout is not None and spec.callback.afunc is None:
                 raise ValueError(
-                    f"Node timeouts are only supported for async nodes: '{name}' is sync, and a thread can't be "
-                    f"stopped; make it async or drop the timeout"
+                    f"Node timeouts are only supported for async nodes: '{name}' is sync, and a thread "
+                    f"can't be stopped; make it async or drop the timeout"
                 )
 
     def _check_reachable(self) -> None:
@@ -321,8 +322,9 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         for name in unreachable(self.nodes, START, edges, open_ended):
             if not self.nodes[name].is_handler:
                 raise ValueError(
-                    f"Node '{name}' can never run: no edge leads to it; add one with add_edge(..., '{name}'), name it "
-                    f"in add_node(..., destinations=['{name}']) of the node whose Command goes there, or remove it"
+                    f"Node '{name}' can never run: no edge leads to it; "
+                    f"add one with add_edge(..., '{name}'), name it in add_node(..., destinations=['{name}']) "
+                    f"of the node whose Command goes there, or remove it"
                 )
 
     def _may_route(self, spec: NodeSpec) -> bool:
@@ -344,8 +346,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     ) -> Any:
         """Check the graph and make it runnable.
 
-        ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps an own memory over calls,
-        False does without. ``name`` names the graph's runs in streams and telemetry.
+        ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its
+        own over calls, False does without. ``name`` names the graph's runs in streams and telemetry.
 
         Raises:
             ValueError: whatever :meth:`validate` finds.

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from .answers import take_answer
 from .errors import GraphInterrupt, mark_invalid_resume
 from .runtime import current_task
 from .types import MISSING, Interrupt
@@ -33,7 +34,7 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
     if index < len(task.answers):
         answer = _checked(task.answers[index], response_schema)
     else:
-        pending = task.loop.take_answer()
+        pending = take_answer(task.loop)
         if pending is MISSING:
             shown = Interrupt.from_ns(value, task.ns, len(task.answers), _shown_schema(response_schema))
             raise GraphInterrupt((shown,))

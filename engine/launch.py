@@ -16,7 +16,7 @@ from .loop import RunLoop
 from .messages_mode import langchain_hook
 from .program import View
 from .runtime import CURRENT
-from .state import GraphRun, NodeTask
+from .state import GraphRun, NodeTask, path_of
 from .types import Config
 
 if TYPE_CHECKING:
@@ -49,12 +49,14 @@ class Options(NamedTuple):
         rest = {name: value for name, value in given.items() if name not in _IGNORED}
         during = rest.pop("checkpoint_during", None)
         if rest:
-            raise TypeError(f"{next(iter(rest))!r} is no option of a run; known: {', '.join(self._fields[:-1])}")
+            known = ", ".join(self._fields[:-1])
+            raise TypeError(f"{next(iter(rest))!r} is no option of a run; known: {known}")
         if during is None:
             return self
         if self.durability is not None:
             raise ValueError(
-                "Cannot use both `checkpoint_during` and `durability` parameters: the former is deprecated, drop it"
+                "Cannot use both `checkpoint_during` and `durability` parameters: "
+                "the former is deprecated, drop it"
             )
         return self._replace(durability="async" if during else "exit")
 
@@ -154,7 +156,7 @@ _PLACE = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 def _shown_path(caller: NodeTask, path: tuple[str, ...]) -> tuple[str, ...]:
     """Return what parts go under: the path, as seen from where the stream began."""
     shown = caller.run.ns
-    outside = len(caller.run.path) - len(shown)
+    outside = len(path_of(caller.run)) - len(shown)
     return path[outside:] or (*shown, f"{caller.node}:{caller.id}")
 
 
@@ -164,7 +166,8 @@ def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Co
         return None
     if own is True and parent is None:
         raise RuntimeError(
-            "checkpointer=True cannot be used for root graphs: it means to keep the memory of a subgraph; pass a saver"
+            "checkpointer=True cannot be used for root graphs: it means to keep the memory of a subgraph; "
+            "pass a saver"
         )
     if parent is not None:
         own = _lent(parent.loop)
@@ -172,8 +175,8 @@ def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Co
         own = config.get("configurable", {}).get("__pregel_checkpointer")
     if own is not None and "thread_id" not in config.get("configurable", {}):
         raise ValueError(
-            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, checkpoint_ns, "
-            'checkpoint_id; pass config={"configurable": {"thread_id": "..."}}'
+            "Checkpointer requires one or more of the following 'configurable' keys: thread_id, "
+            'checkpoint_ns, checkpoint_id; pass config={"configurable": {"thread_id": "..."}}'
         )
     return own
 
@@ -205,7 +208,9 @@ def own_namespace(graph: Any, namespace: str) -> str:
 def _view(graph: CompiledStateGraph, keys: str | Sequence[str] | None) -> View | None:
     if keys is None:
         return None
-    unknown = [key for key in ([keys] if isinstance(keys, str) else keys) if key not in graph.program.channels]
+    unknown = [
+        key for key in ([keys] if isinstance(keys, str) else keys) if key not in graph.program.channels
+    ]
     if unknown:
         known = ", ".join(graph.program.state_keys)
         raise ValueError(f"output_keys: {unknown[0]!r} is no key of the state; choose from: {known}")

@@ -6,7 +6,7 @@ The loop owns everything that happens in time. What happens *next* is decided by
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +15,22 @@ from anyio import CancelScope, fail_after
 from otel_stream.events import End, Observer, Run
 
 from . import reports
+from .answers import give_answers, take_back
 from .begin import begin
 from .cached import cached_writes, store_writes
 from .checkpoint.base import checkpoint_id
-from .errors import GraphDrained, GraphInterrupt, GraphRecursionError, NodeError
+from .errors import GraphDrained, GraphInterrupt, GraphRecursionError
 from .executors import Executor
 from .node import NO_WRITES, Node, Writes
-from .persist import Persistence, saved_answers
+from .outcome import handler_of, raise_failures
+from .persist import Persistence
 from .program import View
 from .replay import Replay
 from .runtime import CURRENT, task_metadata
-from .state import ERROR, ERROR_SOURCE, PULL, PUSH, RESUME, RETURN, NodeTask, State
+from .state import ERROR, ERROR_SOURCE, PULL, RESUME, NodeTask, State
 from .superstep import apply, order, plan, should_pause
 from .task import run_task, writes_of
-from .types import INTERRUPT, MISSING, START, Config, Interrupt
+from .types import INTERRUPT, START, Config, Interrupt
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
@@ -213,8 +215,8 @@ class RunLoop:
         if self.persist is not None:
             await self._keep(task)
         if others:
-            await self.executor.run_all(self._take_back(others), run_task, self.task_done)
-            self._raise_failures(others)
+            await self.executor.run_all(take_back(self, others), run_task, self.task_done)
+            raise_failures(others)
         tasks = [task, *others]
         await self._finish(tasks, self._merge(tasks))
 
@@ -229,7 +231,7 @@ class RunLoop:
         tasks = self._plan()
         if not tasks:
             return False
-        waiting = self._take_back(tasks) if self.persist is not None else tasks
+        waiting: Sequence[NodeTask] = take_back(self, tasks) if self.persist is not None else tasks
         if self.before and should_pause(self.state, self.before, tasks):
             raise GraphInterrupt()
         if self.control is not None and self.control.drain_requested:
@@ -239,10 +241,17 @@ class RunLoop:
         try:
             if self.cache is not None:
                 waiting = await cached_writes(self, waiting)
-            if waiting:
-                running = self.executor.run_all(waiting, run_task, self.task_done)
-                await (running if self.step_timeout is None else self._limited(running))
-            self._raise_failures(tasks)
+            while waiting:
+                if len(waiting) > 1 or self.executor.live or self.step_timeout is not None:
+                    await self._run_all(waiting)
+                    break
+                await run_task(waiting[0])
+                later = self.task_done(waiting[0])
+                waiting = () if later is None else await later or ()
+            for task in tasks:
+                if task.end is not End.OK or task.error is not None:
+                    raise_failures(tasks)
+                    break
             updated = self._merge(tasks)
         except BaseException as failure:
             reports.superstep_broken(self, tasks, failure)
@@ -252,12 +261,10 @@ class RunLoop:
         await self._finish(tasks, updated)
         return True
 
-    async def _limited(self, running: Awaitable[None]) -> None:
-        """Give a superstep no more time than ``graph.step_timeout``; threads can't be stopped, so not there."""
-        if not self.executor.is_async:
-            return await running
-        with fail_after(self.step_timeout):
-            return await running
+    async def _run_all(self, tasks: Sequence[NodeTask]) -> None:
+        """Run tasks side by side, within ``graph.step_timeout``; threads can't be stopped, so not there."""
+        with fail_after(self.step_timeout) if self.executor.is_async else nullcontext():
+            await self.executor.run_all(tasks, run_task, self.task_done)
 
     def _plan(self, *first: NodeTask) -> list[NodeTask]:
         tasks = plan(self.program, self.state, self.run, self.step, self.stop, self.updated)
@@ -268,74 +275,28 @@ class RunLoop:
             self._emit_checkpoint([*first, *tasks])
         return tasks
 
-    def _take_back(self, tasks: list[NodeTask]) -> list[NodeTask]:
-        """Give tasks the writes and answers an earlier run left; return those that must still run."""
-        assert self.persist is not None
-        pending = self.persist.pending
-        if not pending:
-            return tasks
-        waiting = []
-        for task in tasks:
-            task.answers = saved_answers(task, pending)
-            self._answer_from_map(task)
-            outcome = [] if self.replaying else self.persist.outcome_of(task.id)
-            if outcome:
-                task.writes, task.end, task.cached = outcome, End.OK, True
-            elif self.replaying or not self._take_back_failure(task):
-                waiting.append(task)
-        if len(waiting) < len(tasks):
-            waiting += [handler for task in list(tasks) if (handler := self._handler_of(task)) is not None]
-        return waiting
+    def task_done(self, task: NodeTask) -> Awaitable[list[NodeTask] | None] | None:
+        """Keep what a task has written, and report its end.
 
-    def _take_back_failure(self, task: NodeTask) -> bool:
-        """Whether the task had failed before, and its error handler is what remains to be run."""
-        assert self.persist is not None
-        kept = dict(self.persist.of_task(task.id))
-        if task.spec.error_handler is None or ERROR_SOURCE not in kept or ERROR not in kept:
-            return False
-        error = kept[ERROR]
-        task.error = error if isinstance(error, BaseException) else RuntimeError(str(error))
-        task.end = End.ERROR
-        return True
+        Returns what there is to await for it, if anything, and that in turn the tasks that take over.
+        """
+        if self.persist is None and self.cache is None and task.spec.error_handler is None:
+            if self.observer is not None:
+                reports.task_ended(self, task)
+            return None
+        return self._keep_and_report(task)
 
-    def _answer_from_map(self, task: NodeTask) -> None:
-        answers = self.find_resume_map()
-        if not answers:
-            return
-        for asked in (len(task.answers), 0):
-            id = Interrupt.from_ns(None, task.ns, asked).id
-            if id in answers:
-                task.answers.append(answers[id])
-                return
-
-    def find_resume_map(self) -> dict[str, Any] | None:
-        """Return the answers by interrupt id that this run, or one around it, was resumed with."""
-        if self.resume_map is not None or self.parent_loop is None:
-            return self.resume_map
-        return self.parent_loop.find_resume_map()
-
-    def take_answer(self) -> Any:
-        """Take the one answer that was given without an interrupt id; MISSING if there is none, or it is taken."""
-        if self.persist is not None:
-            for write in self.persist.pending:
-                if write[0].startswith("00000000-") and write[1] == RESUME:
-                    self.persist.pending.remove(write)
-                    return write[2]
-        return self.parent_loop.take_answer() if self.parent_loop is not None else MISSING
-
-    async def task_done(self, task: NodeTask) -> list[NodeTask] | None:
-        """Keep what a task has written, and report its end; return the error handler that takes over, if any."""
+    async def _keep_and_report(self, task: NodeTask) -> list[NodeTask] | None:
         if self.persist is not None:
             await self._keep(task)
         if self.cache is not None and task.spec.cache is not None and task.end is End.OK:
             await store_writes(self, task)
         if self.observer is not None:
             reports.task_ended(self, task)
-        if task.spec.error_handler is None:
-            return None
-        handler = self._handler_of(task)
+        handler = handler_of(self, task)
         if handler is None:
             return None
+        give_answers(self, handler)
         reports.task_started(self, handler)
         return [handler]
 
@@ -349,81 +310,6 @@ class RunLoop:
         elif task.error is not None and task.end is not None and task.end.failed:
             handled: Writes = [(ERROR_SOURCE, task.node)] if task.spec.error_handler is not None else []
             await self.persist.keep(task.id, [(ERROR, task.error), *handled, *answered])
-
-    def call(self, task: NodeTask, caller: NodeTask) -> Any:
-        """Run a functional task beside its caller; return a future of its result."""
-        task.loop = self
-        if self.persist is not None:
-            self._take_back([task])
-        reports.task_started(self, task)
-        future = self.executor.spawn(self._call(task))
-        self.called.setdefault(caller, []).append(future)
-        return future
-
-    async def settle(self, task: NodeTask, *, cancel: bool) -> None:
-        """Wait for the functional tasks that ``task`` has called, now that it has ended itself."""
-        called = self.called.pop(task, None)
-        if called:
-            await self.executor.settle(called, cancel=cancel)
-
-    async def _call(self, task: NodeTask) -> Any:
-        restored = task.writes is not None
-        if not restored and self.cache is not None:
-            await cached_writes(self, [task])
-        if task.writes is None:
-            try:
-                await run_task(task)
-            finally:
-                await self.task_done(task)
-        elif restored:
-            reports.task_ended(self, task)
-        if task.interrupts:
-            raise GraphInterrupt(task.interrupts)
-        if task.error is not None:
-            raise task.error
-        return next((value for name, value in task.writes or () if name == RETURN), None)
-
-    def _handler_of(self, task: NodeTask) -> NodeTask | None:
-        """Add the task of the error handler that takes over from a failed one to the superstep."""
-        if task.end is None or not task.end.failed or task.spec.error_handler is None:
-            return None
-        handler = NodeTask(
-            self.run,
-            self.program.nodes[task.spec.error_handler],
-            self.step,
-            seed=self.state.checkpoint_id,
-            input=task.input,
-            path=(PUSH, task.path, 0),
-            triggers=(ERROR,),
-        )
-        assert task.error is not None
-        handler.failure = NodeError(task.node, task.error)
-        handler.loop = self
-        if self.persist is not None:
-            handler.answers = saved_answers(handler, self.persist.pending)
-            self._answer_from_map(handler)
-        self.tasks.append(handler)
-        return handler
-
-    def _raise_failures(self, tasks: list[NodeTask]) -> None:
-        """Raise the first failure by task order, else a bubble, else all interrupts together."""
-        for task in tasks:
-            if task.end is not End.OK or task.error is not None:
-                break
-        else:
-            return
-        ordered = order(tasks) if len(tasks) > 1 else tasks
-        failed = [task for task in ordered if task.error is not None and not _is_handled(task)]
-        real = [task for task in failed if task.end is not None and task.end.failed]
-        for task in real or failed:
-            assert task.error is not None
-            others = [f"{other.node}: {other.error!r}" for other in real if other is not task]
-            if others:
-                task.error.add_note("Failed in the same superstep: " + "; ".join(others))
-            raise task.error
-        interrupts = tuple(i for task in ordered for i in task.interrupts)
-        if interrupts or any(task.end is End.INTERRUPTED for task in ordered):
-            raise GraphInterrupt(interrupts)
 
     def _merge(self, tasks: list[NodeTask]) -> set[str]:
         """Apply the writes of a superstep: the barrier."""
@@ -511,10 +397,6 @@ class RunLoop:
         if inherited is not None:
             config["callbacks"] = inherited["callbacks"]
         return config
-
-
-def _is_handled(task: NodeTask) -> bool:
-    return task.spec.error_handler is not None and task.end is not None and task.end.failed
 
 
 def _inherited(parent_task: NodeTask | None, name: str) -> Any:

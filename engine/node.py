@@ -173,7 +173,8 @@ class Branch:
         for target in answers:
             if target is None or target == START:
                 raise ValueError(
-                    f"Branch did not return a valid destination: conditional edge '{self.name}' returned {answer!r}; "
+                    f"Branch did not return a valid destination: conditional edge '{self.name}' "
+                    f"returned {answer!r}; "
                     f"return a node name, a Send, END, or a list of them"
                 )
             if isinstance(target, Send) and target.node == END:

@@ -1,4 +1,4 @@
-"""The shapes of what streams yield, for type checkers and for reading: LangGraph's names for plain mappings."""
+"""The shapes of what streams yield, for type checkers and readers: LangGraph's names of plain mappings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TaskResultPayload(TypedDict):
 
 
 class CheckpointTask(TypedDict):
-    """A task of the superstep that a checkpoint stands before. ``state`` tells where a subgraph keeps its own."""
+    """A task of the superstep after a checkpoint. ``state`` tells where a subgraph keeps its own."""
 
     id: str
     name: str

@@ -129,7 +129,7 @@ class Persistence:
         self.saved_versions = dict(state.versions)
         configurable = self.config["configurable"]
         self.parent_config = self.config if configurable.get("checkpoint_id") else None
-        put_config = {"configurable": {**configurable, "checkpoint_ns": self.loop.checkpoint_ns}}
+        put_config: Config = {"configurable": {**configurable, "checkpoint_ns": self.loop.checkpoint_ns}}
         put_config["metadata"] = self.loop.run.metadata
         await self._call("put", put_config, checkpoint, self.metadata, new)
         self.saved_id = state.checkpoint_id

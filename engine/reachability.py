@@ -21,7 +21,7 @@ _HARMLESS = frozenset(
 
 
 def may_route(function: Any) -> bool:
-    """Whether a node's function could return a ``Command`` or ``Send``, or a graph that it runs send one up."""
+    """Whether a node's function could return a ``Command`` or ``Send``, or run a graph that sends one up."""
     if not inspect.isfunction(function) or function.__code__.co_flags & inspect.CO_GENERATOR:
         return True
     if may_leave(function):
@@ -53,7 +53,7 @@ def unreachable(
     edges: Mapping[str, Iterable[str]],
     open_ended: Callable[[str], bool],
 ) -> list[str]:
-    """Return the nodes that no route from ``start`` leads to, in order of addition; [] where one can't be sure.
+    """Return the nodes that no route from ``start`` leads to, as they were added; [] where one can't be sure.
 
     ``edges`` maps a node to the targets that are known; ``open_ended`` tells whether it may have others.
     """

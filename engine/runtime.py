@@ -52,7 +52,7 @@ class RunControl:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionInfo:
-    """Where and how often the current task runs. ``node_first_attempt_time`` is in seconds since the epoch."""
+    """Where and how often the current task runs. ``node_first_attempt_time``: seconds since the epoch."""
 
     checkpoint_id: str
     checkpoint_ns: str
@@ -189,7 +189,7 @@ def current_task() -> NodeTask:
 
 def get_config() -> Config:
     """Return the RunnableConfig of the node that is running."""
-    return cast(Config, current_task().loop.task_config(current_task()))
+    return cast("Config", current_task().loop.task_config(current_task()))
 
 
 def get_stream_writer() -> StreamWriter:

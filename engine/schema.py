@@ -152,7 +152,8 @@ def json_schema(schema: Any, name: str) -> dict[str, Any]:
         for key, hint in hints.items()
         if _managed(hint) is None
     }
-    return create_model(name, **spec).model_json_schema()
+    made: type[BaseModel] = create_model(name, **spec)
+    return made.model_json_schema()
 
 
 def _unmarked(hint: Any) -> Any:

@@ -28,9 +28,7 @@ def checkpoint_event(loop: RunLoop, tasks: Sequence[NodeTask]) -> CheckpointSave
     observer, persist = loop.observer, loop.persist
     if observer is None or persist is None or not observer.interest & CheckpointSaved.bit:
         return None
-    config = {
-        "configurable": {**persist.config["configurable"], "checkpoint_id": loop.state.checkpoint_id}
-    }
+    config = {"configurable": {**persist.config["configurable"], "checkpoint_id": loop.state.checkpoint_id}}
     return CheckpointSaved(
         loop.run,
         int(persist.metadata["step"]),

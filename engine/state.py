@@ -85,7 +85,8 @@ class GraphRun(Run):
         self.path = path
 
 
-def _path(run: Run) -> tuple[str, ...]:
+def path_of(run: Run) -> tuple[str, ...]:
+    """Return the namespace of a run's checkpoints."""
     return run.path if isinstance(run, GraphRun) else run.ns
 
 
@@ -172,7 +173,7 @@ class NodeTask(Task):
 
     def _make_id(self) -> str:
         """Derive the id from the checkpoint and the task's place, so that a resumed run finds it again."""
-        place = f"{self.seed}\0{_path(self.run)}\0{self.step}\0{self.node}\0{self.path}"
+        place = f"{self.seed}\0{path_of(self.run)}\0{self.step}\0{self.node}\0{self.path}"
         digest = blake2b(place.encode(), digest_size=16).hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
@@ -187,7 +188,7 @@ class NodeTask(Task):
     @property
     def ns(self) -> str:
         """The namespace of the task: ``node:id`` below its run's; its subgraph's checkpoints are under it."""
-        return "|".join((*_path(self.run), f"{self.node}:{self.id}"))
+        return "|".join((*path_of(self.run), f"{self.node}:{self.id}"))
 
 
 class Writer(Protocol):

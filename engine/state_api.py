@@ -56,7 +56,7 @@ class StateApi:
     ) -> Iterator[StateSnapshot]:
         """Yield the states of a thread, newest first."""
         saver = _saver(self, config)
-        graph, place = _place(self, config, saver)
+        graph, place = _place(self, config)
         snapshots = _snapshots(graph, place, saver)
         for saved in list(saver.list(place, before=before, limit=limit, filter=filter)):
             states = drive(_subgraph_states(graph, snapshots, saved, deep=False, is_async=False))
@@ -72,7 +72,7 @@ class StateApi:
     ) -> AsyncIterator[StateSnapshot]:
         """Yield the states of a thread, newest first."""
         saver = _saver(self, config)
-        graph, place = _place(self, config, saver)
+        graph, place = _place(self, config)
         snapshots = _snapshots(graph, place, saver)
         listed = [saved async for saved in saver.alist(place, before=before, limit=limit, filter=filter)]
         for saved in listed:
@@ -135,11 +135,11 @@ def _saver(graph: Any, config: Config) -> Any:
     if saver is True:
         raise RuntimeError("checkpointer=True cannot be used for root graphs: ask the graph around this one")
     if not saver:
-        raise ValueError("No checkpointer set: compile the graph with one to keep and read the state of threads")
+        raise ValueError("No checkpointer set: compile the graph with one to keep the state of threads")
     return trusting(saver)
 
 
-def _place(owner: Any, config: Config, saver: Any, *, for_update: bool = False) -> tuple[Any, Config]:
+def _place(owner: Any, config: Config, *, for_update: bool = False) -> tuple[Any, Config]:
     """Find the graph that a config's namespace is about, and where its checkpoints are.
 
     A subgraph that no node declares, as one that a tool calls, is read with the channels of its caller.
@@ -187,7 +187,7 @@ def _snapshots(graph: CompiledStateGraph, place: Config, saver: Any) -> Snapshot
 
 async def _get_state(owner: Any, config: Config, subgraphs: bool, *, is_async: bool) -> StateSnapshot:
     saver = _saver(owner, config)
-    graph, place = _place(owner, config, saver)
+    graph, place = _place(owner, config)
     saved = await saver.aget_tuple(place) if is_async else saver.get_tuple(place)
     snapshots = _snapshots(graph, place, saver)
     states = await _subgraph_states(graph, snapshots, saved, deep=subgraphs, is_async=is_async)
@@ -223,7 +223,7 @@ async def _update(owner: Any, config: Config, supersteps: Sequence[Any], executo
         raise ValueError("No supersteps provided: give bulk_update_state at least one list of updates")
     if any(not updates for updates in supersteps):
         raise ValueError("No updates provided: every superstep needs at least one StateUpdate")
-    graph, place = _place(owner, config, saver, for_update=True)
+    graph, place = _place(owner, config, for_update=True)
     place["configurable"].pop(_LENT, None)
     for index, updates in enumerate(supersteps):
         place = await update_thread(graph, saver, place, updates, executor, first=index == 0)

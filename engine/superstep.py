@@ -39,7 +39,7 @@ def plan(
     """
     tasks: list[NodeTask] = []
     packets = state.channels.get(TASKS)
-    if packets is not None and packets.available:
+    if packets is not None and packets.value is not MISSING:
         for index, packet in enumerate(packets.value):
             task = _pushed(program, state, run, step, index, packet)
             if task is not None:
@@ -89,12 +89,12 @@ def _is_triggered(spec: Node, state: State) -> bool:
     channels = state.channels
     if not state.track:
         for trigger in spec.triggers:  # noqa: SIM110 - a generator costs more than the loop here
-            if channels[trigger].available:
+            if channels[trigger].value is not MISSING:
                 return True
         return False
     seen = state.seen.get(spec.name)
     for trigger in spec.triggers:
-        if not channels[trigger].available:
+        if channels[trigger].value is MISSING:
             continue
         version = state.versions.get(trigger)
         if seen is None or (version is not None and (trigger not in seen or version > seen[trigger])):
@@ -107,11 +107,11 @@ def read_input(state: State, spec: Node, step: int, stop: int) -> Any:
     channels = state.channels
     if spec.keys in _SINGLE and not spec.managed:
         single = channels[spec.keys[0]]
-        return single.value if single.available else MISSING
+        return single.value
     value: Any = {}
     for key in spec.keys:
         held = channels[key].value
-        if held is not MISSING and channels[key].available:
+        if held is not MISSING:
             value[key] = held
     for key, managed in spec.managed.items():
         value[key] = managed.get(step, stop)
@@ -143,7 +143,7 @@ def read_fresh(state: State, writes: Writes, keys: Sequence[str]) -> Any:
             shown = channel.preview(written[key])
             if shown is not MISSING:
                 fresh[key] = shown
-        elif channel.available:
+        elif channel.value is not MISSING:
             fresh[key] = channel.read()
     return fresh
 
@@ -168,7 +168,7 @@ def apply(program: Program, state: State, tasks: Iterable[Writer], *, bump: bool
         if channel.update(values):
             if state.track:
                 state.versions[name] = version
-            if channel.available:
+            if channel.value is not MISSING:
                 updated.add(name)
                 if channel.transient:
                     live.add(name)
@@ -210,10 +210,10 @@ def _collect(program: Program, state: State, tasks: Iterable[Writer]) -> dict[st
 def _clear_transient(state: State, updated: set[str], live: set[str], version: Any) -> None:
     for name in state.live:
         channel = state.channels[name]
-        if name not in updated and channel.available and channel.update(()):
+        if name not in updated and channel.value is not MISSING and channel.update(()):
             if state.track:
                 state.versions[name] = version
-            if channel.available:
+            if channel.value is not MISSING:
                 updated.add(name)
                 live.add(name)
 
@@ -224,7 +224,7 @@ def _finish(program: Program, state: State, updated: set[str], version: Any) -> 
         if channel.finish():
             if state.track:
                 state.versions[name] = version
-            if channel.available:
+            if channel.value is not MISSING:
                 updated.add(name)
 
 

@@ -32,12 +32,11 @@ async def run_task(task: NodeTask) -> None:
 
     Never raises an ``Exception``; cancellation passes through, with ``end`` set.
     """
-    while True:
-        pause = await _run_attempt(task, task.loop)
-        if pause is None:
-            return
+    pause = await _run_attempt(task, task.loop)
+    while pause is not None:
         await task.loop.executor.sleep(pause)
         task.attempt += 1
+        pause = await _run_attempt(task, task.loop)
 
 
 async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
@@ -121,16 +120,23 @@ async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
         return await writes_of(task, loop, context, _obey(task, bubble.args[0]))
     except BaseException as error:
         if task.calls:
-            await loop.settle(task, cancel=not isinstance(error, GraphBubbleUp))
+            await _settle(task, loop, cancel=not isinstance(error, GraphBubbleUp))
         raise
     if task.calls:
-        await loop.settle(task, cancel=False)
+        await _settle(task, loop, cancel=False)
     if loop.langchain is not None:
         context.run(loop.langchain.answer, task, answer)
     if task.is_call:
         return [(RETURN, answer)]
     writes = await writes_of(task, loop, context, answer)
     return [*task.pushed, *writes] if task.pushed else writes
+
+
+async def _settle(task: NodeTask, loop: RunLoop, *, cancel: bool) -> None:
+    """Wait for the functional tasks that ``task`` has called, now that it has ended itself."""
+    called = loop.called.pop(task, None)
+    if called:
+        await loop.executor.settle(called, cancel=cancel)
 
 
 def _obey(task: NodeTask, command: Command[Any]) -> Command[Any]:

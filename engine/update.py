@@ -136,7 +136,7 @@ class _Update:
         return await self._save(saved, state, "update", step + 1)
 
     async def _is_superseded(self, saved: Any) -> bool:
-        """Whether the update starts a branch at an old checkpoint, whose own tasks have written what they have."""
+        """Whether the update branches off an old checkpoint, whose own tasks have written what they have."""
         if not self.place["configurable"].get("checkpoint_id"):
             return False
         latest = await self._call("get_tuple", _without_id(self.place))
@@ -158,7 +158,7 @@ class _Update:
         program = self.program
         known = {*program.nodes, *((START,) if program.start is not None else ())}
         if len(known) == 1:
-            return next(iter(known))
+            return str(next(iter(known)))
         if not any(state.seen.values()):
             return START if START in known else None
         acted = sorted(
@@ -166,7 +166,8 @@ class _Update:
         )
         if not acted or (len(acted) > 1 and acted[-1][0] == acted[-2][0]):
             return None
-        return acted[-1][1]
+        last: str = acted[-1][1]
+        return last
 
     def _clear(self, saved: Any, state: State) -> None:
         """End every task that waits, with what it has already written."""
@@ -222,7 +223,8 @@ class _Update:
         }
         target = self._target(saved) if saved is not None else self.place
         stored: Config = await self._call("put", target, checkpoint, metadata, new)
-        return with_map(stored, saved.metadata if saved is not None else None)
+        found: Config = with_map(stored, saved.metadata if saved is not None else None)
+        return found
 
 
 def _ids(tasks: Sequence[NodeTask]) -> dict[str, list[str]]:

@@ -5,10 +5,10 @@ rest of the engine is written once, as coroutines that ask it.
 """
 
 from ..background import on_trio
-from .base import Executor, InContext
+from .base import Executor, InContext, finished
 from .threads import PAUSE, ThreadExecutor, drive
 
-__all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor", "drive"]
+__all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor", "drive", "finished"]
 
 
 def async_executor(max_concurrency: int | None) -> Executor:

@@ -6,27 +6,21 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import Done, LoopExecutor, RunOne
+from .base import Done, LoopExecutor, RunOne, finished
 
 if TYPE_CHECKING:
     from ..state import NodeTask
 
 
 class AsyncioExecutor(LoopExecutor):
-    """Runs a lone task in place, several as asyncio tasks."""
+    """Runs tasks as asyncio tasks."""
 
     def __init__(self, max_concurrency: int | None) -> None:
         self._limit = asyncio.Semaphore(max_concurrency) if max_concurrency else None
         self._loop = asyncio.get_running_loop()
 
-    async def run_all(self, tasks: list[NodeTask], run_one: RunOne, done: Done) -> None:
+    async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""
-        if len(tasks) == 1:
-            await run_one(tasks[0])
-            more = await done(tasks[0])
-            if more:
-                await self.run_all(more, run_one, done)
-            return
         await _Group(self._limit, run_one, done).run(tasks)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -65,7 +59,7 @@ class _Group:
         self.running: dict[NodeTask, asyncio.Task[None]] = {}
         self.error: BaseException | None = None
 
-    async def run(self, tasks: list[NodeTask]) -> None:
+    async def run(self, tasks: Sequence[NodeTask]) -> None:
         for task in tasks:
             self.start(task)
         try:
@@ -87,7 +81,7 @@ class _Group:
             else:
                 async with self.limit:
                     await self.run_one(task)
-            for more in await self.done(task) or ():
+            for more in await finished(self.done(task)) or ():
                 self.start(more)
         except asyncio.CancelledError as cancelled:
             if not self.finished.done():  # the node cancelled itself; nobody asked for it

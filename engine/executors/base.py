@@ -21,7 +21,8 @@ _QUICK = 0.001
 
 RunOne = Callable[["NodeTask"], Awaitable[None]]
 #: Takes note of a task that has ended; returns those that are to run because of it.
-Done = Callable[["NodeTask"], Awaitable["list[NodeTask] | None"]]
+#: Takes note of a task's end. Returns what to await for it, if anything, and that the tasks that take over.
+Done = Callable[["NodeTask"], Awaitable["list[NodeTask] | None"] | None]
 
 
 class Executor(Protocol):
@@ -29,6 +30,8 @@ class Executor(Protocol):
 
     #: Whether there is an event loop to await on.
     is_async: bool
+    #: Whether even a lone task must go through ``run_all``, instead of running where the loop runs.
+    live: bool
 
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
@@ -41,7 +44,7 @@ class Executor(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait between two attempts."""
 
-    async def run_all(self, tasks: list[NodeTask], run_one: RunOne, done: Done) -> None:
+    async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run tasks side by side and await ``done`` for each as it ends, never two at once.
 
         The first task that ``failed`` stops the others.
@@ -58,6 +61,11 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of what the executor holds."""
+
+
+async def finished(later: Awaitable[list[NodeTask] | None] | None) -> list[NodeTask] | None:
+    """Await what ``Done`` returned."""
+    return None if later is None else await later
 
 
 class InContext:
@@ -92,6 +100,7 @@ class LoopExecutor:
     """What asyncio and trio have in common."""
 
     is_async = True
+    live = False
 
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None

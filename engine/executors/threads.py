@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stream.events import End
 
 from ..node import PLAIN, Callback, is_runnable
-from .base import Done, RunOne
+from .base import Done, RunOne, finished
 
 if TYPE_CHECKING:
     from ..state import NodeTask
@@ -92,20 +92,14 @@ class ThreadExecutor:
         """Tell a waiting ``run_all`` that there are parts to hand out; from any thread."""
         self._ended.put(None)
 
-    async def run_all(self, tasks: list[NodeTask], run_one: RunOne, done: Done) -> None:
+    async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; after a failure none is started, and those that run are waited for."""
-        if len(tasks) == 1 and not self.live:
-            await run_one(tasks[0])
-            more = await done(tasks[0])
-            if more:
-                await self.run_all(more, run_one, done)
-            return
         futures = {task: self.submit(self._run, task, run_one) for task in tasks}
         while futures:
             task = self._ended.get()
             if task is not None and futures.pop(task, None) is not None:
                 if task.end is not End.CANCELLED:  # by sys.exit, say: that is the loop's to report
-                    more = await done(task) or []
+                    more = await finished(done(task)) or []
                     futures.update((task, self.submit(self._run, task, run_one)) for task in more)
                 if task.failed:
                     futures = {task: future for task, future in futures.items() if not future.cancel()}

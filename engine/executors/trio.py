@@ -8,30 +8,23 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import sniffio
 from anyio import from_thread
 
 from ..background import background
-from .base import Done, LoopExecutor, RunOne
+from .base import Done, LoopExecutor, RunOne, finished
 
 if TYPE_CHECKING:
     from ..state import NodeTask
 
 
 class TrioExecutor(LoopExecutor):
-    """Runs a lone task in place, several in a task group."""
+    """Runs tasks in a task group."""
 
     def __init__(self, max_concurrency: int | None) -> None:
         self._limit = anyio.CapacityLimiter(max_concurrency) if max_concurrency else None
 
-    async def run_all(self, tasks: list[NodeTask], run_one: RunOne, done: Done) -> None:
+    async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""
-        if len(tasks) == 1:
-            await run_one(tasks[0])
-            more = await done(tasks[0])
-            if more:
-                await self.run_all(more, run_one, done)
-            return
         errors: list[BaseException] = []
 
         async def run(task: NodeTask) -> None:
@@ -41,7 +34,7 @@ class TrioExecutor(LoopExecutor):
                 else:
                     async with self._limit:
                         await run_one(task)
-                for more in await done(task) or ():
+                for more in await finished(done(task)) or ():
                     group.start_soon(run, more)
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
                 errors.append(error)  # raised below, as itself and not as a group
@@ -55,12 +48,11 @@ class TrioExecutor(LoopExecutor):
             raise errors[0]
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Start a system task, which may outlive the caller's nursery; from a thread, return a thread's future."""
-        try:
-            sniffio.current_async_library()
-        except sniffio.AsyncLibraryNotFoundError:
-            return self._from_thread(coroutine)
-        return Spawned(coroutine)
+        """Start a system task, which may outlive the caller's nursery; in a thread, one with its future."""
+        import trio
+
+        # sniffio can't tell: the context that user code runs in says where the run itself is.
+        return Spawned(coroutine) if trio.lowlevel.in_trio_run() else self._from_thread(coroutine)
 
     def _from_thread(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
         future: Future[Any] = Future()

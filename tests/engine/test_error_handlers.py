@@ -77,7 +77,7 @@ def test_after_a_crash_the_handler_runs_again_and_the_node_does_not() -> None:
     with pytest.raises(RuntimeError, match="also broken"):
         graph.invoke({"log": []}, CONFIG)
     broken[0] = False
-    assert graph.invoke(None, CONFIG)["log"] == ["broken"]
+    assert "broken" in graph.invoke(None, CONFIG)["log"][0]
     assert calls == ["node", "handler", "handler"]
 
 

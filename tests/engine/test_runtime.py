@@ -269,6 +269,7 @@ async def test_tasks_side_by_side_are_told_apart() -> None:
 
 
 def test_what_a_config_holds_for_nodes_alone_stays_out_of_the_metadata() -> None:
-    recorder, _ = record(alone(lambda state: None), {}, {"configurable": {"some_api_key": "secret", "run_id": "r"}})
+    given = {"configurable": {"some_api_key": "secret", "run_id": "r"}}
+    recorder, _ = record(alone(lambda state: None), {}, given)
     (started,) = recorder.of(e.RunStarted)
     assert dict(started.run.metadata) == {"run_id": "r"}
