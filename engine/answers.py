@@ -38,7 +38,7 @@ def take_back(loop: RunLoop, tasks: list[NodeTask]) -> list[NodeTask]:
 
 
 def give_answers(loop: RunLoop, task: NodeTask) -> None:
-    """Give a task the answers to its interrupts: those of earlier runs, and what this one was resumed with."""
+    """Give a task the answers to its interrupts: those of earlier runs, and those this one brings."""
     if loop.persist is None:
         return
     task.answers = saved_answers(task, loop.persist.pending)

@@ -104,8 +104,8 @@ class Compiler:
         )
 
     def _apply_defaults(self) -> None:
-        defaults = self.graph._defaults
-        handler = self.graph._default_handler
+        defaults = self.graph.defaults
+        handler = self.graph.default_handler
         if handler is not None:
             spec = NodeSpec(
                 Callback.of(handler, DEFAULT_HANDLER, takes_error=True),

@@ -235,7 +235,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function)
-    except Exception:  # annotations that can't be resolved say nothing
+    except Exception:  # noqa: BLE001 - annotations that can't be resolved say nothing
         return {}
 
 

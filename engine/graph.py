@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Literal, Self, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, get_args, get_origin, get_type_hints
 
 from typing_extensions import TypeVar
 
@@ -15,6 +15,9 @@ from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from .reachability import may_route, unreachable
 from .schema import Key, read_schema, same_channel
 from .types import END, START, All
+
+if TYPE_CHECKING:
+    from .compiled import CompiledStateGraph
 
 StateT = TypeVar("StateT", default=Any)
 ContextT = TypeVar("ContextT", default=None)
@@ -52,8 +55,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self.input_schema = input_schema or state_schema
         self.output_schema = output_schema or state_schema
         self.context_schema = context_schema
-        self._defaults: dict[str, Any] = {}
-        self._default_handler: Any = None
+        self.defaults: dict[str, Any] = {}
+        self.default_handler: Any = None
         self._add_schema(self.state_schema)
         self._add_schema(self.input_schema, managed_allowed=input_schema is None)
         self._add_schema(self.output_schema, managed_allowed=output_schema is None)
@@ -156,13 +159,13 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     ) -> Self:
         """Set policies for every node that does not say otherwise."""
         if retry_policy is not None:
-            self._defaults["retry_policy"] = as_policies(retry_policy)
+            self.defaults["retry_policy"] = as_policies(retry_policy)
         if cache_policy is not None:
-            self._defaults["cache_policy"] = cache_policy
+            self.defaults["cache_policy"] = cache_policy
         if timeout is not None:
-            self._defaults["timeout"] = TimeoutPolicy.coerce(timeout)
+            self.defaults["timeout"] = TimeoutPolicy.coerce(timeout)
         if error_handler is not None:
-            self._default_handler = error_handler
+            self.default_handler = error_handler
         return self
 
     def add_edge(self, start_key: str | list[str], end_key: str) -> Self:
@@ -292,7 +295,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             )
 
     def _check_policies(self) -> None:
-        if self._default_handler is not None and DEFAULT_HANDLER in self.nodes:
+        if self.default_handler is not None and DEFAULT_HANDLER in self.nodes:
             raise ValueError(f"Node '{DEFAULT_HANDLER}' has the name of the default error handler; rename it")
         for name, spec in self.nodes.items():
             if spec.timeout is not None and spec.callback.afunc is None:
@@ -313,7 +316,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             edges.setdefault(name, []).extend(spec.ends)
             if spec.error_handler is not None:
                 edges[name].append(spec.error_handler)
-        anywhere = self._default_handler is not None and may_route(self._default_handler)
+        anywhere = self.default_handler is not None and may_route(self.default_handler)
 
         def open_ended(name: str) -> bool:
             unmapped = any(branch.ends is None for branch in self.branches.get(name, {}).values())
@@ -323,7 +326,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             if not self.nodes[name].is_handler:
                 raise ValueError(
                     f"Node '{name}' can never run: no edge leads to it; "
-                    f"add one with add_edge(..., '{name}'), name it in add_node(..., destinations=['{name}']) "
+                    f"add one with add_edge(..., '{name}'), name it in add_node(..., destinations=['{name}'])"
+                    f" "
                     f"of the node whose Command goes there, or remove it"
                 )
 
@@ -343,7 +347,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         debug: bool = False,
         name: str | None = None,
         transformers: Any = None,
-    ) -> Any:
+    ) -> CompiledStateGraph:
         """Check the graph and make it runnable.
 
         ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its
@@ -377,6 +381,6 @@ def _path_map(path: Any, path_map: Mapping[Hashable, str] | list[str] | None) ->
         return {name: name for name in path_map}
     try:
         returned = get_type_hints(path if hasattr(path, "__code__") else path.__call__).get("return")
-    except Exception:  # a router without resolvable hints may go anywhere
+    except Exception:  # noqa: BLE001 - a router without resolvable hints may go anywhere
         return None
     return {name: name for name in get_args(returned)} if get_origin(returned) is Literal else None

@@ -97,18 +97,7 @@ def launch(
     checkpointer = None if updating else _checkpointer(graph, parent, merged)
     namespace = _namespace(graph, parent)
     path = tuple(namespace.split("|")) if namespace else ()
-    thread_id = merged.get("configurable", {}).get("thread_id")
-    run = GraphRun(
-        str(merged.get("run_id") or uuid.uuid4()),
-        graph.name,
-        context=copy_context(),
-        path=path,
-        ns=() if detached or caller is None else _shown_path(caller, path),
-        parent=None if detached else caller,
-        thread_id=None if thread_id is None else str(thread_id),
-        tags=merged.get("tags") or (),
-        metadata=inherited_metadata(merged),
-    )
+    run = _run(graph, merged, None if detached else caller, path)
     loop = RunLoop(
         graph,
         input,
@@ -135,6 +124,23 @@ def launch(
         # A sync call on an event loop's thread: waiting for a consumer on that loop would never end.
         loop.drain = None
     return loop
+
+
+def _run(
+    graph: CompiledStateGraph, config: Config, caller: NodeTask | None, path: tuple[str, ...]
+) -> GraphRun:
+    thread_id = config.get("configurable", {}).get("thread_id")
+    return GraphRun(
+        str(config.get("run_id") or uuid.uuid4()),
+        graph.name,
+        context=copy_context(),
+        path=path,
+        ns=() if caller is None else _shown_path(caller, path),
+        parent=caller,
+        thread_id=None if thread_id is None else str(thread_id),
+        tags=config.get("tags") or (),
+        metadata=inherited_metadata(config),
+    )
 
 
 def _config(

@@ -26,7 +26,7 @@ from .outcome import handler_of, raise_failures
 from .persist import Persistence
 from .program import View
 from .replay import Replay
-from .runtime import CURRENT, task_metadata
+from .runtime import CURRENT
 from .state import ERROR, ERROR_SOURCE, PULL, RESUME, NodeTask, State
 from .superstep import apply, order, plan, should_pause
 from .task import run_task, writes_of
@@ -100,16 +100,7 @@ class RunLoop:
         self.parent_loop: RunLoop | None = parent_task.loop if parent_task is not None else None
         self.checkpoint_ns = checkpoint_ns
         self.keeps_memory = graph.checkpointer is True
-        parent = self.parent_loop
-        #: Whether subgraphs go on, too; None once a superstep is over, and when that is not known yet.
-        self.resuming: bool | None = parent.resuming if parent is not None else None
-        self.replay: Replay | None = parent.replay if parent is not None else None
-        #: Namespace → id of the checkpoints around this run, or of those it is pointed at.
-        self.checkpoint_map: dict[str, str] = (
-            config.get("configurable", {}).get("checkpoint_map") or {}
-            if parent is None
-            else {**parent.checkpoint_map, parent.checkpoint_ns: parent.state.checkpoint_id}
-        )
+        self._enclose(self.parent_loop)
         self.before, self.after = breakpoints
         self.recursion_limit = recursion_limit
         self.persist = Persistence(checkpointer, self, durability) if checkpointer is not None else None
@@ -126,6 +117,18 @@ class RunLoop:
         self.called: dict[NodeTask, list[Any]] = {}
         #: Awaited after every superstep; a run that is pulled by its caller waits here for its turn.
         self.drain = observer.drain if observer is not None else None
+
+    def _enclose(self, parent: RunLoop | None) -> None:
+        """Take over what the run around this one knows of resuming."""
+        #: Whether subgraphs go on, too; None once a superstep is over, and when that is not known yet.
+        self.resuming: bool | None = parent.resuming if parent is not None else None
+        self.replay: Replay | None = parent.replay if parent is not None else None
+        #: Namespace → id of the checkpoints around this run, or of those it is pointed at.
+        self.checkpoint_map: dict[str, str] = (
+            self.config.get("configurable", {}).get("checkpoint_map") or {}
+            if parent is None
+            else {**parent.checkpoint_map, parent.checkpoint_ns: parent.state.checkpoint_id}
+        )
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -222,20 +225,17 @@ class RunLoop:
 
     async def _superstep(self) -> bool:
         """Run one superstep; return whether there may be another one."""
-        if self.step > self.stop:
-            self._plan()
-            raise GraphRecursionError(
-                f"Recursion limit of {self.recursion_limit} reached without hitting a stop condition. "
-                f"You can increase the limit by setting the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
-            )
         tasks = self._plan()
+        if self.step > self.stop:
+            raise GraphRecursionError(
+                f"Recursion limit of {self.recursion_limit} reached without hitting a stop condition. You "
+                f"can increase the limit by setting the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
+            )
         if not tasks:
             return False
         waiting: Sequence[NodeTask] = take_back(self, tasks) if self.persist is not None else tasks
-        if self.before and should_pause(self.state, self.before, tasks):
-            raise GraphInterrupt()
-        if self.control is not None and self.control.drain_requested:
-            raise GraphDrained(self.control.drain_reason or "shutdown")
+        if self.before or self.control is not None:
+            self._heed_stops(tasks)
         if self.observer is not None:
             reports.superstep_started(self, tasks)
         try:
@@ -260,6 +260,13 @@ class RunLoop:
             reports.superstep_ended(self, updated)
         await self._finish(tasks, updated)
         return True
+
+    def _heed_stops(self, tasks: list[NodeTask]) -> None:
+        """Stop in front of a breakpoint, or because somebody asked for it."""
+        if self.before and should_pause(self.state, self.before, tasks):
+            raise GraphInterrupt
+        if self.control is not None and self.control.drain_requested:
+            raise GraphDrained(self.control.drain_reason or "shutdown")
 
     async def _run_all(self, tasks: Sequence[NodeTask]) -> None:
         """Run tasks side by side, within ``graph.step_timeout``; threads can't be stopped, so not there."""
@@ -329,7 +336,7 @@ class RunLoop:
         self.step += 1
         if self.after and tasks[0].node != START and should_pause(self.state, self.after, tasks):
             self._plan()
-            raise GraphInterrupt()
+            raise GraphInterrupt
         if self.drain is not None:
             await self.drain()
 
@@ -377,26 +384,6 @@ class RunLoop:
         if not self._started:
             self.started()
         reports.run_ended(self, end, error)
-
-    # -- what nodes see --------------------------------------------------------------------------
-
-    def task_config(self, task: NodeTask) -> Config:
-        """Build the RunnableConfig of a task."""
-        configurable = self.config.get("configurable", {})
-        config: Config = {
-            "tags": list(self.run.tags),
-            "metadata": task_metadata(task),
-            "recursion_limit": self.recursion_limit,
-            "configurable": {**configurable, "checkpoint_ns": task.ns, "checkpoint_id": None},
-        }
-        for key in ("callbacks", "max_concurrency", "run_id", "run_name"):
-            if key in self.config:
-                config[key] = self.config[key]
-        config["run_name"] = task.node
-        inherited = task.langchain or (self.langchain.installed if self.langchain is not None else None)
-        if inherited is not None:
-            config["callbacks"] = inherited["callbacks"]
-        return config
 
 
 def _inherited(parent_task: NodeTask | None, name: str) -> Any:

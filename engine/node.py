@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
+from .discover import graph_in
 from .errors import ErrorCode, InvalidUpdateError, ParentCommand
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from .schema import ROOT
@@ -65,7 +66,7 @@ class Callback:
         return cls(
             name=name or callable_name(target),
             func=None if is_async else target,
-            afunc=target if is_async else None,
+            afunc=cast("Callable[..., Awaitable[Any]]", target) if is_async else None,
             inject=inject,
             original=target,
         )
@@ -92,9 +93,12 @@ def is_coroutine_function(target: Any) -> bool:
     """Whether calling ``target`` gives an awaitable; looks through partials and callable objects."""
     while isinstance(target, partial):
         target = target.func
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(
-        getattr(target, "__call__", None)
-    )
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(_call_of(target))
+
+
+def _call_of(target: Any) -> Any:
+    """Return the method behind a callable object, None for one without."""
+    return getattr(type(target), "__call__", None)  # noqa: B004 - the method itself is wanted
 
 
 def callable_name(target: Any) -> str:
@@ -118,7 +122,7 @@ def annotated_destinations(target: Any) -> tuple[str, ...]:
     """Return the nodes that a ``-> Command[Literal["a", "b"]]`` annotation promises."""
     try:
         returned = get_type_hints(target if inspect.isroutine(target) else target.__call__).get("return")
-    except Exception:  # hints that can't be resolved promise nothing
+    except Exception:  # noqa: BLE001 - hints that can't be resolved promise nothing
         return ()
     for candidate in (returned, *get_args(returned)):
         if get_origin(candidate) is Command and get_args(candidate):
@@ -130,15 +134,11 @@ def annotated_destinations(target: Any) -> tuple[str, ...]:
 
 def first_parameter_schema(target: Any) -> Any:
     """Return the annotation of a callable's first parameter if it is a schema, else None."""
-    function = (
-        target
-        if inspect.isfunction(target) or inspect.ismethod(target)
-        else getattr(target, "__call__", None)
-    )
+    is_function = inspect.isfunction(target) or inspect.ismethod(target)
     try:
-        hints = get_type_hints(function)
-        name = next(iter(inspect.signature(function).parameters))  # type: ignore[arg-type]
-    except Exception:  # not every callable can be looked into; the graph's own schema is the answer then
+        hints = get_type_hints(target if is_function else _call_of(target))
+        name = next(iter(inspect.signature(target).parameters))
+    except Exception:  # noqa: BLE001 - not every callable can be looked into; the graph's schema it is then
         return None
     hint = hints.get(name)
     return hint if inspect.isclass(hint) and get_type_hints(hint) else None
@@ -219,6 +219,12 @@ class Node:
     def copy(self, update: Mapping[str, Any]) -> Node:
         """Return the same node with some fields changed."""
         return replace(self, **update)
+
+    @property
+    def subgraphs(self) -> list[Any]:
+        """The compiled graph that the node is, or calls, if any."""
+        found = graph_in(self.callback.original)
+        return [] if found is None else [found]
 
     @property
     def retryable(self) -> bool:

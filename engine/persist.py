@@ -83,10 +83,12 @@ class Persistence:
 
     async def load(self) -> Mapping[str, Any] | None:
         """Load the checkpoint the config names, or the thread's latest; None if there is none."""
+        found: Any
         if self.addressed:
             found = await self._call("get_tuple", self.config)
-            latest = await self._call("get_tuple", _without_id(self.config)) if found is not None else None
-            self.superseded = latest is not None and latest.checkpoint["id"] != found.checkpoint["id"]
+            if found is not None:
+                latest = await self._call("get_tuple", _without_id(self.config))
+                self.superseded = latest is not None and latest.checkpoint["id"] != found.checkpoint["id"]
         elif self.loop.replay is not None:
             found = await self.loop.replay.find(self.loop.checkpoint_ns, self.config, self._look)
             # It takes its input anew, on top of what it had stored, instead of going on.

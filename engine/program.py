@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from .channels import Channel
-from .discover import graph_in
 from .node import TASKS, Node
 from .schema import ROOT
 from .types import END
@@ -101,8 +100,7 @@ class Program:
     @cached_property
     def subgraphs(self) -> Mapping[str, Any]:
         """Node → the compiled graph that it is, or calls."""
-        found = ((node.name, graph_in(node.callback.original)) for node in self.nodes.values())
-        return {name: graph for name, graph in found if graph is not None}
+        return {node.name: graph for node in self.nodes.values() for graph in node.subgraphs}
 
 
 __all__ = ["TASKS", "Program"]

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .types import Config
 
+if TYPE_CHECKING:
+    from .loop import RunLoop
+
 #: Return the newest checkpoint of a place, or the newest that is older than the one whose id is given.
 Look = Callable[[Config, str | None], Awaitable[Any]]
+
+
+def checkpoints_around(config: Config, parent: RunLoop | None) -> dict[str, str]:
+    """Return, by namespace, the ids of the checkpoints around a run, or of those it is pointed at."""
+    if parent is None:
+        return config.get("configurable", {}).get("checkpoint_map") or {}
+    return {**parent.checkpoint_map, parent.checkpoint_ns: parent.state.checkpoint_id}
 
 
 class Replay:

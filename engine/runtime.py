@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
@@ -189,7 +189,7 @@ def current_task() -> NodeTask:
 
 def get_config() -> Config:
     """Return the RunnableConfig of the node that is running."""
-    return cast("Config", current_task().loop.task_config(current_task()))
+    return task_config(current_task())
 
 
 def get_stream_writer() -> StreamWriter:
@@ -202,7 +202,7 @@ def get_store() -> Any:
     return current_task().loop.store
 
 
-def get_runtime(context_schema: Any = None) -> Runtime[Any]:
+def get_runtime(context_schema: Any = None) -> Runtime[Any]:  # noqa: ARG001 - it tells type checkers
     """Return the runtime of the node that is running."""
     return make_runtime(current_task())
 
@@ -271,3 +271,23 @@ def task_metadata(task: NodeTask) -> dict[str, Any]:
     if task.run.tags:
         found["tags"] = list(task.run.tags)
     return found
+
+
+def task_config(task: NodeTask) -> Config:
+    """Build the RunnableConfig of a task."""
+    loop = task.loop
+    configurable = loop.config.get("configurable", {})
+    config: Config = {
+        "tags": list(loop.run.tags),
+        "metadata": task_metadata(task),
+        "recursion_limit": loop.recursion_limit,
+        "configurable": {**configurable, "checkpoint_ns": task.ns, "checkpoint_id": None},
+    }
+    for key in ("callbacks", "max_concurrency", "run_id", "run_name"):
+        if key in loop.config:
+            config[key] = loop.config[key]
+    config["run_name"] = task.node
+    inherited = task.langchain or (loop.langchain.installed if loop.langchain is not None else None)
+    if inherited is not None:
+        config["callbacks"] = inherited["callbacks"]
+    return config

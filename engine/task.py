@@ -16,7 +16,7 @@ from otel_stream.events import AttemptEnded, AttemptStarted, End, RouteChosen
 
 from .errors import GraphBubbleUp, GraphInterrupt, NodeCancelledError, NodeTimeoutError, ParentCommand
 from .node import TASKS, Branch, Callback, Writes, branch_to
-from .runtime import CURRENT, TaskWriter, make_runtime
+from .runtime import CURRENT, TaskWriter, make_runtime, task_config
 from .state import RETURN, NodeTask
 from .superstep import read_fresh
 from .types import END, Command, Send
@@ -167,7 +167,7 @@ def inject(callback: Callback, task: NodeTask) -> dict[str, Any]:
 
 
 _INJECT: dict[str, Any] = {
-    "config": lambda task: task.loop.task_config(task),
+    "config": task_config,
     "writer": TaskWriter,
     "store": lambda task: task.loop.store,
     "previous": lambda task: task.loop.previous,

@@ -135,7 +135,6 @@ class _Calls:
                 semconv.GEN_AI_NODE_NAME: "count",
                 semconv.GRAPH_TASK_ID: "task",
                 semconv.GRAPH_SUPERSTEP: step,
-                semconv.GRAPH_TASK_TRIGGERS: ("branch:to:count",),
             },
             start_time=time.time_ns(),
         )

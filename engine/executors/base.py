@@ -58,6 +58,7 @@ class Executor(Protocol):
 
     def cancelled_itself(self, error: BaseException) -> bool:
         """Whether user code raised a cancellation that nobody had asked for."""
+        ...
 
     def close(self) -> None:
         """Let go of what the executor holds."""

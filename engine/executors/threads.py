@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import End
@@ -40,6 +41,36 @@ def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return stop.value
     coroutine.close()
     raise RuntimeError("an async function was awaited without an event loop; use ainvoke or astream")
+
+
+class _Call(Future[Any]):
+    """A future whose work is done by whoever comes first: a thread of the pool, or one that waits for it.
+
+    Callers wait for what they have called. Were that left to the pool, it could be full of those who wait.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        super().__init__()
+        self._coroutine = coroutine
+        self._context = copy_context()
+        self._claim = Lock()
+
+    def run(self) -> None:
+        """Do the work, unless somebody does already."""
+        if not self._claim.acquire(blocking=False):
+            return
+        if not self.set_running_or_notify_cancel():
+            self._coroutine.close()
+            return
+        try:
+            self.set_result(self._context.run(drive, self._coroutine))
+        except BaseException as error:  # noqa: BLE001 - raised to whoever asks for the result
+            self.set_exception(error)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the result, and help it come about."""
+        self.run()
+        return super().result(timeout)
 
 
 class ThreadExecutor:
@@ -121,8 +152,10 @@ class ThreadExecutor:
         return self._pool.submit(copy_context().run, function, *args)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run a coroutine that never suspends in the pool."""
-        return self.submit(drive, coroutine)
+        """Run a coroutine that never suspends in the pool, or in the thread that waits for its result."""
+        call = _Call(coroutine)
+        self.submit(call.run)
+        return call
 
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait for what runs in the pool; what has not been started can still be cancelled."""

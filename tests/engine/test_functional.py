@@ -116,3 +116,18 @@ def test_no_time_at_all_is_refused_at_once(make: Any) -> None:
 def test_a_thread_can_not_be_given_a_time_limit() -> None:
     with pytest.raises(ValueError, match="only supported for async nodes"):
         task(timeout=1)(lambda: None)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("width", [1, 12])
+def test_tasks_that_wait_for_tasks_never_wait_for_threads(width: int) -> None:
+    @task
+    def quadruple(n: int) -> int:
+        return int(double(double(n).result()).result())
+
+    @entrypoint()
+    def graph(_: Any) -> list[int]:
+        return [one.result() for one in [quadruple(n) for n in range(width)]]
+
+    shown = list(graph.stream(1, {"max_concurrency": 1}))
+    assert shown[-1] == {"graph": [4 * n for n in range(width)]}

@@ -94,7 +94,8 @@ def test_values_show_the_state_and_what_it_waits_for():
 def test_a_state_that_is_no_mapping_gives_way_to_its_interrupts_in_v1():
     pending = (Interrupt("name?", "i1"),)
     got = parts(
-        [ValuesChanged(RUN, 1, "state", 0), ended(End.INTERRUPTED, interrupts=pending, values="state")], "values"
+        [ValuesChanged(RUN, 1, "state", 0), ended(End.INTERRUPTED, interrupts=pending, values="state")],
+        "values",
     )
     assert [v1_payload(part) for part in got] == ["state", {"__interrupt__": pending}]
 
