@@ -48,7 +48,7 @@ def give_answers(loop: RunLoop, task: NodeTask) -> None:
     for asked in (len(task.answers), 0):
         id = Interrupt.from_ns(None, task.ns, asked).id
         if id in answers:
-            task.answers.append(answers[id])
+            task.answers = [*task.answers, answers[id]]
             return
 
 

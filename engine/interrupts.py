@@ -39,7 +39,7 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
             shown = Interrupt.from_ns(value, task.ns, len(task.answers), _shown_schema(response_schema))
             raise GraphInterrupt((shown,))
         answer = _checked(pending, response_schema)
-        task.answers.append(pending)
+        task.answers = [*task.answers, pending]
     # Only what was asked for again is kept: an answer that failed its check can be given anew.
     task.answered = task.answers[: index + 1]
     return answer

@@ -169,7 +169,7 @@ class RunLoop:
             return None
         saved = await self.persist.load()
         if saved is None:
-            self.state.checkpoint_id = self.new_checkpoint_id(-2)
+            self.state.checkpoint_id = checkpoint_id()
             return None
         seen = {node: dict(versions) for node, versions in saved["versions_seen"].items()}
         self.state.load(saved["channel_values"], dict(saved["channel_versions"]), seen)
@@ -178,10 +178,6 @@ class RunLoop:
         self.stop = self.step + self.recursion_limit + 1
         self.previous = saved["channel_values"].get("__previous__")
         return saved
-
-    def new_checkpoint_id(self, step: int) -> str:
-        """Return the id of a new checkpoint: later ones sort after earlier ones."""
-        return checkpoint_id()
 
     def end_of(self, failure: BaseException) -> End:
         """Tell what kind of end a failure is."""
@@ -219,9 +215,10 @@ class RunLoop:
             await self._keep(task)
         if others:
             await self.executor.run_all(take_back(self, others), run_task, self.task_done)
-            raise_failures(others)
         tasks = [task, *others]
-        await self._finish(tasks, self._merge(tasks))
+        later = self._finish(tasks, self._merge(tasks))
+        if later is not None:
+            await later
 
     async def _superstep(self) -> bool:
         """Run one superstep; return whether there may be another one."""
@@ -246,19 +243,17 @@ class RunLoop:
                     await self._run_all(waiting)
                     break
                 await run_task(waiting[0])
-                later = self.task_done(waiting[0])
-                waiting = () if later is None else await later or ()
-            for task in tasks:
-                if task.end is not End.OK or task.error is not None:
-                    raise_failures(tasks)
-                    break
+                done = self.task_done(waiting[0])
+                waiting = () if done is None else await done or ()
             updated = self._merge(tasks)
         except BaseException as failure:
             reports.superstep_broken(self, tasks, failure)
             raise
         if self.observer is not None:
             reports.superstep_ended(self, updated)
-        await self._finish(tasks, updated)
+        later = self._finish(tasks, updated)
+        if later is not None:
+            await later
         return True
 
     def _heed_stops(self, tasks: list[NodeTask]) -> None:
@@ -319,16 +314,29 @@ class RunLoop:
             await self.persist.keep(task.id, [(ERROR, task.error), *handled, *answered])
 
     def _merge(self, tasks: list[NodeTask]) -> set[str]:
-        """Apply the writes of a superstep: the barrier."""
+        """Apply the writes of a superstep, if nothing went wrong: the barrier."""
+        for task in tasks:
+            if task.end is not End.OK or task.error is not None:
+                raise_failures(tasks)
+                break
         ordered = order(tasks) if len(tasks) > 1 else tasks
         self.updated = apply(self.program, self.state, ordered)
         return self.updated
 
-    async def _finish(self, tasks: list[NodeTask], updated: set[str]) -> None:
-        """Show and keep the state after a superstep, which changed the channels ``updated``."""
+    def _finish(self, tasks: list[NodeTask], updated: set[str]) -> Awaitable[None] | None:
+        """Show the state after a superstep, which changed the channels ``updated``.
+
+        Returns what there is to await before the next one, if anything.
+        """
         if not updated.isdisjoint(self.view.names):
             self.emit_values()
         self.replaying, self.resuming = False, None
+        if self.persist is not None or self.after or self.drain is not None:
+            return self._keep_and_wait(tasks, updated)
+        self.step += 1
+        return None
+
+    async def _keep_and_wait(self, tasks: list[NodeTask], updated: set[str]) -> None:
         persist = self.persist
         if persist is not None:
             persist.pending = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import CheckpointWritten
 
+from .checkpoint.base import checkpoint_id
 from .node import Writes
 from .state import ERROR, ERROR_SOURCE, RESUME, NodeTask, State
 from .types import INTERRUPT, MISSING, Config
@@ -112,7 +113,7 @@ class Persistence:
         """Store the state after ``step``; with durability "exit" only remember that it is to be stored."""
         self.metadata = {"source": source, "step": step, "parents": self.loop.checkpoint_map}
         state = self.loop.state
-        state.checkpoint_id = self.loop.new_checkpoint_id(step)
+        state.checkpoint_id = checkpoint_id()
         if self.durability != "exit":
             await self._store(state, updated)
 

@@ -147,9 +147,9 @@ class NodeTask(Task):
         self.error: BaseException | None = None
         self.interrupts: tuple[Any, ...] = ()
         #: Answers to its interrupts, in the order they are asked.
-        self.answers: list[Any] = []
+        self.answers: Sequence[Any] = ()
         #: The answers this attempt has come by, for its checkpoint.
-        self.answered: list[Any] = []
+        self.answered: Sequence[Any] = ()
         #: For an error handler: what it is to handle.
         self.failure: Any = None
         self.cached = False

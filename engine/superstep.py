@@ -82,16 +82,13 @@ def _triggered(program: Program, state: State, updated: set[str] | None) -> Sequ
     names = [name for channel in updated if channel in listeners for name in listeners[channel]]
     if len(names) > 1:
         names = sorted(set(names))
+    if not state.track:
+        return names  # an update that nobody can have acted on before
     return [name for name in names if _is_triggered(program.nodes[name], state)]
 
 
 def _is_triggered(spec: Node, state: State) -> bool:
     channels = state.channels
-    if not state.track:
-        for trigger in spec.triggers:  # noqa: SIM110 - a generator costs more than the loop here
-            if channels[trigger].value is not MISSING:
-                return True
-        return False
     seen = state.seen.get(spec.name)
     for trigger in spec.triggers:
         if channels[trigger].value is MISSING:

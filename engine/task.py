@@ -86,7 +86,7 @@ def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
     context.run(CURRENT.set, task)
     task.asked = task.calls = task.subgraphs = 0
     task.pushed = None
-    task.answered = []
+    task.answered = ()
     observer = loop.observer
     if observer is not None and observer.interest & AttemptStarted.bit:
         observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
