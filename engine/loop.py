@@ -385,7 +385,7 @@ class RunLoop:
     def stopped(self) -> None:
         """End a run that was left before its first step."""
         if self.end is None:
-            self._ended(End.ABANDONED, None)
+            self._ended(End.ABANDONED if self.abandoned else End.CANCELLED, None)
 
     def _ended(self, end: End, error: BaseException | None) -> None:
         self.end, self.error = end, error

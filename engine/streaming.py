@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
+from anyio import get_cancelled_exc_class
+
 from otel_stream.config import StreamConfig, parse_modes
 from otel_stream.events import End, Observer
 from otel_stream.modes import StreamPart
@@ -62,6 +64,20 @@ def _report(stream: Stream | None, receivers: Iterable[StreamReceiver]) -> None:
     if record is not None:
         for receiver in receivers:
             record(receiver, receiver.statistics())
+
+
+async def _see_off(loop: RunLoop, running: Background, error: BaseException | None) -> None:
+    """Stop a run that its consumer leaves because of ``error``, if any, and wait for its end.
+
+    A consumer that is itself cancelled takes the run with it; one that just goes has abandoned it.
+    """
+    if loop.end is None:
+        loop.abandoned = not isinstance(error, get_cancelled_exc_class())
+        running.cancel()
+    try:
+        await running.wait()
+    finally:
+        loop.stopped()
 
 
 # -- native --------------------------------------------------------------------------------------
@@ -164,12 +180,11 @@ class RunStream:
 
     async def aclose(self) -> None:
         """Stop the run if it still goes on, wait for its end, and close the receivers."""
+        await self._leave(None)
+
+    async def _leave(self, error: BaseException | None) -> None:
         if self._background is not None and self._loop is not None:
-            if self._loop.end is None:
-                self._loop.abandoned = True
-                self._background.cancel()
-            await self._background.wait()
-            self._loop.stopped()
+            await _see_off(self._loop, self._background, error)
         for receiver in self.receivers:
             receiver.close()
         _report(self._stream, self.receivers)
@@ -177,7 +192,7 @@ class RunStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self._leave(error)
 
 
 # -- LangGraph's: pulled by the caller -----------------------------------------------------------
@@ -226,6 +241,7 @@ async def astream(
     loop = launch(graph, input, config, options, executor, stream, detached=CURRENT.get() is not None)
     loop.drain = receiver.pulled
     running = background(loop.execute, loop.run.context.copy())
+    left: BaseException | None = None
     try:
         while True:
             part = receiver.take_nowait()
@@ -238,12 +254,15 @@ async def astream(
             receiver.asked = False
             yield shape(part)
         await running.wait()
+    except BaseException as error:
+        left = error
+        raise
     finally:
-        if loop.end is None:
-            loop.abandoned = True
-            running.cancel()
-        receiver.close()
-        await running.wait()
+        try:
+            await _see_off(loop, running, left)
+        finally:
+            receiver.close()
+            _report(stream, (receiver,))
 
 
 def stream(
@@ -256,9 +275,8 @@ def stream(
     executor.live = (
         graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(receiver.config.modes)
     )
-    loop = launch(
-        graph, input, config, options, executor, audience((receiver,)), detached=CURRENT.get() is not None
-    )
+    heard = audience((receiver,))
+    loop = launch(graph, input, config, options, executor, heard, detached=CURRENT.get() is not None)
 
     async def hand_out() -> None:
         while receiver.held:
@@ -280,6 +298,7 @@ def stream(
     finally:
         loop.abandoned = loop.end is None
         running.close()
+        _report(heard, (receiver,))
         receiver.close()
         executor.close()
 

@@ -145,6 +145,41 @@ async def test_who_leaves_early_abandons_the_run_and_its_nodes_are_cancelled(lea
     assert cancelled == started
 
 
+@pytest.mark.parametrize("way", ["open_stream", "astream"])
+async def test_a_consumer_that_is_cancelled_takes_the_run_with_it(way: str) -> None:
+    ends: list[str] = []
+    cancelled: list[str] = []
+    waiting = anyio.Event()
+
+    async def last(state: Any) -> None:
+        waiting.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.append("last")
+
+    def note(event: Any) -> None:
+        ends.append(event.end.value)
+
+    made, modes = compiled(last=last), [Custom(note, "ends", events=(e.RunEnded,))]
+
+    async def consume() -> None:
+        if way == "astream":
+            async with contextlib.aclosing(made.astream({"log": []}, stream_mode=modes)) as parts:
+                async for _ in parts:
+                    pass
+        else:
+            async with made.open_stream({"log": []}, StreamConfig(modes=modes)) as stream:
+                async for _ in stream:
+                    pass
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(consume)
+        await waiting.wait()
+        group.cancel_scope.cancel()
+    assert (ends, cancelled) == (["cancelled"], ["last"])
+
+
 async def test_the_consumers_own_error_reaches_the_consumer() -> None:
     async def consume() -> None:
         async with two_steps().open_stream({"log": []}, StreamConfig(modes="updates")) as stream:
