@@ -25,7 +25,7 @@ from .node import NO_WRITES, Node, Writes
 from .outcome import handler_of, raise_failures
 from .persist import Persistence
 from .program import View
-from .replay import Replay
+from .replay import Replay, checkpoints_around
 from .runtime import CURRENT
 from .state import ERROR, ERROR_SOURCE, PULL, RESUME, NodeTask, State
 from .superstep import apply, order, plan, should_pause
@@ -105,7 +105,7 @@ class RunLoop:
         self.recursion_limit = recursion_limit
         self.persist = Persistence(checkpointer, self, durability) if checkpointer is not None else None
         self.state = State(
-            {name: channel.fresh() for name, channel in self.program.channels.items()},
+            self.program.fresh_channels(),
             checkpoint_id=run.id,
             track=checkpointer is not None or bool(self.before or self.after),
             next_version=getattr(checkpointer, "get_next_version", None),
@@ -124,11 +124,7 @@ class RunLoop:
         self.resuming: bool | None = parent.resuming if parent is not None else None
         self.replay: Replay | None = parent.replay if parent is not None else None
         #: Namespace → id of the checkpoints around this run, or of those it is pointed at.
-        self.checkpoint_map: dict[str, str] = (
-            self.config.get("configurable", {}).get("checkpoint_map") or {}
-            if parent is None
-            else {**parent.checkpoint_map, parent.checkpoint_ns: parent.state.checkpoint_id}
-        )
+        self.checkpoint_map = checkpoints_around(self.config, parent)
 
     # -- the run ---------------------------------------------------------------------------------
 

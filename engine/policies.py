@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from .cache_key import default_cache_key
 
 #: Mistakes in code and refused operations: trying again would only repeat them.
 _NOT_WORTH_RETRYING = (
@@ -117,11 +118,6 @@ class TimeoutPolicy:
         if value is None or (value.run_timeout is None and value.idle_timeout is None):
             return None
         return value
-
-
-def default_cache_key(*args: Any, **kwargs: Any) -> bytes:
-    """Key a node's cache entry by its pickled input."""
-    return pickle.dumps((args, kwargs), protocol=5)
 
 
 @dataclass(kw_only=True, frozen=True)

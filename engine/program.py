@@ -93,6 +93,10 @@ class Program:
         """``state_keys``, for membership tests."""
         return frozenset(self.state_keys)
 
+    def fresh_channels(self) -> dict[str, Channel]:
+        """Return empty channels for a run to work on."""
+        return {name: channel.fresh() for name, channel in self.channels.items()}
+
     def node(self, name: str) -> Node:
         """Return a node by name, the start node included."""
         return self.start if self.start is not None and name == self.start.name else self.nodes[name]

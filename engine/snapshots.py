@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import CheckpointSaved
 
 from .node import Writes
 from .persist import NO_OUTCOME, NULL_TASK, items
-from .state import ERROR, INPUT, PULL, RETURN, NodeTask, State, Written
+from .state import ERROR, INPUT, PULL, RETURN, GraphRun, NodeTask, State, Written
 from .superstep import apply, order, plan, read_values, result_payload
 from .types import INTERRUPT, MISSING, START, Config, PregelTask, StateSnapshot
 
@@ -102,17 +103,26 @@ def with_map(config: Config | None, metadata: Mapping[str, Any] | None) -> Any:
 class Snapshots:
     """Rebuilds states from checkpoints, for ``get_state`` and ``update_state``."""
 
-    def __init__(self, graph: CompiledStateGraph, run: Any, saver: Any) -> None:
+    def __init__(self, graph: CompiledStateGraph, place: Config, saver: Any) -> None:
         self.graph = graph
         self.program = graph.program
-        self.run = run
         self.saver = saver
+        where = place["configurable"]
+        namespace = where.get("checkpoint_ns") or ""
+        #: Stands for the run that would go on from here: the ids of its tasks derive from it.
+        self.run = GraphRun(
+            "stored",
+            graph.name,
+            context=copy_context(),
+            path=tuple(namespace.split("|")) if namespace else (),
+            thread_id=where["thread_id"],
+        )
 
     def state(self, saved: Any) -> State:
         """Return the channels as ``saved`` has them."""
         checkpoint = saved.checkpoint
         state = State(
-            {name: channel.fresh() for name, channel in self.program.channels.items()},
+            self.program.fresh_channels(),
             checkpoint_id=checkpoint["id"],
             track=True,
             next_version=getattr(self.saver, "get_next_version", None),

@@ -6,7 +6,6 @@ Written once, as coroutines over a checkpointer's methods; the sync forms drive 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from .config import merge_configs
@@ -15,7 +14,6 @@ from .executors import ThreadExecutor, async_executor, drive
 from .launch import own_namespace
 from .persist import trusting
 from .snapshots import Snapshots
-from .state import GraphRun
 from .types import Config, StateSnapshot, StateUpdate
 from .update import update_thread
 
@@ -57,7 +55,7 @@ class StateApi:
         """Yield the states of a thread, newest first."""
         saver = _saver(self, config)
         graph, place = _place(self, config)
-        snapshots = _snapshots(graph, place, saver)
+        snapshots = Snapshots(graph, place, saver)
         for saved in list(saver.list(place, before=before, limit=limit, filter=filter)):
             states = drive(_subgraph_states(graph, snapshots, saved, deep=False, is_async=False))
             yield snapshots.snapshot(saved.config, saved, live=False, states=states)
@@ -73,7 +71,7 @@ class StateApi:
         """Yield the states of a thread, newest first."""
         saver = _saver(self, config)
         graph, place = _place(self, config)
-        snapshots = _snapshots(graph, place, saver)
+        snapshots = Snapshots(graph, place, saver)
         listed = [saved async for saved in saver.alist(place, before=before, limit=limit, filter=filter)]
         for saved in listed:
             states = await _subgraph_states(graph, snapshots, saved, deep=False, is_async=True)
@@ -172,24 +170,11 @@ def _subgraph(owner: Any, namespace: str, for_update: bool) -> Any:
     return owner
 
 
-def _snapshots(graph: CompiledStateGraph, place: Config, saver: Any) -> Snapshots:
-    configurable = place["configurable"]
-    namespace = configurable["checkpoint_ns"]
-    run = GraphRun(
-        "state",
-        graph.name,
-        context=copy_context(),
-        path=tuple(namespace.split("|")) if namespace else (),
-        thread_id=configurable["thread_id"],
-    )
-    return Snapshots(graph, run, saver)
-
-
 async def _get_state(owner: Any, config: Config, subgraphs: bool, *, is_async: bool) -> StateSnapshot:
     saver = _saver(owner, config)
     graph, place = _place(owner, config)
     saved = await saver.aget_tuple(place) if is_async else saver.get_tuple(place)
-    snapshots = _snapshots(graph, place, saver)
+    snapshots = Snapshots(graph, place, saver)
     states = await _subgraph_states(graph, snapshots, saved, deep=subgraphs, is_async=is_async)
     asked: Config = {"configurable": {k: v for k, v in place["configurable"].items() if k != _LENT}}
     live = "checkpoint_id" not in place["configurable"]

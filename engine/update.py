@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from .launch import Options, launch
 from .persist import saved_values
 from .runtime import CURRENT
 from .snapshots import Snapshots, with_map
-from .state import INPUT, GraphRun, NodeTask, State, Written
+from .state import INPUT, NodeTask, State, Written
 from .superstep import apply
 from .task import writes_of
 from .types import END, INTERRUPT, START, Config, StateUpdate
@@ -54,16 +53,7 @@ class _Update:
         self.place = place
         self.executor = executor
         self.first = first
-        configurable = place["configurable"]
-        namespace = configurable.get("checkpoint_ns") or ""
-        run = GraphRun(
-            "update",
-            graph.name,
-            context=copy_context(),
-            path=tuple(namespace.split("|")) if namespace else (),
-            thread_id=configurable["thread_id"],
-        )
-        self.snapshots = Snapshots(graph, run, saver)
+        self.snapshots = Snapshots(graph, place, saver)
 
     async def _call(self, name: str, *args: Any) -> Any:
         if self.executor.is_async:
@@ -99,7 +89,7 @@ class _Update:
         if saved is not None:
             return self.snapshots.state(saved)
         return State(
-            {name: channel.fresh() for name, channel in self.program.channels.items()},
+            self.program.fresh_channels(),
             checkpoint_id=checkpoint_id(),
             track=True,
             next_version=getattr(self.saver, "get_next_version", None),

@@ -88,6 +88,7 @@ class ThreadExecutor:
         self._ended: queue.SimpleQueue[NodeTask | None] = queue.SimpleQueue()
         self.held: Callable[[], bool] | None = None
         self.live = False
+        self._waits = False
 
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
@@ -120,11 +121,13 @@ class ThreadExecutor:
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to block
 
     def wake(self) -> None:
-        """Tell a waiting ``run_all`` that there are parts to hand out; from any thread."""
-        self._ended.put(None)
+        """Tell ``run_all``, if it waits, that there are parts to hand out; from any thread."""
+        if self._waits:
+            self._ended.put(None)
 
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; after a failure none is started, and those that run are waited for."""
+        self._waits = True
         futures = {task: self.submit(self._run, task, run_one) for task in tasks}
         while futures:
             task = self._ended.get()
@@ -136,6 +139,7 @@ class ThreadExecutor:
                     futures = {task: future for task, future in futures.items() if not future.cancel()}
             if self.held is not None and self.held():
                 await PAUSE
+        self._waits = False
 
     def _run(self, task: NodeTask, run_one: RunOne) -> None:
         try:

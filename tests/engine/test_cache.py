@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from langgraph.cache.memory import InMemoryCache as LangGraphCache
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from engine.cache import BaseCache, InMemoryCache, default_cache_key
+from engine.cache import BaseCache, InMemoryCache
+from engine.cache_key import default_cache_key
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,9 +140,7 @@ def test_an_input_that_refers_to_itself_has_a_key() -> None:
 
 
 def test_a_key_is_the_same_in_another_process() -> None:
-    program = (
-        "from engine.cache import default_cache_key as k; print(k({'b': {'x', 'y', 'z'}, 'a': [1]}).hex())"
-    )
+    program = "from engine.cache_key import default_cache_key as k; print(k({'b': {'x', 'y', 'z'}, 'a': [1]}).hex())"
     made = {
         subprocess.run(
             [sys.executable, "-c", program],
