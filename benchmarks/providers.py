@@ -1,4 +1,7 @@
-"""OpenTelemetry's real SDK behind our telemetry: batch processors, and exporters that only count."""
+"""OpenTelemetry's SDK as ``otel_stream.configure()`` sets it up, with exporters that only count.
+
+The calls made by hand, to compare with, go to providers of the SDK alone.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON
 
 from benchmarks.cases import Telemetry
+from otel_stream.sdk.accounting import Account, CountedLogExporter, CountedSpanExporter
+from otel_stream.sdk.batch import Batch, BatchLogs, BatchSpans
+from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
+from otel_stream.sdk.limits import BatchLimits
 
 
 class _Spans(SpanExporter):
@@ -57,38 +64,62 @@ class _Metrics(MetricExporter):
 
 
 class Providers:
-    """Tracer, logger and meter provider, set up as a program would, and set as the global ones.
+    """A tracer, a logger and a meter provider whose spans and log records are counted on arrival.
 
-    Spans and log records wait in the queues of batch processors at the SDK's default size. ``flush``
-    belongs to what is measured: otherwise the work of the processors' threads would fall into the
-    samples of the other side. Metrics are collected at their default interval, once a minute.
+    Queues and intervals are the SDK's defaults. ``flush`` belongs to what is measured: otherwise the
+    work of the processors' threads would fall into the samples of the other side.
     """
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._spans, self._logs = _Spans(), _Logs()
-        sampler = ALWAYS_OFF if telemetry is Telemetry.UNSAMPLED else DEFAULT_ON
-        self._tracers = TracerProvider(sampler=sampler, shutdown_on_exit=False)
-        self._tracers.add_span_processor(BatchSpanProcessor(self._spans))
-        self._loggers = LoggerProvider(shutdown_on_exit=False)
-        self._loggers.add_log_record_processor(BatchLogRecordProcessor(self._logs))
-        self._meters = MeterProvider([PeriodicExportingMetricReader(_Metrics())], shutdown_on_exit=False)
-        trace.set_tracer_provider(self._tracers)
-        _logs.set_logger_provider(self._loggers)
-        metrics.set_meter_provider(self._meters)
+    def __init__(self, tracers: TracerProvider, loggers: LoggerProvider, meters: MeterProvider) -> None:
+        self.tracers, self.loggers, self.meters = tracers, loggers, meters
+        self.spans, self.logs = _Spans(), _Logs()
 
     def flush(self) -> tuple[int, int]:
         """Have everything exported; return how many spans and log records came since the last time."""
-        self._tracers.force_flush()
-        self._loggers.force_flush()
-        counts = self._spans.count, self._logs.count
-        self._spans.count = self._logs.count = 0
+        self.tracers.force_flush()
+        self.loggers.force_flush()
+        counts = self.spans.count, self.logs.count
+        self.spans.count = self.logs.count = 0
         return counts
 
     def close(self) -> None:
         """End the threads of the processors and the reader."""
-        self._tracers.shutdown()
-        self._loggers.shutdown()
-        self._meters.shutdown()
+        self.tracers.shutdown()
+        self.loggers.shutdown()
+        self.meters.shutdown()
+
+
+def as_configured(telemetry: Telemetry) -> Providers:
+    """Return providers as ``configure()`` makes them."""
+    sampler = ALWAYS_OFF if telemetry is Telemetry.UNSAMPLED else DEFAULT_ON
+    providers = Providers(
+        LeanTracerProvider(sampler=sampler, shutdown_on_exit=False),
+        LeanLoggerProvider(shutdown_on_exit=False),
+        LeanMeterProvider([PeriodicExportingMetricReader(_Metrics())], shutdown_on_exit=False),
+    )
+    account = Account(_lost)
+    spans = Batch(CountedSpanExporter(providers.spans, account), account, BatchLimits(), "spans")
+    providers.tracers.add_span_processor(BatchSpans(spans))
+    account = Account(_lost)
+    logs = Batch(CountedLogExporter(providers.logs, account), account, BatchLimits(), "logs")
+    providers.loggers.add_log_record_processor(BatchLogs(logs))
+    return providers
+
+
+def _lost(size: int, reason: str) -> None:
+    raise AssertionError(f"{size} items did not arrive: {reason}")
+
+
+def of_the_sdk() -> Providers:
+    """Return the SDK's own providers and batch processors."""
+    providers = Providers(
+        TracerProvider(shutdown_on_exit=False),
+        LoggerProvider(shutdown_on_exit=False),
+        MeterProvider([PeriodicExportingMetricReader(_Metrics())], shutdown_on_exit=False),
+    )
+    providers.tracers.add_span_processor(BatchSpanProcessor(providers.spans))
+    providers.loggers.add_log_record_processor(BatchLogRecordProcessor(providers.logs))
+    return providers
 
 
 class _Installed:
@@ -98,11 +129,14 @@ class _Installed:
 def install(telemetry: Telemetry) -> None:
     """Set the global providers; once per process, as OpenTelemetry allows no more."""
     if telemetry is not Telemetry.OFF:
-        _Installed.providers = Providers(telemetry)
+        providers = _Installed.providers = as_configured(telemetry)
+        trace.set_tracer_provider(providers.tracers)
+        _logs.set_logger_provider(providers.loggers)
+        metrics.set_meter_provider(providers.meters)
 
 
 def installed() -> Providers:
-    """Return the providers of this process.
+    """Return the global providers of this process.
 
     Raises:
         RuntimeError: its row was not declared to have telemetry.
@@ -113,7 +147,7 @@ def installed() -> Providers:
 
 
 def close() -> None:
-    """Close the providers, if there are any."""
+    """Close the global providers, if there are any."""
     if _Installed.providers is not None:
         _Installed.providers.close()
         _Installed.providers = None

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry import _logs, metrics, trace
+from opentelemetry import _logs
 from opentelemetry.trace import Span, set_span_in_context
 
 from benchmarks.case import Comparison, Goal
 from benchmarks.cases.modes import watched
 from benchmarks.cases.superstep import STEPS, bare
 from benchmarks.libraries import LANGGRAPH, expect, on_loop
-from benchmarks.providers import installed
+from benchmarks.providers import Providers, installed, of_the_sdk
 from otel_stream import semconv
 
 #: The run's span, and two a superstep: its own and its node's.
@@ -67,8 +67,8 @@ def unsampled() -> Comparison:
 
 def beside_the_sdk() -> Comparison:
     """Compare everything on with the bare calls of the SDK that it takes."""
-    providers = installed()
-    calls = _Calls()
+    providers = of_the_sdk()
+    calls = _Calls(providers)
 
     def call_and_flush() -> None:
         calls.run()
@@ -89,10 +89,10 @@ def beside_the_sdk() -> Comparison:
 class _Calls:
     """The same spans, log records and measurements with the same attributes, and nothing else."""
 
-    def __init__(self) -> None:
-        self._tracer = trace.get_tracer("benchmarks")
-        self._emit = _logs.get_logger("benchmarks").emit
-        meter = metrics.get_meter("benchmarks")
+    def __init__(self, providers: Providers) -> None:
+        self._tracer = providers.tracers.get_tracer("benchmarks")
+        self._emit = providers.loggers.get_logger("benchmarks").emit
+        meter = providers.meters.get_meter("benchmarks")
         self._superstep_seconds = meter.create_histogram("superstep", "s")
         self._node_seconds = meter.create_histogram("node", "s")
 

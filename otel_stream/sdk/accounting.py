@@ -1,4 +1,4 @@
-"""An exact account of what was handed to exporters and what became of it.
+"""An exact account of what was meant for exporters and what became of it.
 
 The SDK ignores the result of an export: a batch that an exporter could not deliver is gone, and
 ``force_flush`` still reports success. So the exporters are wrapped, and the loss is counted.
@@ -6,8 +6,8 @@ The SDK ignores the result of an export: a batch that an exporter could not deli
 
 from __future__ import annotations
 
-import itertools
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,11 +15,11 @@ from threading import Lock
 from typing import Any, Final
 
 import msgspec
-from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -36,48 +36,58 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Account:
-    """The account of one exporter."""
+    """The account of one exporter: of what was taken from its queue, and of what never got into it."""
 
     def __init__(self, failed: Callable[[int, str], None]) -> None:
         #: Called with the size of every batch that was lost, and the reason as far as it is known.
         self._report = failed
-        #: How many wait in the queue; set by the processor.
+        #: How many wait in the queue; a batch says it.
         self.queued: Callable[[], int] = lambda: 0
         self.reset()
 
     def reset(self) -> None:
         """Start anew: in a forked child, whose queues are empty and whose locks nobody holds."""
-        self._emitted = itertools.count()
-        self._reads = 0
         self._lock = Lock()
         self._exported = 0
         self._failed = 0
         self._in_export = 0
+        self._dropped = 0
         self._closed = False
 
-    def emit(self) -> None:
-        """Count one item that was handed to the processor; atomic, and without a lock."""
-        next(self._emitted)
+    def drop(self) -> None:
+        """Count one item that the queue had no room for."""
+        with self._lock:
+            self._dropped += 1
 
-    def emit_many(self, number: int) -> None:
-        """Count ``number`` items."""
-        for _ in range(number):
-            next(self._emitted)
+    def take(self, queue: deque[Any], most: int) -> list[Any]:
+        """Move the oldest items, ``most`` at most, from ``queue`` to the exporter's hands."""
+        with self._lock:
+            batch = [queue.popleft() for _ in range(min(most, len(queue)))]
+            self._in_export += len(batch)
+            return batch
 
-    def _count_emitted(self) -> int:
-        # A counter can only be read by counting, so its own reads are taken off again.
-        value = next(self._emitted) - self._reads
-        self._reads += 1
-        return value
+    def begin(self, number: int) -> None:
+        """Count ``number`` items that never wait in a queue as being exported."""
+        with self._lock:
+            self._in_export += number
+
+    def passed(self) -> int:
+        """Return how many have been exported, or lost by the exporter."""
+        with self._lock:
+            return self._exported + self._failed
+
+    def offered(self) -> int:
+        """Return how many have passed, are being exported, or wait."""
+        with self._lock:
+            return self._exported + self._failed + self._in_export + self.queued()
 
     def counts(self) -> Counts:
-        """Return the numbers as they are now; exact when nothing is being emitted or exported."""
+        """Return the numbers as they are now."""
         with self._lock:
-            emitted = self._count_emitted()
-            queued = self.queued()
-            exported, failed, in_export = self._exported, self._failed, self._in_export
-        waiting = 0 if self._closed else max(0, min(queued + in_export, emitted - exported - failed))
-        return Counts(emitted, exported, max(0, emitted - exported - waiting), waiting)
+            waiting = self.queued() + self._in_export
+            lost = self._failed + self._dropped + (waiting if self._closed else 0)
+            emitted = self._exported + self._failed + self._dropped + waiting
+        return Counts(emitted, self._exported, lost, 0 if self._closed else waiting)
 
     def close(self) -> None:
         """Count what still waits as lost: nobody will export it any more."""
@@ -85,8 +95,6 @@ class Account:
 
     def export(self, size: int, call: Callable[[], Any], success: object) -> bool:
         """Make an exporter's call and book its result; whatever it raises is a failure."""
-        with self._lock:
-            self._in_export += size
         reason = ""
         with _listening() as said:
             try:
@@ -148,7 +156,7 @@ def quiet_exporters() -> None:
         logging.getLogger(name).addFilter(_filter)
 
 
-# -- wrapped exporters and processors ---------------------------------------------------------
+# -- wrapped exporters ------------------------------------------------------------------------
 
 
 class _Counted:
@@ -212,7 +220,7 @@ class CountedMetricExporter(_Counted, MetricExporter):
             for scope in resource.scope_metrics
             for metric in scope.metrics
         )
-        self._account.emit_many(points)
+        self._account.begin(points)
         call = self._exporter.export
         done = self._account.export(
             points, lambda: call(metrics_data, timeout_millis, **kwargs), MetricExportResult.SUCCESS
@@ -224,30 +232,3 @@ class CountedMetricExporter(_Counted, MetricExporter):
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         return bool(self._exporter.force_flush(timeout_millis))
-
-
-class CountedSpanProcessor(BatchSpanProcessor):
-    """The SDK's batch processor, counting what it is given."""
-
-    def __init__(self, exporter: CountedSpanExporter, account: Account) -> None:
-        super().__init__(exporter)
-        self._account = account
-        account.queued = self._batch_processor._queue.__len__  # noqa: SLF001
-
-    def on_end(self, span: ReadableSpan) -> None:
-        if span.context is not None and span.context.trace_flags.sampled:
-            self._account.emit()
-            self._batch_processor.emit(span)
-
-
-class CountedLogProcessor(BatchLogRecordProcessor):
-    """The SDK's batch processor, counting what it is given."""
-
-    def __init__(self, exporter: CountedLogExporter, account: Account) -> None:
-        super().__init__(exporter)
-        self._account = account
-        account.queued = self._batch_processor._queue.__len__  # noqa: SLF001
-
-    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        self._account.emit()
-        super().on_emit(log_record)

@@ -15,23 +15,21 @@ from threading import Lock
 from typing import Any, Final
 
 from opentelemetry import _logs, metrics, trace
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
 
 from otel_stream.sdk.accounting import (
     Account,
     CountedLogExporter,
-    CountedLogProcessor,
     CountedMetricExporter,
     CountedSpanExporter,
-    CountedSpanProcessor,
     quiet_exporters,
 )
+from otel_stream.sdk.batch import Batch, BatchLogs, BatchSpans
 from otel_stream.sdk.destinations import SIGNALS, Destination, Signal, destinations
 from otel_stream.sdk.handle import SHUTDOWN_TIMEOUT, Handle, Pipeline
+from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
+from otel_stream.sdk.limits import batch_limits
 from otel_stream.telemetry.consumer import is_configured
 from otel_stream.telemetry.options import resolve, set_options
 
@@ -193,21 +191,23 @@ class _Builder:
         return self._logs(exporters) if signal == "logs" else self._metrics(exporters)
 
     def _traces(self, exporters: list[Any]) -> Pipeline:
-        pipe = Pipeline("traces", TracerProvider(resource=self._resource, shutdown_on_exit=False))
+        limits = batch_limits("OTEL_BSP", os.environ, 5000)
+        pipe = Pipeline("traces", LeanTracerProvider(resource=self._resource, shutdown_on_exit=False))
         for exporter in exporters:
             account = Account(self._batch_lost)
             counted = CountedSpanExporter(exporter, account)
             pipe.add(counted, account)
-            pipe.provider.add_span_processor(CountedSpanProcessor(counted, account))
+            pipe.provider.add_span_processor(BatchSpans(Batch(counted, account, limits, "spans")))
         return pipe
 
     def _logs(self, exporters: list[Any]) -> Pipeline:
-        pipe = Pipeline("logs", LoggerProvider(resource=self._resource, shutdown_on_exit=False))
+        limits = batch_limits("OTEL_BLRP", os.environ, 1000)
+        pipe = Pipeline("logs", LeanLoggerProvider(resource=self._resource, shutdown_on_exit=False))
         for exporter in exporters:
             account = Account(self._batch_lost)
             counted = CountedLogExporter(exporter, account)
             pipe.add(counted, account)
-            pipe.provider.add_log_record_processor(CountedLogProcessor(counted, account))
+            pipe.provider.add_log_record_processor(BatchLogs(Batch(counted, account, limits, "logs")))
         return pipe
 
     def _metrics(self, exporters: list[Any]) -> Pipeline:
@@ -221,7 +221,7 @@ class _Builder:
             counted = CountedMetricExporter(exporter, account)
             pipe.add(counted, account)
             readers.append(PeriodicExportingMetricReader(counted))
-        pipe.provider = MeterProvider(readers, resource=self._resource, shutdown_on_exit=False)
+        pipe.provider = LeanMeterProvider(readers, resource=self._resource, shutdown_on_exit=False)
         return pipe
 
     def _batch_lost(self, size: int, reason: str) -> None:

@@ -12,7 +12,7 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 from otel_stream import events, semconv
 from otel_stream.events import End, Run, Task
 from otel_stream.statistics import ModeStatistics, ReceiverStatistics
-from otel_stream.telemetry.scope import Attributes, RunScope, TaskScope
+from otel_stream.telemetry.scope import Attributes, FixedAttributes, RunScope, TaskScope
 from otel_stream.telemetry.spans import error_type
 
 _SECONDS: Final = 1e-9
@@ -34,24 +34,24 @@ class Instruments:
         self.stream_dropped = _counter(meter, semconv.STREAM_DROPPED)
         name, unit, description, _ = semconv.RUN_ACTIVE
         self.run_active = meter.create_up_down_counter(name, unit, description)
-        self._of_graph: dict[str, Attributes] = {}
-        self._of_node: dict[tuple[str, str], Attributes] = {}
+        self._of_graph: dict[str, FixedAttributes] = {}
+        self._of_node: dict[tuple[str, str], FixedAttributes] = {}
 
-    def of_run(self, run: Run) -> Attributes:
+    def of_run(self, run: Run) -> FixedAttributes:
         """Return the attributes of a run's graph; not to be changed."""
         known = self._of_graph.get(run.graph)
         if known is None:
-            known = Attributes({semconv.GRAPH_NAME: run.graph})
+            known = FixedAttributes({semconv.GRAPH_NAME: run.graph})
             if len(self._of_graph) < _MAX_KEPT:
                 self._of_graph[run.graph] = known
         return known
 
-    def of_task(self, task: Task) -> Attributes:
+    def of_task(self, task: Task) -> FixedAttributes:
         """Return the attributes of a task's graph and node; not to be changed."""
         key = (task.run.graph, task.node)
         known = self._of_node.get(key)
         if known is None:
-            known = Attributes({semconv.GRAPH_NAME: key[0], semconv.GEN_AI_NODE_NAME: key[1]})
+            known = FixedAttributes({semconv.GRAPH_NAME: key[0], semconv.GEN_AI_NODE_NAME: key[1]})
             if len(self._of_node) < _MAX_KEPT:
                 self._of_node[key] = known
         return known
@@ -97,14 +97,14 @@ class Metrics:
 
     def superstep_ended(self, event: events.SuperstepEnded, scope: RunScope) -> None:
         """Record the superstep's duration."""
-        attributes = self._instruments.of_run(event.run)
+        attributes: Attributes = self._instruments.of_run(event.run)
         if event.end.failed:
             attributes = {**attributes, semconv.ERROR_TYPE: scope.error_type or event.end.value}
         self._record_superstep(_seconds(scope.step_started, event.time), attributes, scope.step_context)
 
     def task_ended(self, event: events.TaskEnded, scope: TaskScope) -> None:
         """Record the task's duration."""
-        attributes = self._instruments.of_task(event.task)
+        attributes: Attributes = self._instruments.of_task(event.task)
         if event.end is not End.OK and event.end.failed:
             attributes = {**attributes, semconv.ERROR_TYPE: error_type(event.error, event.end)}
         self._record_node(_seconds(scope.started, event.time), attributes, scope.context)

@@ -7,12 +7,24 @@ share it.
 from __future__ import annotations
 
 from contextvars import Context as Variables
+from typing import Any
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 from opentelemetry.util.types import AnyValue
 
 Attributes = dict[str, AnyValue]
+
+
+class FixedAttributes(dict[str, AnyValue]):
+    """Attributes that never change: of one graph, or of one node. A histogram may work them out once."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, attributes: Attributes) -> None:
+        super().__init__(attributes)
+        #: What whoever records with them has made of them.
+        self.key: Any = None
 
 
 class TaskScope:

@@ -1,0 +1,134 @@
+"""Log records that are made once: clean by construction, writable and readable in one."""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import Any, Final
+
+from opentelemetry._logs import Logger as ApiLogger
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.sdk._logs import Logger, LoggerProvider, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs._internal._logger_metrics import NoOpLoggerMetrics
+from opentelemetry.trace import get_current_span
+from opentelemetry.util.types import Attributes
+
+from otel_stream import semconv
+
+#: A lower limit might be reached by attributes of ours.
+_ENOUGH_ATTRIBUTES: Final = 32
+
+
+class _Record(LogRecord):
+    """The API's record, without the ways of making one that are not used here."""
+
+    exception = None
+
+    def __init__(
+        self,
+        timestamp: int | None,
+        context: Context,
+        severity_number: SeverityNumber | None,
+        severity_text: str | None,
+        body: Any,
+        attributes: Attributes,
+        event_name: str | None,
+    ) -> None:
+        about = get_current_span(context).get_span_context()
+        self.timestamp = timestamp
+        self.observed_timestamp = time_ns()
+        self.context = context
+        self.trace_id = about.trace_id
+        self.span_id = about.span_id
+        self.trace_flags = about.trace_flags
+        self.severity_number = severity_number
+        self.severity_text = severity_text
+        self.body = body
+        self.attributes = attributes
+        self.event_name = event_name
+
+
+class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord):  # type: ignore[misc] # declared alike, but for None
+    """What processors are given and exporters read: one object, as nothing has to be cleaned or copied.
+
+    Processors may change the ``log_record`` in it, as they may with the SDK's.
+    """
+
+    def __init__(self, shared: dict[str, Any], log_record: LogRecord) -> None:
+        own = vars(self)
+        own.update(shared)
+        own["log_record"] = log_record
+
+
+class LeanLogger(ApiLogger):
+    """Emits lean records; an exception, a given record or an unknown context go the SDK's way."""
+
+    def __init__(self, logger: Logger) -> None:
+        scope = logger.instrumentation_scope
+        super().__init__(scope.name, scope.version, scope.schema_url, scope.attributes)
+        self._logger = logger
+        self._on_emit = logger._multi_log_record_processor.on_emit
+        self._shared = {
+            "resource": logger.resource,
+            "instrumentation_scope": scope,
+            "limits": logger._log_record_limits,
+        }
+
+    def enabled(self, **about: Any) -> bool:
+        """Ask the SDK's logger."""
+        return self._logger.enabled(**about)
+
+    def emit(
+        self,
+        record: LogRecord | None = None,
+        *,
+        timestamp: int | None = None,
+        observed_timestamp: int | None = None,
+        context: Context | None = None,
+        severity_number: SeverityNumber | None = None,
+        severity_text: str | None = None,
+        body: Any = None,
+        attributes: Attributes = None,
+        event_name: str | None = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Emit a log record. ``attributes`` become the record's own: neither copied nor cleaned."""
+        if record is not None:
+            self._logger.emit(record)
+        elif exception is not None or observed_timestamp is not None or not context:
+            self._logger.emit(
+                timestamp=timestamp,
+                observed_timestamp=observed_timestamp,
+                context=context,
+                severity_number=severity_number,
+                severity_text=severity_text,
+                body=body,
+                attributes=attributes,
+                event_name=event_name,
+                exception=exception,
+            )
+        else:
+            made = _Record(timestamp, context, severity_number, severity_text, body, attributes, event_name)
+            self._on_emit(LeanLogRecord(self._shared, made))
+
+
+class LeanLoggerProvider(LoggerProvider):
+    """The SDK's provider; its logger for graph runs makes lean records where those are the same."""
+
+    def get_logger(self, name: str, *args: Any, **kwargs: Any) -> ApiLogger:
+        logger = super().get_logger(name, *args, **kwargs)
+        if name == semconv.SCOPE and isinstance(logger, Logger) and _is_plain(logger):
+            return LeanLogger(logger)
+        return logger
+
+
+def _is_plain(logger: Logger) -> bool:
+    """Return whether no record of ours is cut, and none is counted."""
+    limits = logger._log_record_limits
+    most = limits.max_log_record_attributes
+    return (
+        limits.max_log_record_attribute_length is None
+        and (most is None or most >= _ENOUGH_ATTRIBUTES)
+        and isinstance(logger._logger_metrics, NoOpLoggerMetrics)
+        and logger._is_enabled()
+    )

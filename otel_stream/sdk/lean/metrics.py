@@ -1,0 +1,95 @@
+"""Histograms that look up once what a set of attributes that never changes adds up to."""
+
+from __future__ import annotations
+
+from math import inf
+from time import time_ns
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import Histogram as ApiHistogram
+from opentelemetry.metrics import Meter as ApiMeter
+from opentelemetry.sdk.metrics import Histogram, Meter, MeterProvider
+from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
+from opentelemetry.sdk.metrics._internal.measurement import Measurement
+from opentelemetry.util.types import Attributes
+
+from otel_stream import semconv
+from otel_stream.telemetry.scope import FixedAttributes
+
+
+class _Clean(Measurement):
+    """A measurement whose attributes need no cleaning; not frozen, which costs more than it guards."""
+
+    __setattr__ = object.__setattr__
+
+    def __init__(
+        self, value: float, time: int, instrument: Histogram, context: Context, attributes: FixedAttributes
+    ) -> None:
+        self.value = value  # type: ignore[misc]
+        self.time_unix_nano = time  # type: ignore[misc]
+        self.instrument = instrument  # type: ignore[misc]
+        self.context = context  # type: ignore[misc]
+        self.attributes = attributes  # type: ignore[misc]
+
+
+class LeanHistogram(ApiHistogram):
+    """Records into the aggregations of the SDK's ``histogram``.
+
+    Only measurements with ``FixedAttributes`` and a context are shortened, and of those the ones whose
+    aggregation exists and lives on: a first one, a view that selects attributes, and a reader of deltas,
+    which starts anew at each collection, go the SDK's way.
+    """
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        consumer: Any = histogram._measurement_consumer
+        self._consumer = consumer
+        self._should_sample = consumer._sdk_config.exemplar_filter.should_sample
+
+    def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
+        """Record ``amount``, as the SDK does."""
+        if type(attributes) is not FixedAttributes or not context or not 0 <= amount < inf:
+            self._histogram.record(amount, attributes, context)
+            return
+        key = attributes.key
+        if key is None:
+            key = attributes.key = _hash_attributes(attributes)
+        now = time_ns()
+        measurement = _Clean(amount, now, self._histogram, context, attributes)
+        sampled = self._should_sample(amount, now, attributes, context)
+        for storage in self._consumer._reader_storages.values():
+            for match in storage._get_or_init_view_instrument_match(self._histogram):
+                is_plain = not match._reset_on_collect and match._view._attribute_keys is None
+                aggregation = match._attributes_aggregation.get(key) if is_plain else None
+                if aggregation is None:
+                    match.consume_measurement(measurement, sampled)
+                else:
+                    aggregation.aggregate(measurement, sampled)
+
+
+class LeanMeter:
+    """The SDK's ``meter``, except for its histograms."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._meter, name)
+
+    def create_histogram(self, *args: Any, **kwargs: Any) -> ApiHistogram:
+        """Create a histogram of the SDK, and return a lean way into it."""
+        histogram = self._meter.create_histogram(*args, **kwargs)
+        if isinstance(histogram, Histogram) and histogram._is_enabled():
+            return LeanHistogram(histogram)
+        return histogram
+
+
+class LeanMeterProvider(MeterProvider):
+    """The SDK's provider; its meter for graph runs has lean histograms."""
+
+    def get_meter(self, name: str, *args: Any, **kwargs: Any) -> ApiMeter:
+        meter = super().get_meter(name, *args, **kwargs)
+        if name == semconv.SCOPE and isinstance(meter, Meter):
+            return LeanMeter(meter)  # type: ignore[return-value]
+        return meter

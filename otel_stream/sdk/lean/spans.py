@@ -1,0 +1,211 @@
+"""Spans whose lists, locks and bounded attributes come into being when somebody touches them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from time import time_ns
+from types import MappingProxyType
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Event, Span, Tracer, TracerProvider
+from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, get_current_span
+from opentelemetry.util.types import AnyValue, Attributes
+
+from otel_stream import semconv
+
+_logger = logging.getLogger(__name__)
+
+#: A lower limit might be reached by attributes of ours.
+_ENOUGH_ATTRIBUTES: Final = 32
+#: Values of these types need no cleaning.
+_CLEAN: Final = frozenset({str, int, bool, float})
+
+
+class _WhenTouched:
+    """A field of the SDK's span that is made when it is first read, and is an ordinary one from then on."""
+
+    def __init__(self, make: Callable[[LeanSpan], Any]) -> None:
+        self._make = make
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, span: LeanSpan, owner: type) -> Any:
+        # Should two threads make one each, the first that is stored is everybody's.
+        return vars(span).setdefault(self._name, self._make(span))
+
+
+def _bounded(span: LeanSpan) -> BoundedAttributes:
+    limits = span._limits
+    return BoundedAttributes(
+        limits.max_span_attributes,
+        span._given,
+        immutable=span._end_time is not None,
+        max_value_len=limits.max_span_attribute_length,
+    )
+
+
+class LeanSpan(Span):
+    """The SDK's span, given clean attributes in a dictionary of its own, and nothing made in advance.
+
+    To processors it is both the span that starts and the readable one that has ended: nothing about
+    it can be changed after its end. Every tracer has a subclass, which holds what its spans share.
+    """
+
+    _given_links: Sequence[Link]
+    _limits: Any
+    _resource: Any
+    _span_processor: Any
+
+    _end_time = None
+    _status = Status(StatusCode.UNSET)
+    _kind = SpanKind.INTERNAL
+    _instrumentation_info = None
+    _instrumentation_scope = None
+    _sampler = None
+    _trace_config = None
+    _record_exception = True
+    _set_status_on_exception = True
+    _record_end_metrics = None
+
+    _lock = _WhenTouched(lambda _: Lock())
+    _attributes = _WhenTouched(_bounded)
+    _events = _WhenTouched(lambda span: BoundedList(span._limits.max_events))
+    _links = _WhenTouched(lambda span: span._new_links(span._given_links))
+
+    def __init__(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext,
+        attributes: dict[str, AnyValue],
+        links: Sequence[Link],
+        start_time: int,
+    ) -> None:
+        self._name = name
+        self._context = context
+        self._parent = parent
+        self._given = attributes
+        self._given_links = links
+        self._start_time = start_time
+
+    @property
+    def attributes(self) -> Mapping[str, AnyValue]:
+        return MappingProxyType(vars(self).get("_attributes", self._given))
+
+    @property
+    def events(self) -> Sequence[Event]:
+        return super().events if "_events" in vars(self) else ()
+
+    @property
+    def links(self) -> Sequence[Link]:
+        return super().links if self._given_links or "_links" in vars(self) else ()
+
+    @property
+    def dropped_attributes(self) -> int:
+        return super().dropped_attributes if "_attributes" in vars(self) else 0
+
+    @property
+    def dropped_events(self) -> int:
+        return super().dropped_events if "_events" in vars(self) else 0
+
+    @property
+    def dropped_links(self) -> int:
+        return super().dropped_links if "_links" in vars(self) else 0
+
+    def set_attribute(self, key: str, value: AnyValue) -> None:
+        # What our telemetry adds at the end, to a span that nobody else has touched.
+        if type(value) in _CLEAN and "_attributes" not in vars(self) and self._end_time is None:
+            self._given.pop(key, None)  # the SDK puts what is set again last
+            self._given[key] = value
+        else:
+            super().set_attribute(key, value)
+
+    def end(self, end_time: int | None = None) -> None:
+        own = vars(self)
+        end_time = time_ns() if end_time is None else end_time
+        # Storing it is one step that only one thread can be the first to take: the SDK needs a lock.
+        if "_end_time" in own or own.setdefault("_end_time", end_time) is not end_time:
+            _logger.warning("Calling end() on an ended span.")
+            return
+        if "_attributes" in own:
+            own["_attributes"]._immutable = True
+        processor = self._span_processor
+        processor._on_ending(self)
+        processor.on_end(self)
+
+
+class LeanTracer(trace.Tracer):
+    """Starts lean spans below sampled ones of this process; every other as the SDK's ``tracer`` does."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._new_id = tracer.id_generator.generate_span_id
+        self._processor = tracer.span_processor
+        shared = {
+            "_resource": tracer.resource,
+            "_limits": tracer._span_limits,
+            "_instrumentation_scope": tracer._instrumentation_scope,
+            "_span_processor": tracer.span_processor,
+        }
+        self._span: Callable[..., LeanSpan] = type("LeanSpan", (LeanSpan,), shared)
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace.Span:
+        """Start a span. ``attributes`` become the span's own: they are neither copied nor cleaned."""
+        above = get_current_span(context)
+        parent = above.get_span_context()
+        if type(attributes) is not dict or not start_time or not above.is_recording() or parent.is_remote:
+            return self._tracer.start_span(name, context, kind, attributes, links, start_time)
+        if not parent.trace_flags.sampled or kind is not SpanKind.INTERNAL:
+            return self._tracer.start_span(name, context, kind, attributes, links, start_time)
+        about = SpanContext(parent.trace_id, self._new_id(), False, parent.trace_flags, parent.trace_state)
+        span = self._span(name, about, parent, attributes, links or (), start_time)
+        self._processor.on_start(span, context)
+        return span
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what the SDK does."""
+        return self._tracer.start_as_current_span(*args, **kwargs)
+
+
+class LeanTracerProvider(TracerProvider):
+    """The SDK's provider; its tracer for graph runs makes lean spans where those are the same."""
+
+    def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
+        tracer = super().get_tracer(instrumenting_module_name, *args, **kwargs)
+        if instrumenting_module_name == semconv.SCOPE and isinstance(tracer, Tracer) and _is_plain(tracer):
+            return LeanTracer(tracer)
+        return tracer
+
+
+def _is_plain(tracer: Tracer) -> bool:
+    """Return whether children of sampled spans are always sampled, and nothing is counted or cut."""
+    sampler, limits = tracer.sampler, tracer._span_limits
+    if type(sampler).should_sample is ParentBased.should_sample:
+        sampler = sampler._local_parent_sampled  # type: ignore[attr-defined]
+    return (
+        sampler is ALWAYS_ON
+        and limits.max_span_attribute_length is None
+        and (limits.max_span_attributes is None or limits.max_span_attributes >= _ENOUGH_ATTRIBUTES)
+        and isinstance(tracer._tracer_metrics, NoOpTracerMetrics)
+        and tracer._is_enabled()
+    )

@@ -1,0 +1,169 @@
+"""A batch loses nothing unseen, whoever offers, however the exporter behaves."""
+
+import os
+import threading
+
+import pytest
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otel_stream.sdk.accounting import Account, CountedSpanExporter, Counts
+from otel_stream.sdk.batch import Batch
+from otel_stream.sdk.limits import BatchLimits, batch_limits
+
+NEVER = 3600.0
+
+
+class Exporter(SpanExporter):
+    """Keeps what it is given; ``gate`` lets a test hold an export up, ``outcome`` make it fail."""
+
+    def __init__(self):
+        self.batches = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.outcome = SpanExportResult.SUCCESS
+        self.suppressed = []
+        self.closed = 0
+
+    def export(self, spans):
+        self.entered.set()
+        assert self.gate.wait(30)
+        self.batches.append(list(spans))
+        self.suppressed.append(get_value(_SUPPRESS_INSTRUMENTATION_KEY))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def shutdown(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def make():
+    made = []
+
+    def make(**limits):
+        exporter, lost = Exporter(), []
+        account = Account(lambda size, reason: lost.append((size, reason)))
+        settings = BatchLimits(**{"queue": 8, "batch": 4, "delay": NEVER, **limits})
+        batch = Batch(CountedSpanExporter(exporter, account), account, settings, "test")
+        made.append((batch, exporter))
+        return batch, exporter, account, lost
+
+    yield make
+    for batch, exporter in made:
+        exporter.gate.set()
+        assert batch.close(30)
+
+
+def test_a_full_batch_is_exported_at_once_and_a_partial_one_when_asked(make):
+    batch, exporter, account, _ = make()
+    for item in range(5):
+        batch.offer(item)
+    assert batch.flush(30)
+    assert [item for one in exporter.batches for item in one] == [0, 1, 2, 3, 4]
+    assert account.counts() == Counts(5, 5, 0, 0)
+
+
+def test_what_a_full_queue_has_no_room_for_is_counted_and_the_rest_arrives(make):
+    batch, exporter, account, _ = make()
+    exporter.gate.clear()
+    for item in range(4):
+        batch.offer(item)
+    assert exporter.entered.wait(30)  # four are in the exporter's hands: the queue is empty again
+    for item in range(4, 15):
+        batch.offer(item)
+    assert account.counts() == Counts(15, 0, 3, 12)
+    exporter.gate.set()
+    assert batch.flush(30)
+    assert [item for one in exporter.batches for item in one] == list(range(12))
+    assert account.counts() == Counts(15, 12, 3, 0)
+
+
+def test_many_threads_lose_nothing_unseen(make):
+    batch, exporter, account, _ = make(queue=50, batch=10)
+    threads = [threading.Thread(target=lambda: [batch.offer(n) for n in range(500)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert batch.flush(30)
+    arrived = sum(len(one) for one in exporter.batches)
+    assert account.counts() == Counts(2000, arrived, 2000 - arrived, 0)
+
+
+@pytest.mark.parametrize("outcome", [SpanExportResult.FAILURE, ValueError("no")])
+def test_an_export_that_fails_is_a_loss_and_the_next_one_goes_on(make, outcome):
+    batch, exporter, account, lost = make()
+    exporter.outcome = outcome
+    batch.offer(1)
+    assert batch.flush(30)
+    exporter.outcome = SpanExportResult.SUCCESS
+    batch.offer(2)
+    assert batch.flush(30)
+    assert account.counts() == Counts(2, 1, 1, 0)
+    assert [size for size, _ in lost] == [1]
+
+
+def test_a_flush_keeps_to_its_time_and_says_that_it_failed(make):
+    batch, exporter, _, _ = make()
+    exporter.gate.clear()
+    batch.offer(1)
+    assert batch.flush(0.01) is False
+    exporter.gate.set()
+    assert batch.flush(30) is True
+
+
+def test_closing_exports_what_waits_refuses_what_comes_and_closes_the_exporter_once(make):
+    batch, exporter, account, _ = make()
+    batch.offer(1)
+    assert batch.close(30)
+    batch.offer(2)
+    assert batch.close(30)
+    assert exporter.batches == [[1]]
+    assert account.counts() == Counts(2, 1, 1, 0)
+    assert exporter.closed == 1
+
+
+def test_an_exporter_is_not_observed_itself(make):
+    batch, exporter, _, _ = make()
+    batch.offer(1)
+    assert batch.flush(30)
+    assert exporter.suppressed == [True]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_exports_its_own_items_and_none_of_its_parents(make):
+    batch, exporter, account, _ = make()
+    batch.offer("parent's")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        before = threading.active_count()
+        batch.offer("child's")
+        batch.flush(30)
+        os.write(writing, repr((before, exporter.batches, tuple(account.counts().__reduce__()[1]))).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    assert told == repr((1, [["child's"]], (1, 1, 0, 0)))
+    assert batch.flush(30)
+    assert exporter.batches == [["parent's"]]
+
+
+def test_the_variables_of_the_specification_are_read():
+    environ = {"OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_SCHEDULE_DELAY": "250"}
+    assert batch_limits("OTEL_BSP", environ, 5000) == BatchLimits(100, 100, 0.25)
+    assert batch_limits("OTEL_BLRP", environ, 1000) == BatchLimits(2048, 512, 1.0)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
+def test_a_size_that_is_none_is_refused_with_its_name_and_a_remedy(value):
+    with pytest.raises(ValueError) as caught:
+        batch_limits("OTEL_BSP", {"OTEL_BSP_MAX_QUEUE_SIZE": value}, 5000)
+    assert str(caught.value) == (
+        f"OTEL_BSP_MAX_QUEUE_SIZE='{value}' is no number to work with: give a whole number, 1 or more."
+    )

@@ -1,0 +1,317 @@
+"""Lean spans, records and measurements are the SDK's, to everybody who looks."""
+
+import json
+import threading
+from contextlib import suppress
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, SpanContext, StatusCode, TraceFlags, set_span_in_context
+
+from otel_stream import semconv
+from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
+from otel_stream.sdk.lean.logs import LeanLogRecord
+from otel_stream.sdk.lean.metrics import LeanHistogram
+from otel_stream.sdk.lean.spans import LeanSpan, LeanTracer
+from otel_stream.telemetry.scope import FixedAttributes
+
+RESOURCE = Resource({"service.name": "test"})
+ELSEWHERE = SpanContext(7, 7, is_remote=True, trace_flags=TraceFlags(1))
+
+
+class Ids(IdGenerator):
+    """The same ids for both providers."""
+
+    def __init__(self):
+        self._next = count(1)
+
+    def generate_span_id(self):
+        return next(self._next)
+
+    def generate_trace_id(self):
+        return 0xABC
+
+
+# --- spans ---------------------------------------------------------------------------------------------
+
+words = st.text("abc", min_size=1, max_size=3)
+values = st.one_of(st.booleans(), st.integers(-9, 9), st.text(max_size=5), st.floats(0, 1))
+any_values = st.one_of(values, st.lists(values, max_size=2), st.none())
+touches = st.one_of(
+    st.tuples(st.just("set_attribute"), st.tuples(words, any_values)),
+    st.tuples(st.just("set_attributes"), st.tuples(st.dictionaries(words, any_values, max_size=2))),
+    st.tuples(
+        st.just("add_event"), st.tuples(words, st.dictionaries(words, any_values, max_size=2), st.just(5))
+    ),
+    st.tuples(st.just("add_link"), st.tuples(st.just(ELSEWHERE), st.dictionaries(words, values, max_size=1))),
+    st.tuples(st.just("update_name"), st.tuples(words)),
+    st.tuples(st.just("set_status"), st.tuples(st.sampled_from(StatusCode), st.none())),
+    st.tuples(st.just("end"), st.tuples(st.integers(10, 20))),
+)
+
+
+class Watching(SpanProcessor):
+    """What a processor sees of a span while it lives."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_start(self, span, parent_context=None):
+        self.seen.append(
+            (
+                "start",
+                span.name,
+                dict(span.attributes),
+                span.is_recording(),
+                span.parent.span_id if span.parent else None,
+            )
+        )
+        span.set_attribute("by.processor", "x")
+
+    def _on_ending(self, span):
+        self.seen.append(("ending", span.name, span.end_time))
+
+    def on_end(self, span):
+        self.seen.append(("end", span.name, dict(span.attributes)))
+
+
+def _traced(provider_class, attributes, links, script):
+    provider = provider_class(resource=RESOURCE, id_generator=Ids(), shutdown_on_exit=False)
+    exporter, watching = InMemorySpanExporter(), Watching()
+    provider.add_span_processor(watching)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer(semconv.SCOPE)
+    root = tracer.start_span("root", attributes={"a": 1}, start_time=1)
+    span = tracer.start_span(
+        "node", set_span_in_context(root), attributes=dict(attributes), links=links, start_time=2
+    )
+    told = []
+    for method, arguments in script:
+        getattr(span, method)(*arguments)
+        told.append(
+            (method, span.is_recording(), dict(span.attributes), len(span.events), span.status.status_code)
+        )
+    span.end(30)
+    root.end(40)
+    spans = exporter.get_finished_spans()
+    return span, spans, watching.seen, told
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.dictionaries(words, values, max_size=4), st.integers(0, 2), st.lists(touches, max_size=6))
+def test_a_lean_span_is_the_sdks_whatever_is_done_to_it(attributes, linked, script):
+    links = [Link(ELSEWHERE, {"kind": "test"})] * linked
+    lean, lean_spans, lean_seen, lean_told = _traced(LeanTracerProvider, attributes, links, script)
+    _, sdk_spans, sdk_seen, sdk_told = _traced(TracerProvider, attributes, links, script)
+
+    assert isinstance(lean, LeanSpan)
+    assert lean_told == sdk_told
+    assert lean_seen == sdk_seen
+    assert [json.loads(span.to_json()) for span in lean_spans] == [
+        json.loads(span.to_json()) for span in sdk_spans
+    ]
+    assert encode_spans(lean_spans) == encode_spans(sdk_spans)
+    for ours, theirs in zip(lean_spans, sdk_spans, strict=True):
+        assert (ours.dropped_attributes, ours.dropped_events, ours.dropped_links) == (
+            theirs.dropped_attributes,
+            theirs.dropped_events,
+            theirs.dropped_links,
+        )
+
+
+def test_a_user_span_and_an_exception_inside_are_what_the_sdk_makes_of_them():
+    def shown(provider_class):
+        provider = provider_class(id_generator=Ids(), resource=RESOURCE, shutdown_on_exit=False)
+        exporter = InMemorySpanExporter()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tracer = provider.get_tracer(semconv.SCOPE)
+        with tracer.start_as_current_span("root") as root:
+            node = tracer.start_span("node", set_span_in_context(root), attributes={}, start_time=2)
+            with suppress(ValueError), trace.use_span(node, end_on_exit=True):
+                with provider.get_tracer("users").start_as_current_span("theirs"):
+                    pass
+                raise ValueError("no")
+        return [
+            (
+                s.name,
+                s.parent and s.parent.span_id,
+                s.status.status_code,
+                s.status.description,
+                [e.name for e in s.events],
+            )
+            for s in exporter.get_finished_spans()
+        ]
+
+    assert shown(LeanTracerProvider) == shown(TracerProvider)
+
+
+def test_only_one_of_two_threads_ends_a_span():
+    provider = LeanTracerProvider(shutdown_on_exit=False)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer(semconv.SCOPE)
+    root = tracer.start_span("root", start_time=1)
+    for _ in range(50):
+        span = tracer.start_span("node", set_span_in_context(root), attributes={}, start_time=2)
+        threads = [threading.Thread(target=span.end) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(exporter.get_finished_spans()) == 50
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sampler": TraceIdRatioBased(1.0)},
+        {"sampler": ParentBased(ALWAYS_ON, local_parent_sampled=ALWAYS_OFF)},
+        {"span_limits": SpanLimits(max_span_attribute_length=3)},
+        {"span_limits": SpanLimits(max_span_attributes=2)},
+    ],
+)
+def test_whatever_is_unusual_goes_the_sdks_way(settings):
+    tracer = LeanTracerProvider(shutdown_on_exit=False, **settings).get_tracer(semconv.SCOPE)
+    assert not isinstance(tracer, LeanTracer)
+
+
+@pytest.mark.parametrize(
+    "parent", [None, ELSEWHERE, SpanContext(7, 7, is_remote=False, trace_flags=TraceFlags(0))]
+)
+def test_a_root_a_remote_parent_and_an_unsampled_one_go_the_sdks_way(parent):
+    tracer = LeanTracerProvider(shutdown_on_exit=False).get_tracer(semconv.SCOPE)
+    context = None if parent is None else set_span_in_context(trace.NonRecordingSpan(parent))
+    assert not isinstance(tracer.start_span("x", context, attributes={}, start_time=1), LeanSpan)
+
+
+def test_tracers_of_others_are_left_alone():
+    assert not isinstance(LeanTracerProvider(shutdown_on_exit=False).get_tracer("users"), LeanTracer)
+
+
+# --- log records ---------------------------------------------------------------------------------------
+
+
+class _Changing(LogRecordProcessor):
+    def on_emit(self, log_record):
+        log_record.log_record.attributes["by.processor"] = "x"
+        log_record.log_record.body = "changed"
+
+    def shutdown(self): ...
+
+    def force_flush(self, timeout_millis=30_000):
+        return True
+
+
+def _logged(provider_class, context, changing=False, **record):
+    provider = provider_class(resource=RESOURCE, shutdown_on_exit=False)
+    exporter = InMemoryLogRecordExporter()
+    if changing:
+        provider.add_log_record_processor(_Changing())
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    provider.get_logger(semconv.SCOPE).emit(timestamp=1, context=context, **record)
+    return exporter.get_finished_logs()
+
+
+@pytest.mark.parametrize("changing", [False, True])
+@given(st.dictionaries(words, values, max_size=4), st.text(max_size=9))
+@settings(deadline=None, max_examples=50)
+def test_a_lean_log_record_is_the_sdks(changing, attributes, body):
+    span = trace.NonRecordingSpan(ELSEWHERE)
+    record = {
+        "body": body,
+        "event_name": "graph.values",
+        "severity_number": SeverityNumber.INFO,
+        "severity_text": "INFO",
+    }
+    context = set_span_in_context(span)
+    ours = _logged(LeanLoggerProvider, context, changing, attributes=dict(attributes), **record)
+    theirs = _logged(LoggerProvider, context, changing, attributes=dict(attributes), **record)
+
+    for one in (*ours, *theirs):
+        one.log_record.observed_timestamp = 2
+    assert [json.loads(one.to_json()) for one in ours] == [json.loads(one.to_json()) for one in theirs]
+    assert encode_logs(ours) == encode_logs(theirs)
+
+
+def test_an_exception_and_an_unknown_context_go_the_sdks_way():
+    seen = []
+
+    class Seeing(_Changing):
+        def on_emit(self, log_record):
+            seen.append(isinstance(log_record, LeanLogRecord))
+
+    provider = LeanLoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(Seeing())
+    logger = provider.get_logger(semconv.SCOPE)
+    context = set_span_in_context(trace.NonRecordingSpan(ELSEWHERE))
+    logger.emit(body="x", context=context, attributes={})
+    logger.emit(body="x", attributes={})
+    logger.emit(body="x", context=context, exception=ValueError("x"))
+    assert seen == [True, False, False]
+
+
+# --- measurements --------------------------------------------------------------------------------------
+
+sets = [{"node": "a"}, {"node": "b"}, {"node": "a", "n": 1}]
+
+
+@pytest.mark.parametrize("temporality", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
+@pytest.mark.parametrize("views", [[], [View(instrument_name="seconds", attribute_keys={"n"})]])
+@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.floats(-1, 20)), max_size=8), max_size=3))
+@settings(deadline=None, max_examples=40)
+def test_a_lean_histogram_adds_up_to_what_the_sdks_does(temporality, views, rounds):
+    span = trace.NonRecordingSpan(SpanContext(7, 7, is_remote=False, trace_flags=TraceFlags(1)))
+    context = set_span_in_context(span)
+
+    def collected(provider_class, kind):
+        reader = InMemoryMetricReader(preferred_temporality={Histogram: temporality})
+        provider = provider_class([reader], views=views, shutdown_on_exit=False)
+        histogram = provider.get_meter(semconv.SCOPE).create_histogram("seconds", "s")
+        assert isinstance(histogram, LeanHistogram) is (provider_class is LeanMeterProvider)
+        fixed = [kind(one) for one in sets]
+        points = []
+        for measured in rounds:
+            for which, amount in measured:
+                histogram.record(amount, fixed[which], context)
+            points.append(_points(reader.get_metrics_data()))
+        provider.shutdown()
+        return points
+
+    assert collected(LeanMeterProvider, FixedAttributes) == collected(MeterProvider, dict)
+
+
+def _points(data):
+    if data is None:
+        return []
+    return [
+        (
+            dict(p.attributes),
+            p.count,
+            p.sum,
+            p.min,
+            p.max,
+            tuple(p.bucket_counts),
+            {(e.value, e.trace_id) for e in p.exemplars},
+        )
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for p in metric.data.data_points
+    ]
