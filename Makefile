@@ -10,7 +10,7 @@ PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.runtime ## Audit real Python source as a graph, live, with telemetry (ARGS="..." are passed on)
@@ -27,6 +27,7 @@ check: $(VENV)/.dev ## Format, lint, types (two checkers) and import contracts
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(BIN)/python -m semconv --check
 
 .PHONY: fix
 fix: $(VENV)/.dev ## Format, and mend what ruff can mend
@@ -40,6 +41,22 @@ bench: $(VENV)/.dev ## Compare with LangGraph, interleaved, in one run
 .PHONY: survey
 survey: $(VENV)/.dev ## Run all of LangGraph's public-API tests against our engine, and list what fails
 	$(BIN)/python -m tests.conformance.survey $(ARGS)
+
+.PHONY: semconv
+semconv: $(VENV)/.dev ## Generate the names and their reference page from semconv/registry
+	$(BIN)/python -m semconv
+
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Generate Grafana's dashboards, Prometheus' rules and the mixin
+	$(BIN)/python -m dashboards
+
+.PHONY: backends
+backends: $(VENV)/.runtime ## Build Collector, Jaeger, Tempo, Loki and Prometheus with Go, once (ARGS="tempo" for one)
+	@$(BIN)/otel-stream backends build $(ARGS)
+
+.PHONY: test-backends
+test-backends: $(VENV)/.dev backends ## Run the tests that need real backends, which make backends builds
+	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve every dependency again into constraints.txt

@@ -44,11 +44,13 @@ from .errors import (
     UnknownInterruptError,
     is_invalid_resume,
 )
+from .execution import ExecutionEngine
 from .functional import entrypoint, task
 from .graph import StateGraph
 from .interrupts import interrupt
 from .managed import IsLastStep, RemainingSteps
 from .messages import REMOVE_ALL_MESSAGES, Message, MessagesState, RemoveMessage, add_messages
+from .outcome import siblings_of
 from .parts import (
     CheckpointPayload,
     CheckpointStreamPart,
@@ -78,7 +80,7 @@ from .runtime import (
     get_stream_writer,
 )
 from .store import BaseStore, InMemoryStore
-from .streaming import ExecutionEngine, RunStream
+from .streaming import RunStream
 from .types import (
     END,
     START,
@@ -193,5 +195,6 @@ __all__ = [
     "interrupt",
     "is_invalid_resume",
     "push_message",
+    "siblings_of",
     "task",
 ]

@@ -60,7 +60,7 @@ def _take_back_failure(loop: RunLoop, task: NodeTask) -> bool:
         return False
     error = kept[ERROR]
     task.error = error if isinstance(error, BaseException) else RuntimeError(str(error))
-    task.end = End.ERROR
+    task.end, task.cached = End.ERROR, True
     return True
 
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any, Protocol
 
+from anyio import CancelScope
+
 Start = Callable[[], Coroutine[Any, Any, Any]]
 
 
@@ -52,16 +54,18 @@ class _OnAsyncio:
         self._task.cancel()
 
     async def wait(self) -> None:
-        cancelled: asyncio.CancelledError | None = None
-        while not self._task.done():
-            try:
+        try:
+            if not self._task.done():
                 await asyncio.wait((self._task,))
-            except asyncio.CancelledError as error:
-                # Whoever waits was cancelled: the run must go too, and be seen off.
-                cancelled = error
-                self._task.cancel()
-        if cancelled is not None:
-            raise cancelled
+        except asyncio.CancelledError:
+            # Whoever waits was cancelled: the run must go too, and be seen off. Asking it once is enough,
+            # however often we are asked ourselves.
+            self._task.cancel()
+            with CancelScope(shield=True):
+                while not self._task.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait((self._task,))
+            raise
 
 
 class _OnTrio:
@@ -98,3 +102,7 @@ async def _quietly(start: Start) -> None:
     """Run to the end; the outcome is on the loop, where everyone who asks can find it."""
     with suppress(Exception):  # kept by the loop, and raised to its callers
         await start()
+
+
+#: The code of the coroutines that hold ``start`` while it runs.
+HOLDERS = frozenset((_quietly.__code__, _OnTrio._run.__code__))  # noqa: SLF001

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .checkpoint.base import checkpoint_id
 from .errors import EmptyInputError, InvalidUpdateError, UnknownInterruptError
 from .node import TASKS, Writes, branch_to
 from .persist import NULL_TASK, Persistence
@@ -30,8 +31,11 @@ async def begin(loop: RunLoop) -> None:
         RuntimeError: an answer without a checkpointer, or one answer for several questions.
         UnknownInterruptError: a strict resume that answers what nobody asks.
     """
-    saved = await loop.load()
+    saved = await _load(loop)
     loop.resumed = saved is not None and _is_resuming(loop)
+    if loop.resumed and loop.persist is not None:
+        answer = loop.input.resume if isinstance(loop.input, Command) else None
+        loop.run.resumes = loop.persist.resumption(answer)
     loop.started()
     persist = loop.persist
     travelling = _is_travelling(loop)
@@ -56,6 +60,23 @@ async def begin(loop: RunLoop) -> None:
     if loop.parent_task is None:
         loop.replay = _replay(loop) if travelling else None
         loop.resuming = loop.resumed
+
+
+async def _load(loop: RunLoop) -> Mapping[str, Any] | None:
+    """Take over the checkpoint the run goes on from, if there is one."""
+    if loop.persist is None:
+        return None
+    saved = await loop.persist.load()
+    if saved is None:
+        loop.state.checkpoint_id = checkpoint_id()
+        return None
+    seen = {node: dict(versions) for node, versions in saved["versions_seen"].items()}
+    loop.state.load(saved["channel_values"], dict(saved["channel_versions"]), seen)
+    loop.state.checkpoint_id = saved["id"]
+    loop.step = loop.persist.metadata["step"] + 1
+    loop.stop = loop.step + loop.recursion_limit + 1
+    loop.previous = saved["channel_values"].get("__previous__")
+    return saved
 
 
 def _is_resuming(loop: RunLoop) -> bool:

@@ -61,6 +61,10 @@ class Channel:
         trial.update(values)
         return trial.read() if trial.available else MISSING
 
+    def merge(self, old: Any, new: Any) -> Any:
+        """Return the one write that does what the two would do in turn; both may be changed by it."""
+        return new
+
     def consume(self) -> bool:
         """Take note that a task triggered by the channel has run; return whether it changed."""
         return False
@@ -304,6 +308,9 @@ class Topic(Channel):
         self.value = kept or MISSING
         return bool(values) or (bool(before) and not self.accumulate)
 
+    def merge(self, old: Any, new: Any) -> Any:
+        return [one for write in (old, new) for one in (write if isinstance(write, list) else (write,))]
+
     def saved(self) -> Any:
         return [] if self.value is MISSING else list(self.value)
 
@@ -346,6 +353,13 @@ class BinaryOperatorAggregate(Channel):
             if not overwritten:
                 value = written if value is MISSING else self.operator(value, written)
         return value
+
+    def merge(self, old: Any, new: Any) -> Any:
+        if type(new) in _OVERWRITERS and _overwritten(new)[0]:
+            return new
+        replaces, plain = _overwritten(old) if type(old) in _OVERWRITERS else (False, old)
+        merged = self.operator(plain, new)
+        return Overwrite(merged) if replaces else merged
 
     def fresh(self) -> Self:
         return type(self)(self.typ, self.operator, self.key)

@@ -15,10 +15,11 @@ from .executors import ThreadExecutor, async_executor, drive
 from .launch import Options, concurrency, launch
 from .loop import RunLoop
 from .program import Program
+from .pulled import astream, stream
 from .schema import json_schema
 from .shapes import Shape, coerced
 from .state_api import StateApi
-from .streaming import RunStream, astream, inherited_observer, stream
+from .streaming import RunStream, inherited_observer
 from .types import INTERRUPT, All, Config, GraphOutput
 
 if TYPE_CHECKING:

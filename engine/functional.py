@@ -67,10 +67,10 @@ class TaskFunction:
             caller.step,
             seed=caller.seed,
             input=(args, kwargs),
-            path=(PUSH, caller.path, index, caller.id, True),
+            path=(PUSH, caller.path, index, True),
             triggers=(PUSH,),
         )
-        call.is_call = True
+        call.caller = caller
         return start_call(caller.loop, call, caller)
 
     def clear_cache(self, cache: Any) -> None:

@@ -135,7 +135,8 @@ def _run(
         graph.name,
         context=copy_context(),
         path=path,
-        ns=() if caller is None else _shown_path(caller, path),
+        channels=graph.program.channels,
+        ns=() if caller is None else shown_path(caller, path),
         parent=caller,
         thread_id=None if thread_id is None else str(thread_id),
         tags=config.get("tags") or (),
@@ -159,7 +160,7 @@ def _config(
 _PLACE = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 
 
-def _shown_path(caller: NodeTask, path: tuple[str, ...]) -> tuple[str, ...]:
+def shown_path(caller: NodeTask, path: tuple[str, ...]) -> tuple[str, ...]:
     """Return what parts go under: the path, as seen from where the stream began."""
     shown = caller.run.ns
     outside = len(path_of(caller.run)) - len(shown)
@@ -226,8 +227,11 @@ def _view(graph: CompiledStateGraph, keys: str | Sequence[str] | None) -> View |
 def _durability(options: Options, parent: NodeTask | None) -> str:
     if options.durability is not None:
         return options.durability
-    if parent is not None and parent.loop.persist is not None:
-        return str(parent.loop.persist.durability)
+    loop = parent.loop if parent is not None else None
+    while loop is not None:  # past graphs that keep nothing, as their checkpointer is
+        if loop.persist is not None:
+            return str(loop.persist.durability)
+        loop = loop.parent_loop
     return "async"
 
 

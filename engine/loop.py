@@ -6,7 +6,7 @@ The loop owns everything that happens in time. What happens *next* is decided by
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,9 @@ from . import reports
 from .answers import give_answers, take_back
 from .begin import begin
 from .cached import cached_writes, store_writes
-from .checkpoint.base import checkpoint_id
 from .errors import GraphDrained, GraphInterrupt, GraphRecursionError
 from .executors import Executor
+from .lineage import Lineage
 from .node import NO_WRITES, Node, Writes
 from .outcome import handler_of, raise_failures
 from .persist import Persistence
@@ -58,7 +58,12 @@ class RunLoop:
     abandoned = False
     #: Whether the state was ever shown to be anything.
     shown = False
+    #: A task has failed: its siblings are told to stop, and none is tried again.
+    given_up = False
     _started = False
+
+    #: The tasks of the superstep before, in the order of their writes.
+    finished: Sequence[NodeTask] = ()
 
     def __init__(
         self,
@@ -113,6 +118,8 @@ class RunLoop:
         self.stop = recursion_limit
         self.step_timeout = graph.step_timeout
         self.tasks: list[NodeTask] = []
+        #: Who wrote to joins and deferred nodes. Without any it is made when somebody asks who triggered what.
+        self.lineage = Lineage(self.program.lasting) if self.program.lasting else None
         #: Task → futures of the functional tasks it has called, while it runs.
         self.called: dict[NodeTask, list[Any]] = {}
         #: Awaited after every superstep; a run that is pulled by its caller waits here for its turn.
@@ -158,22 +165,6 @@ class RunLoop:
         finally:
             self._ended(end, error)
         return self.result
-
-    async def load(self) -> Mapping[str, Any] | None:
-        """Take over the checkpoint this run goes on from, if there is one."""
-        if self.persist is None:
-            return None
-        saved = await self.persist.load()
-        if saved is None:
-            self.state.checkpoint_id = checkpoint_id()
-            return None
-        seen = {node: dict(versions) for node, versions in saved["versions_seen"].items()}
-        self.state.load(saved["channel_values"], dict(saved["channel_versions"]), seen)
-        self.state.checkpoint_id = saved["id"]
-        self.step = self.persist.metadata["step"] + 1
-        self.stop = self.step + self.recursion_limit + 1
-        self.previous = saved["channel_values"].get("__previous__")
-        return saved
 
     def end_of(self, failure: BaseException) -> End:
         """Tell what kind of end a failure is."""
@@ -316,6 +307,9 @@ class RunLoop:
                 raise_failures(tasks)
                 break
         ordered = order(tasks) if len(tasks) > 1 else tasks
+        self.finished = ordered
+        if self.lineage is not None:
+            self.lineage.remember(self, ordered)
         self.updated = apply(self.program, self.state, ordered)
         return self.updated
 
@@ -371,7 +365,7 @@ class RunLoop:
         if self.parent_task is not None:
             raise pause
         finished = [task for task in self.tasks if task.writes]
-        if finished and self.persist is not None and self.persist.pending:
+        if finished:
             updated = apply(self.program, self.state, order(finished))
             if not updated.isdisjoint(self.view.names):
                 self.emit_values()

@@ -15,12 +15,15 @@ from collections.abc import Mapping
 from contextvars import Context
 from typing import Any, Final
 
+from otel_stream.adapters.chunks import register
 from otel_stream.events import MessageWritten, Observer
 
 from .runtime import CURRENT, show_life, task_metadata
 from .state import NodeTask
 from .types import Config
 
+#: The tag that keeps a model's messages from being shown.
+NOSTREAM: Final = "nostream"
 #: What of a run's config LangChain calls inherit.
 _INHERITED = ("callbacks", "tags", "metadata")
 #: Stands for the metadata of messages that a node returns, until one really is returned.
@@ -75,6 +78,41 @@ class LangChainHook:
         self.seen.add(id)
 
 
+class NodeSpeaker:
+    """The task that is running, as clients that are not LangChain's know it: who speaks through them."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: NodeTask) -> None:
+        self._task = task
+
+    @property
+    def wanted(self) -> bool:
+        observer = self._task.loop.observer
+        # A stream may outlive its node, and what comes after the end of a task is nobody's any more.
+        alive = self._task.end is None
+        return alive and observer is not None and bool(observer.interest & MessageWritten.bit)
+
+    def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
+        task = self._task
+        observer, hook = task.loop.observer, task.loop.langchain
+        about = {**task_metadata(task), **metadata}
+        show_life(task)
+        if observer is None or NOSTREAM in (about.get("tags") or ()):
+            return
+        if hook is not None:
+            hook.shown(chunk.id)
+        observer.emit(MessageWritten(task, chunk, about, time.time_ns()))
+
+
+def _speaker() -> NodeSpeaker | None:
+    task = CURRENT.get()
+    return None if task is None else NodeSpeaker(task)
+
+
+register(_speaker)
+
+
 def _may_hold_messages(value: Any) -> bool:
     """Rule out, at next to no cost, what most small states are: a mapping of plain values."""
     return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
@@ -92,6 +130,7 @@ def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
         found = {**task_metadata(task), **metadata}
         if "tags" not in metadata:
             found.pop("tags", None)
+        _in_subgraph(task, found)
     task.loop.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
 
 
@@ -102,7 +141,17 @@ def returned_metadata(task: NodeTask) -> dict[str, Any]:
     metadata.pop("checkpoint_ns", None)
     if "checkpoint_ns" in task.run.metadata:
         metadata["checkpoint_ns"] = task.run.metadata["checkpoint_ns"]
+    _in_subgraph(task, metadata)
     return metadata
+
+
+def _in_subgraph(task: NodeTask, metadata: dict[str, Any]) -> None:
+    """Name the outermost subgraph's namespace, as LangGraph does however deep the task is."""
+    outer = task.loop.parent_task
+    while outer is not None and outer.loop.parent_task is not None:
+        outer = outer.loop.parent_task
+    if outer is not None:
+        metadata["checkpoint_ns"] = outer.ns
 
 
 def langchain_hook(

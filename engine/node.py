@@ -46,6 +46,8 @@ class Callback:
     #: Whether sync code may run on the event loop's thread: never for nodes; a router may once it has
     #: shown to be quick, None until then (docs/adr/0002).
     in_place: bool | None = False
+    #: How often in a row it was too slow for that. A busy machine makes anybody slow once.
+    slow: int = 0
 
     @classmethod
     def of(cls, target: Any, name: str | None = None, *, takes_error: bool = False) -> Callback:
@@ -264,7 +266,7 @@ class Node:
     def _control(self, answer: Any, writes: Writes) -> Writes:
         if isinstance(answer, Send):
             return [*writes, (TASKS, answer)]
-        for command in _commands(answer):
+        for command in commands_in(answer):
             if command.graph == Command.PARENT:
                 raise ParentCommand(command)
             writes.extend(goto_writes(command))
@@ -286,7 +288,8 @@ def _has_command(answer: Any) -> bool:
     return isinstance(answer, (list, tuple)) and any(isinstance(item, Command) for item in answer)
 
 
-def _commands(answer: Any) -> Sequence[Command[Any]]:
+def commands_in(answer: Any) -> Sequence[Command[Any]]:
+    """Return the commands that a node's answer is, or holds."""
     if isinstance(answer, Command):
         return (answer,)
     if isinstance(answer, (list, tuple)):

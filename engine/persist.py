@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from otel_stream.events import CheckpointWritten
+from otel_stream.events import CheckpointWritten, Resumption
 
 from .checkpoint.base import checkpoint_id
 from .node import Writes
@@ -27,6 +27,8 @@ _SINGLE = frozenset({ERROR, INTERRUPT, RESUME})
 PendingWrites = list[tuple[str, str, Any]]
 
 
+#: Key of a checkpoint's metadata under which a traced run leaves its ids. No stream and no snapshot shows it.
+ORIGIN = "otel_stream"
 #: What of ours checkpoints hold; LangGraph's savers rebuild only what they are told to trust.
 _STORED = (
     ("engine.types", "Interrupt"),
@@ -59,6 +61,8 @@ class Persistence:
         self.branched_from: str | None = None
         self.parent_config: Config | None = None
         self.metadata: dict[str, Any] = {"step": -2}
+        #: Which run stored the checkpoint that was loaded, if it was traced.
+        self.origin: Mapping[str, str] = {}
         self.saved_versions: dict[str, Any] = {}
         self.saved_id: str | None = None
         #: The tasks that wrote something in this run.
@@ -103,6 +107,7 @@ class Persistence:
         self.config["configurable"].setdefault("checkpoint_ns", self.loop.checkpoint_ns)
         self.parent_config = found.parent_config
         self.metadata = dict(found.metadata)
+        self.origin = self.metadata.pop(ORIGIN, {})
         self.pending = [(str(write[0]), write[1], write[2]) for write in found.pending_writes or ()]
         self.saved_versions = dict(found.checkpoint["channel_versions"])
         self.saved_id = found.checkpoint["id"]
@@ -134,10 +139,23 @@ class Persistence:
         self.parent_config = self.config if configurable.get("checkpoint_id") else None
         put_config: Config = {"configurable": {**configurable, "checkpoint_ns": self.loop.checkpoint_ns}}
         put_config["metadata"] = self.loop.run.metadata
-        await self._call("put", put_config, checkpoint, self.metadata, new)
+        await self._call("put", put_config, checkpoint, self._signed(), new)
         self.saved_id = state.checkpoint_id
         self.config = {"configurable": {**put_config["configurable"], "checkpoint_id": state.checkpoint_id}}
         self._report(time.perf_counter() - started)
+
+    def _signed(self) -> Mapping[str, Any]:
+        """Return the metadata with what a run that goes on from here links to."""
+        run = self.loop.run
+        if run.traceparent is None:
+            return self.metadata
+        return {**self.metadata, ORIGIN: {"run_id": run.root.id, "traceparent": run.traceparent}}
+
+    def resumption(self, answer: Any) -> Resumption:
+        """Say what a run goes on from that comes with ``answer``; None if it comes with none."""
+        asked = self.unanswered() if answer is not None else set()
+        by_id = asked.intersection(answer if isinstance(answer, dict) else ())
+        return Resumption(str(self.saved_id), **self.origin, interrupts=tuple(sorted(by_id or asked)))
 
     def _report(self, seconds: float) -> None:
         observer = self.loop.observer
@@ -206,6 +224,11 @@ class Persistence:
                 asked[task_id] = [item.id for item in items(value)]
         done = {owner for owner, name, _ in self.pending if name not in NO_OUTCOME}
         return {id for task_id, ids in asked.items() if task_id not in done for id in ids}
+
+
+def unsigned(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a checkpoint's metadata as LangGraph knows it: without what a traced run has added."""
+    return {k: v for k, v in metadata.items() if k != ORIGIN} if ORIGIN in metadata else metadata
 
 
 def items(value: Any) -> Sequence[Any]:

@@ -74,6 +74,11 @@ class Program:
         return tuple(name for name, channel in self.channels.items() if channel.deferred)
 
     @cached_property
+    def lasting(self) -> frozenset[str]:
+        """Channels that trigger a node, and may have been written supersteps ago."""
+        return frozenset(name for name in self.listeners if not self.channels[name].transient)
+
+    @cached_property
     def transient(self) -> frozenset[str]:
         """Channels whose value lasts for one superstep."""
         return frozenset(name for name, channel in self.channels.items() if channel.transient)

@@ -85,7 +85,7 @@ def task_ended(loop: RunLoop, task: NodeTask) -> None:
         return
     program, writes = loop.program, task.writes or []
     # What a functional task asks, its caller asks: it is shown once.
-    interrupts = () if task.is_call else task.interrupts
+    interrupts = () if task.caller is not None else task.interrupts
     values = loop.view.read(loop.state.channels) if interrupts else None
     observer.emit(
         TaskEnded(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
 from otel_stream.events import CustomWritten, MessageWritten
+from otel_stream.wait import in_event_loop, stop_asked
 
 from .types import Config, StreamWriter
 
@@ -140,6 +144,11 @@ class Runtime(Generic[ContextT]):
         """Whether the run was asked to stop."""
         return self.control is not None and self.control.drain_requested
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for this code any more: a sync node should look now and then, and return."""
+        return stop_asked()
+
 
 #: What code outside of any run can hold on to.
 DEFAULT_RUNTIME: Runtime[Any] = Runtime()
@@ -151,28 +160,52 @@ def show_life(task: NodeTask) -> None:
         task.progress()
 
 
-class TaskWriter:
-    """The stream writer of one task: call it with anything, or await ``write`` to feel backpressure."""
+def task_writer(task: NodeTask) -> StreamWriter:
+    """Return the stream writer of one task: call it with anything, or await ``write`` to feel backpressure.
 
-    __slots__ = ("_task",)
+    A function with attributes, since calling an object takes five times as long, and nodes call it a lot.
+    It writes to the *custom* stream, never waits, and may be called from any thread.
+    """
+    loop, bit, now = task.loop, CustomWritten.bit, time.time_ns
 
-    def __init__(self, task: NodeTask) -> None:
-        self._task = task
+    def writer(data: Any) -> None:
+        if task.progress is not None:
+            show_life(task)
+        observer = loop.observer
+        if observer is not None and observer.interest & bit:
+            observer.emit(CustomWritten(task, data, now()))
 
-    def __call__(self, data: Any) -> None:
-        """Write ``data`` to the *custom* stream; never waits. From any thread."""
-        task = self._task
-        observer = task.loop.observer
-        show_life(task)
-        if observer is not None and observer.interest & CustomWritten.bit:
+    own: Any = writer
+    # Not closures that know `writer`: it would be garbage in a circle then, with its task.
+    own.write, own.write_blocking = partial(_write, task), partial(_write_blocking, task)
+    return writer
+
+
+async def _write(task: NodeTask, data: Any) -> None:
+    """Write ``data``, then wait until every ``block`` receiver has room again."""
+    show_life(task)
+    observer = task.loop.observer
+    if observer is not None:
+        if observer.interest & CustomWritten.bit:
             observer.emit(CustomWritten(task, data, time.time_ns()))
+        await observer.drain()
 
-    async def write(self, data: Any) -> None:
-        """Write ``data``, then wait until every ``block`` receiver has room again."""
-        self(data)
-        observer = self._task.loop.observer
-        if observer is not None:
-            await observer.drain()
+
+def _write_blocking(task: NodeTask, data: Any) -> None:
+    """Do what :func:`_write` does from a sync node: it is the node's thread that waits.
+
+    Raises:
+        RuntimeError: called on an event loop's thread, which would wait for itself.
+        CancelledError: nobody waits for the node any more.
+    """
+    if in_event_loop():
+        raise RuntimeError(
+            "write_blocking would block the event loop: await writer.write(...), or use a sync node"
+        )
+    with suppress(StopIteration):
+        _write(task, data).send(None)
+    if stop_asked():
+        raise CancelledError("the run of this node has ended")
 
 
 def current_task() -> NodeTask:
@@ -194,7 +227,7 @@ def get_config() -> Config:
 
 def get_stream_writer() -> StreamWriter:
     """Return the function that writes to the *custom* stream on behalf of the running node."""
-    return TaskWriter(current_task())
+    return task_writer(current_task())
 
 
 def get_store() -> Any:
@@ -218,7 +251,7 @@ def make_runtime(task: NodeTask) -> Runtime[Any]:
     return Runtime(
         context=loop.context,
         store=loop.store,
-        stream_writer=TaskWriter(task),
+        stream_writer=task_writer(task),
         heartbeat=heartbeat,
         previous=loop.previous,
         execution_info=ExecutionInfo(
@@ -248,6 +281,9 @@ def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
     observer = task.loop.observer
     show_life(task)
     if observer is not None and observer.interest & MessageWritten.bit:
+        name = chunk.get("id") if isinstance(chunk, dict) else getattr(chunk, "id", None)
+        if task.loop.langchain is not None and isinstance(name, str):
+            task.loop.langchain.shown(name)  # so that it isn't shown again when the node returns it
         observer.emit(
             MessageWritten(task, chunk, {**task_metadata(task), **(metadata or {})}, time.time_ns())
         )

@@ -34,6 +34,8 @@ class Shape:
 
     def _v2(self, part: StreamPart) -> dict[str, Any]:
         shown = v2_payload(part)
+        if part.interrupts and not isinstance(part.data, dict):
+            shown["data"] = {}  # of a state that is one value nothing is shown beside what it waits for
         if part.ns:
             return shown
         if part.type == "values":

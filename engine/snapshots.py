@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stream.events import CheckpointSaved
 
 from .node import Writes
-from .persist import NO_OUTCOME, NULL_TASK, items
+from .persist import NO_OUTCOME, NULL_TASK, items, unsigned
 from .state import ERROR, INPUT, PULL, RETURN, GraphRun, NodeTask, State, Written
 from .superstep import apply, order, plan, read_values, result_payload
 from .types import INTERRUPT, MISSING, START, Config, PregelTask, StateSnapshot
@@ -186,7 +186,7 @@ class Snapshots:
             read_values(state.channels, self.program.state_keys),
             tuple(task.node for task in tasks if not task.writes),
             with_map(saved.config, saved.metadata),
-            saved.metadata,
+            unsigned(saved.metadata),
             saved.checkpoint["ts"],
             with_map(saved.parent_config, saved.metadata),
             shown,

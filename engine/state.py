@@ -10,6 +10,7 @@ from otel_stream.events import End, Run, Task
 
 from .channels import Channel
 from .errors import is_invalid_resume
+from .lineage import sources_of
 from .node import NO_WRITES, Node, Writes
 from .policies import TimeoutPolicy
 from .types import INTERRUPT
@@ -73,16 +74,30 @@ def _increment(current: Any, _channel: None) -> int:
 
 
 class GraphRun(Run):
-    """A run, and where its checkpoints are."""
+    """A run, where its checkpoints are, and the rules of its state."""
 
-    __slots__ = ("path",)
+    __slots__ = ("channels", "path")
 
     def __init__(
-        self, id: str, graph: str, *, path: tuple[str, ...], ns: tuple[str, ...] = (), **rest: Any
+        self,
+        id: str,
+        graph: str,
+        *,
+        path: tuple[str, ...],
+        ns: tuple[str, ...] = (),
+        channels: Mapping[str, Channel] | None = None,
+        **rest: Any,
     ) -> None:
         super().__init__(id, graph, ns=ns, **rest)
+        #: The graph's channels, none of them in use: they know how writes are merged.
+        self.channels = channels or {}
         #: The namespace of its checkpoints. Its parts go under ``ns``, which begins where the stream does.
         self.path = path
+
+    def merge(self, key: str, old: Any, new: Any) -> Any:
+        """Return the one write to ``key`` that does what ``old`` and then ``new`` do."""
+        channel = self.channels.get(key)
+        return new if channel is None else channel.merge(old, new)
 
 
 def path_of(run: Run) -> tuple[str, ...]:
@@ -98,13 +113,13 @@ class NodeTask(Task):
         "answers",
         "asked",
         "cached",
+        "caller",
         "calls",
         "end",
         "error",
         "failure",
         "first_attempt_at",
         "interrupts",
-        "is_call",
         "langchain",
         "loop",
         "progress",
@@ -112,6 +127,7 @@ class NodeTask(Task):
         "seed",
         "spec",
         "subgraphs",
+        "thread",
         "timeout",
         "writes",
     )
@@ -153,17 +169,19 @@ class NodeTask(Task):
         #: For an error handler: what it is to handle.
         self.failure: Any = None
         self.cached = False
-        #: A functional task, called by another one; its interrupts are its caller's.
-        self.is_call = False
+        #: Who has called a functional task; its interrupts are the caller's.
+        self.caller: NodeTask | None = None
         #: How many interrupts, and functional calls, this attempt has come by so far.
         self.asked = 0
         self.calls = 0
         #: What it has written to the state while it still runs.
         self.pushed: Writes | None = None
-        #: How many graphs it has called.
+        #: How many graphs it has called, in all attempts: none goes on from what a failed one has kept.
         self.subgraphs = 0
         #: The config that LangChain calls in it inherit.
         self.langchain: Any = None
+        #: The call of its sync code in a thread, if there was one.
+        self.thread: Any = None
         #: The loop that scheduled it.
         self.loop: Any = None
         #: What to call when the node shows that it is alive; set while an idle timeout runs.
@@ -178,6 +196,16 @@ class NodeTask(Task):
         return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
     @property
+    def is_pushed(self) -> bool:
+        """Whether a ``Send`` scheduled it."""
+        return self.path[0] == PUSH and isinstance(self.path[1], int)
+
+    @property
+    def sources(self) -> tuple[tuple[str, Task], ...]:
+        """The tasks whose writes scheduled this one, each with the channel; while it has not ended."""
+        return () if self.caller is not None or self.loop is None else sources_of(self)
+
+    @property
     def failed(self) -> bool:
         """Whether it ended in an error that nobody handles, and that takes the others down with it."""
         if self.end is None or not self.end.failed or self.spec.error_handler is not None:
@@ -187,8 +215,12 @@ class NodeTask(Task):
 
     @property
     def ns(self) -> str:
-        """The namespace of the task: ``node:id`` below its run's; its subgraph's checkpoints are under it."""
-        return "|".join((*path_of(self.run), f"{self.node}:{self.id}"))
+        """The namespace of the task: ``node:id`` below its run's, or its caller's.
+
+        Its subgraph's checkpoints are under it.
+        """
+        name = f"{self.node}:{self.id}"
+        return "|".join((*path_of(self.run), name)) if self.caller is None else f"{self.caller.ns}|{name}"
 
 
 class Writer(Protocol):

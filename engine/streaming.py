@@ -1,41 +1,41 @@
 """Streams of runs: the one module of the engine that knows ``Stream``.
 
-Four ways to get at the same parts: ``open_stream`` (native, bounded, in the background), ``astream`` and
-``stream`` (LangGraph's: the run advances as its caller iterates), and ``ExecutionEngine`` (receivers that
-see every run).
+``open_stream`` runs a graph in the background; its receivers hold what their consumers have not taken yet.
+For LangGraph's ``stream`` and ``astream`` see ``pulled.py``; for receivers of every run, ``execution.py``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import get_cancelled_exc_class
 
-from otel_stream.config import StreamConfig, parse_modes
-from otel_stream.events import End, Observer
+from otel_stream.config import StreamConfig
+from otel_stream.events import End, Event, Observer
 from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
+from otel_stream.receiver import StreamDeadlockError, StreamReceiver, branch_configs
 from otel_stream.stream import Stream
 from otel_stream.telemetry import consumer_for_run
 from otel_stream.wait import Waiter, waiter
 
-from .background import Background, background
-from .executors import PAUSE, ThreadExecutor, async_executor
-from .launch import Options, concurrency, launch
+from .background import HOLDERS, Background, background
+from .deadlock import held_elsewhere
+from .executors import async_executor
+from .launch import Options, concurrency, launch, shown_path
 from .loop import RunLoop
 from .runtime import CURRENT
-from .shapes import Shape
+from .state import NodeTask, path_of
 from .types import Config
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
 
-#: A pulled run waits for its caller after every superstep, so its buffer holds one superstep's parts.
-_UNBOUNDED = 1 << 62
-_LIVE = frozenset({"custom", "messages"})
+logger = logging.getLogger(__name__)
+
 _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
 _EXITS = (SystemExit, KeyboardInterrupt)
 
@@ -49,6 +49,40 @@ def audience(receivers: Iterable[StreamReceiver] = ()) -> Stream | None:
     return Stream(receivers, telemetry)
 
 
+class Relay(StreamReceiver):
+    """Shows the parts of a run that a node streams itself to whoever watches the run around it, too.
+
+    It holds nothing: whether there is room is up to those it shows them to.
+    """
+
+    def __init__(self, task: NodeTask, outer: Stream) -> None:
+        super().__init__(StreamConfig(modes=outer.deep_modes, subgraphs=True, name="relay"))
+        self._task = task
+        self._outer = outer
+        self._ns: tuple[str, ...] = ()
+
+    def place(self, loop: RunLoop) -> None:
+        """Say which run it is."""
+        self._ns = shown_path(self._task, path_of(loop.run))
+
+    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+        self._outer.relay(part, event, self._ns, self._task.run.root.id)
+
+    @property
+    def over_capacity(self) -> bool:
+        return self._outer.full
+
+    async def room(self, source: object = None, on_stall: object = None) -> None:
+        await self._outer.drain()
+
+
+def relay_outwards() -> Relay | None:
+    """Return what shows the parts of a run made here to the run around it, if somebody there wants them."""
+    task = CURRENT.get()
+    outer = task.loop.observer if task is not None else None
+    return Relay(task, outer) if task is not None and isinstance(outer, Stream) and outer.deep_modes else None
+
+
 def inherited_observer() -> Observer | None:
     """Return the observer of the run around this one, or the audience of a run of its own."""
     task = CURRENT.get()
@@ -58,7 +92,7 @@ def inherited_observer() -> Observer | None:
     return observer
 
 
-def _report(stream: Stream | None, receivers: Iterable[StreamReceiver]) -> None:
+def report(stream: Stream | None, receivers: Iterable[StreamReceiver]) -> None:
     """Let metrics know what became of the parts."""
     record = getattr(getattr(stream, "telemetry", None), "on_receiver_statistics", None)
     if record is not None:
@@ -66,7 +100,7 @@ def _report(stream: Stream | None, receivers: Iterable[StreamReceiver]) -> None:
             record(receiver, receiver.statistics())
 
 
-async def _see_off(loop: RunLoop, running: Background, error: BaseException | None) -> None:
+async def see_off(loop: RunLoop, running: Background, error: BaseException | None) -> None:
     """Stop a run that its consumer leaves because of ``error``, if any, and wait for its end.
 
     A consumer that is itself cancelled takes the run with it; one that just goes has abandoned it.
@@ -101,9 +135,17 @@ class RunStream:
         #: One per ``StreamConfig``, in their order.
         self.receivers: tuple[StreamReceiver, ...] = tuple(StreamReceiver(c) for c in configs)
         self._launch = (graph, input, config, options)
-        self._stream = audience((*self.receivers, *lasting))
+        self._relay = relay_outwards()
+        relays = () if self._relay is None else (self._relay,)
+        self._stream = Stream((*self.receivers, *lasting, *relays), consumer_for_run())
+        self._stream.on_wait = self._run_waits
+        self._stream.on_stall = self._run_stalls
         self._loop: RunLoop | None = None
         self._background: Background | None = None
+        #: The receiver that the run waits for, or did last; and who wants to know.
+        self._waits_for: StreamReceiver | None = None
+        self._waiting: deque[Waiter] = deque()
+        self._doubted: set[StreamReceiver] = set()
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -116,6 +158,8 @@ class RunStream:
         detached = CURRENT.get() is not None
         loop = launch(graph, input, config, options, executor, self._stream, detached=detached)
         self._loop = loop
+        if self._relay is not None:
+            self._relay.place(loop)
         self._background = background(self._run, loop.run.context.copy())
 
     async def _run(self) -> None:
@@ -123,7 +167,8 @@ class RunStream:
         try:
             await self._loop.execute()
         finally:
-            _report(self._stream, self.receivers)
+            report(self._stream, self.receivers)
+            self._tell()
 
     def __aiter__(self) -> AsyncIterator[StreamPart]:
         """Iterate over the first receiver; raises what the run raised after its last part."""
@@ -170,10 +215,79 @@ class RunStream:
         return loop.result
 
     async def wait(self) -> Any:
-        """Wait until the run has ended and return its result; raises what the run raised."""
+        """Wait until the run has ended and return its result; raises what the run raised.
+
+        Raises:
+            StreamDeadlockError: the run waits for a full ``block`` receiver that only the caller could read.
+                The run stays as it is: read the receiver, and wait again.
+        """
         assert self._background is not None
+        assert self._loop is not None
+        try:
+            await self._news_of_the_end()
+        except get_cancelled_exc_class() as error:
+            try:
+                await see_off(self._loop, self._background, error)
+            finally:
+                self._tell()
+            raise
         await self._background.wait()
         return self.result
+
+    async def _news_of_the_end(self) -> None:
+        while True:
+            news = waiter()
+            self._waiting.append(news)
+            if self.end is not None:
+                return
+            self._check_for_deadlock()
+            await news.wait()
+
+    def _run_waits(self, receiver: StreamReceiver) -> None:
+        self._waits_for = receiver
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().wake()
+
+    def _check_for_deadlock(self) -> None:
+        """Raise if nobody has read, or can read, the receiver that the run waits for; asked once for each."""
+        full = self._waits_for
+        if full is None or full in self._doubted or not full.makes_wait(self._stream) or full.was_read:
+            return
+        if self._may_be_read(full):
+            self._doubted.add(full)
+            return
+        raise StreamDeadlockError(
+            f"the run waits for receiver {full.name!r}, whose buffer of {full.config.buffer_size} parts is "
+            "full, while the only code that could read it awaits the run: read the receiver first, or in a "
+            "task beside, close it, or choose an overflow policy other than 'block'"
+        )
+
+    def _may_be_read(self, receiver: StreamReceiver) -> bool:
+        return held_elsewhere((receiver, self), _OURS, _OUR_CODE)
+
+    def _run_stalls(self, receiver: StreamReceiver) -> None:
+        """Let a run go on that waits for a receiver which was lost before anybody has read it."""
+        if not receiver.was_read and not self._may_be_read(receiver):
+            logger.warning("receiver %r is closed: nobody holds it any more", receiver.name)
+            receiver.close()
+
+    def tee(self, branches: int | Iterable[StreamConfig] = 2) -> tuple[StreamReceiver, ...]:
+        """Attach more receivers, which get the parts from now on: one per config, or so many like the first.
+
+        They come behind the others in ``receivers``, and are closed with them. After the end of the run they
+        are given just that.
+
+        Raises:
+            ConfigError: a number below 1, or there is no first receiver.
+        """
+        first = self.receivers[0].config if self.receivers else None
+        made = tuple(StreamReceiver(config) for config in branch_configs(first, branches))
+        self._stream.attach(*made)
+        self.receivers = (*self.receivers, *made)
+        return made
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self.wait().__await__()
@@ -184,10 +298,11 @@ class RunStream:
 
     async def _leave(self, error: BaseException | None) -> None:
         if self._background is not None and self._loop is not None:
-            await _see_off(self._loop, self._background, error)
+            await see_off(self._loop, self._background, error)
         for receiver in self.receivers:
             receiver.close()
-        _report(self._stream, self.receivers)
+        report(self._stream, self.receivers)
+        self._tell()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -195,193 +310,21 @@ class RunStream:
         await self._leave(error)
 
 
-# -- LangGraph's: pulled by the caller -----------------------------------------------------------
-
-
-class _Pulled(StreamReceiver):
-    """A receiver whose run advances when its caller asks for more."""
-
-    def __init__(self, modes: Any, subgraphs: bool, wake: Callable[[], None] | None = None) -> None:
-        super().__init__(
-            StreamConfig(
-                modes=parse_modes(modes), subgraphs=subgraphs, include_metadata=False, buffer_size=_UNBOUNDED
-            )
-        )
-        self._wake_driver = wake
-        #: The caller has had everything and wants more.
-        self.asked = False
-        self._waiting: deque[Waiter] = deque()
-
-    def offer(self, part: StreamPart) -> None:
-        super().offer(part)
-        if self._wake_driver is not None:
-            self._wake_driver()
-
-    def ask(self) -> None:
-        """Let the run go on."""
-        self.asked = True
-        while self._waiting:
-            self._waiting.popleft().wake()
-
-    async def pulled(self) -> None:
-        """Wait until the caller has had everything and asks for more."""
-        while (self.held or not self.asked) and not self._over:
-            turn = waiter()
-            self._waiting.append(turn)
-            await turn.wait()
-
-
-async def astream(
-    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
-) -> AsyncIterator[Any]:
-    """Run the graph as the caller iterates, yielding ``shape(part)``."""
-    receiver = _Pulled(modes, shape.subgraphs)
-    stream = audience((receiver,))
-    executor = async_executor(concurrency(graph, config))
-    loop = launch(graph, input, config, options, executor, stream, detached=CURRENT.get() is not None)
-    loop.drain = receiver.pulled
-    running = background(loop.execute, loop.run.context.copy())
-    left: BaseException | None = None
-    try:
-        while True:
-            part = receiver.take_nowait()
-            if part is None:
-                receiver.ask()
-                try:
-                    part = await receiver.__anext__()
-                except StopAsyncIteration:
-                    break
-            receiver.asked = False
-            yield shape(part)
-        await running.wait()
-    except BaseException as error:
-        left = error
-        raise
-    finally:
-        try:
-            await _see_off(loop, running, left)
-        finally:
-            receiver.close()
-            _report(stream, (receiver,))
-
-
-def stream(
-    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
-) -> Iterator[Any]:
-    """Do what :func:`astream` does, without an event loop: the caller's thread drives the run."""
-    executor = ThreadExecutor(concurrency(graph, config))
-    receiver = _Pulled(modes, shape.subgraphs, executor.wake)
-    executor.held = lambda: receiver.held
-    executor.live = (
-        graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(receiver.config.modes)
+#: What holds receivers without reading them: modules, and the coroutines of a run that waits.
+_OURS = frozenset(
+    (
+        __name__,
+        f"{__package__}.execution",
+        "otel_stream.stream",
+        "otel_stream.receiver",
+        "otel_stream.admission",
+        "otel_stream.aggregate",
+        "otel_stream.foresight",
+        "otel_stream.windows",
     )
-    heard = audience((receiver,))
-    loop = launch(graph, input, config, options, executor, heard, detached=CURRENT.get() is not None)
-
-    async def hand_out() -> None:
-        while receiver.held:
-            await PAUSE
-
-    loop.drain = hand_out
-    running = loop.execute()
-    try:
-        while True:
-            try:
-                running.send(None)
-            except StopIteration:
-                break
-            except BaseException:
-                yield from _taken(receiver, shape)
-                raise
-            yield from _taken(receiver, shape)
-        yield from _taken(receiver, shape)
-    finally:
-        loop.abandoned = loop.end is None
-        running.close()
-        _report(heard, (receiver,))
-        receiver.close()
-        executor.close()
-
-
-def _taken(receiver: _Pulled, shape: Shape) -> Generator[Any, None, None]:
-    while (part := receiver.take_nowait()) is not None:
-        yield shape(part)
-
-
-# -- receivers that see every run ----------------------------------------------------------------
-
-
-class ExecutionEngine:
-    """Runs graphs and shows their parts to receivers that were there before and stay on.
-
-    ``await engine.stream(config)`` attaches a receiver to every run the engine starts from now on.
-    """
-
-    def __init__(self) -> None:
-        self._receivers: list[StreamReceiver] = []
-
-    async def stream(self, config: StreamConfig) -> StreamReceiver:
-        """Return a receiver of every run of this engine from now on, until it is closed."""
-        receiver = StreamReceiver(config, lasting=True)
-        self._receivers.append(receiver)
-        return receiver
-
-    async def stream_multi(self, configs: Iterable[StreamConfig]) -> list[StreamReceiver]:
-        """Return one receiver per config."""
-        return [await self.stream(config) for config in configs]
-
-    async def execute(self, graph: CompiledStateGraph, input: Any, config: Config | None = None) -> Any:
-        """Run ``graph`` to its end and return its result; raises what the run raises."""
-        async with self._open(graph, input, (), config) as running:
-            return await running.wait()
-
-    @overload
-    async def execute_with_stream(
-        self, graph: CompiledStateGraph, input: Any, stream: StreamConfig, config: Config | None = None
-    ) -> tuple[RunStream, StreamReceiver]: ...
-
-    @overload
-    async def execute_with_stream(
-        self,
-        graph: CompiledStateGraph,
-        input: Any,
-        stream: Sequence[StreamConfig],
-        config: Config | None = None,
-    ) -> tuple[RunStream, list[StreamReceiver]]: ...
-
-    async def execute_with_stream(
-        self,
-        graph: CompiledStateGraph,
-        input: Any,
-        stream: StreamConfig | Sequence[StreamConfig],
-        config: Config | None = None,
-    ) -> tuple[RunStream, StreamReceiver | list[StreamReceiver]]:
-        """Start a run; return what to await for its result, and the receiver of its parts (one per config).
-
-        Cancelling whoever awaits the run cancels the run; leaving the receiver does not.
-        """
-        configs = (stream,) if isinstance(stream, StreamConfig) else tuple(stream)
-        running = self._open(graph, input, configs, config)
-        running.start()
-        receivers = running.receivers[0] if isinstance(stream, StreamConfig) else list(running.receivers)
-        return running, receivers
-
-    def _open(
-        self, graph: CompiledStateGraph, input: Any, configs: Sequence[StreamConfig], config: Config | None
-    ) -> RunStream:
-        self._receivers = [one for one in self._receivers if not one.closed]
-        return RunStream(graph, input, configs, config, Options(whole=True), self._receivers)
-
-    async def aclose(self) -> None:
-        """Close the receivers that see every run."""
-        for receiver in self._receivers:
-            receiver.close()
-        self._receivers = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
+)
+_OUR_CODE = HOLDERS | {
+    Stream.drain.__code__,
+    StreamReceiver.room.__code__,
+    RunStream._run.__code__,  # noqa: SLF001
+}

@@ -8,6 +8,7 @@ runs without an event loop (see ``executors/``).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from otel_stream.events import AttemptEnded, AttemptStarted, End, RouteChosen
 
 from .errors import GraphBubbleUp, GraphInterrupt, NodeCancelledError, NodeTimeoutError, ParentCommand
-from .node import TASKS, Branch, Callback, Writes, branch_to
-from .runtime import CURRENT, TaskWriter, make_runtime, task_config
+from .node import TASKS, Branch, Callback, Writes, branch_to, commands_in
+from .runtime import CURRENT, make_runtime, task_config, task_writer
 from .state import RETURN, NodeTask
 from .superstep import read_fresh
 from .types import END, Command, Send
@@ -32,15 +33,32 @@ async def run_task(task: NodeTask) -> None:
 
     Never raises an ``Exception``; cancellation passes through, with ``end`` set.
     """
-    pause = await _run_attempt(task, task.loop)
-    while pause is not None:
-        await task.loop.executor.sleep(pause)
+    again = await _run_attempt(task, task.loop)
+    while again is not None:
+        pause, error = again
+        try:
+            await task.loop.executor.sleep(pause)
+        except BaseException:
+            if not _given_up(task.loop):
+                raise
+        if _given_up(task.loop):
+            _fail(task, error)
+            return
         task.attempt += 1
-        pause = await _run_attempt(task, task.loop)
+        again = await _run_attempt(task, task.loop)
 
 
-async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
-    """Run one attempt; return the seconds to wait before the next one, None if the task has ended."""
+def _given_up(loop: RunLoop | None) -> bool:
+    """Whether another task of the superstep has failed, or of one around it: nothing new is begun."""
+    while loop is not None:
+        if loop.given_up:
+            return True
+        loop = loop.parent_loop
+    return False
+
+
+async def _run_attempt(task: NodeTask, loop: RunLoop) -> tuple[float, Exception] | None:
+    """Run one attempt; return how long to wait before the next one, and why; None if the task has ended."""
     context = _attempt_context(task, loop)
     failed: BaseException | None = None
     pause: float | None = None
@@ -60,16 +78,29 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> float | None:
     except BaseException as cancellation:
         failed = task.error = cancellation
         task.end = End.CANCELLED
-        if not loop.executor.cancelled_itself(cancellation):
+        error = _error_of_its_own(task, cancellation)
+        if error is None:
             raise
-        failed = NodeCancelledError(task.node)
-        failed.__cause__ = cancellation
-        _fail(task, failed)
+        failed = error
+        _fail(task, error)
     finally:
         observer = loop.observer
         if observer is not None and observer.interest & AttemptEnded.bit:
-            observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns()))
-    return pause
+            retryable = task.spec.retryable
+            observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns(), retryable))
+    return None if pause is None else (pause, failed)  # type: ignore[return-value]
+
+
+def _error_of_its_own(task: NodeTask, cancellation: BaseException) -> Exception | None:
+    """Return what a cancelled task is to blame for itself, None if it was just cancelled."""
+    cause = cancellation.__cause__
+    if isinstance(cause, Exception) and _given_up(task.loop):
+        return cause  # its thread failed, too, before it could be stopped or because of that
+    if not task.loop.executor.cancelled_itself(cancellation):
+        return None
+    error = NodeCancelledError(task.node)
+    error.__cause__ = cancellation
+    return error
 
 
 def _fail(task: NodeTask, error: Exception) -> None:
@@ -78,13 +109,15 @@ def _fail(task: NodeTask, error: Exception) -> None:
         error.add_note(note)
     task.error = error
     task.end = End.TIMEOUT if isinstance(error, NodeTimeoutError) else End.ERROR
+    if task.failed and task.caller is None:  # who has called a functional task may still handle its error
+        task.loop.given_up = True
 
 
 def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
     """Make the context user code runs in: variables it sets vanish with the attempt."""
     context = loop.run.context.copy()
     context.run(CURRENT.set, task)
-    task.asked = task.calls = task.subgraphs = 0
+    task.asked = task.calls = 0
     task.pushed = None
     task.answered = ()
     observer = loop.observer
@@ -97,6 +130,8 @@ def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
 
 def _pause(task: NodeTask, error: Exception) -> float | None:
     """Return how long to wait before the next attempt, None if there is none."""
+    if not task.spec.retry or _given_up(task.loop):
+        return None
     try:
         for policy in task.spec.retry:
             if policy.matches(error):
@@ -126,7 +161,7 @@ async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
         await _settle(task, loop, cancel=False)
     if loop.langchain is not None:
         context.run(loop.langchain.answer, task, answer)
-    if task.is_call:
+    if task.caller is not None:
         return [(RETURN, answer)]
     writes = await writes_of(task, loop, context, answer)
     return [*task.pushed, *writes] if task.pushed else writes
@@ -154,6 +189,10 @@ async def writes_of(task: NodeTask, loop: RunLoop, context: Context, answer: Any
     except ParentCommand as bubble:
         # One level up, the command is for "this graph".
         raise ParentCommand(replace(bubble.args[0], graph=None)) from None
+    if loop.observer is not None and type(answer) is not dict:
+        targets = [target for command in commands_in(answer) for target in command.destinations()]
+        if targets:
+            _report_route(task, loop, task.node, targets)
     if spec.edges:
         writes.extend(spec.edges)
     for branch in spec.branches:
@@ -168,7 +207,7 @@ def inject(callback: Callback, task: NodeTask) -> dict[str, Any]:
 
 _INJECT: dict[str, Any] = {
     "config": task_config,
-    "writer": TaskWriter,
+    "writer": task_writer,
     "store": lambda task: task.loop.store,
     "previous": lambda task: task.loop.previous,
     "runtime": make_runtime,
@@ -194,7 +233,11 @@ async def route(
             writes.append((TASKS, target))
         elif target != END:
             writes.append((branch_to(target), None))
+    _report_route(task, loop, branch.name, targets)
+
+
+def _report_route(task: NodeTask, loop: RunLoop, source: str, targets: Sequence[Any]) -> None:
     observer = loop.observer
     if observer is not None and observer.interest & RouteChosen.bit:
         names = tuple(t.node if isinstance(t, Send) else t for t in targets)
-        observer.emit(RouteChosen(task, branch.name, names, time.time_ns()))
+        observer.emit(RouteChosen(task, source, names, time.time_ns()))

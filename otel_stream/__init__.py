@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from otel_stream.aggregate import Aggregate
 from otel_stream.config import MODES, ConfigError, Custom, OverflowPolicy, StreamConfig, StreamMode
 from otel_stream.filters import StreamFilter
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import ReceiverOverflowError, StreamReceiver
+from otel_stream.modes import AggregateOf, StreamPart
+from otel_stream.receiver import ReceiverOverflowError, StreamDeadlockError, StreamReceiver
 from otel_stream.statistics import ReceiverStatistics
 
 if TYPE_CHECKING:
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODES",
+    "Aggregate",
+    "AggregateOf",
     "ConfigError",
     "Custom",
     "OverflowPolicy",
     "ReceiverOverflowError",
     "ReceiverStatistics",
     "StreamConfig",
+    "StreamDeadlockError",
     "StreamFilter",
     "StreamMode",
     "StreamPart",

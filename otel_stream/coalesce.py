@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from otel_stream.modes import StreamPart
+from otel_stream.modes import StreamPart, message_id
 
 
 class Newest:
@@ -39,6 +39,10 @@ class Newest:
         self._now[id(place)] = _joined(older, part)
         return older
 
+    def at(self, place: StreamPart) -> StreamPart:
+        """Return the part that is in ``place`` now."""
+        return self._now.get(id(place), place)
+
     def leave(self, place: StreamPart) -> StreamPart:
         """Forget ``place`` and return the part that is in it now."""
         key = _key(place)
@@ -50,7 +54,7 @@ class Newest:
 def _key(part: StreamPart) -> Hashable | None:
     if part.type != "messages":
         return part.type, part.ns, part.node, part.run_id
-    message = getattr(part.data[0], "id", None)
+    message = message_id(part)
     # Chunks without an id may belong to different messages: joining them would invent text.
     return None if message is None else (part.type, part.ns, part.node, part.run_id, message)
 
@@ -59,13 +63,27 @@ def _joined(older: StreamPart, newer: StreamPart) -> StreamPart:
     """Return ``newer``, holding the text of both if they are chunks of one message."""
     if newer.type != "messages":
         return newer
-    before, after = older.data[0], newer.data[0]
-    if type(before) is not type(after) or not hasattr(before, "__add__"):
-        return newer
+    return msgspec.structs.replace(newer, data=joined(older.data, newer.data))
+
+
+def joined(older: Any, newer: Any) -> Any:
+    """Return the data of two *messages* parts as one: the text of both, the metadata of the newer.
+
+    Where they can't be joined, the newer replaces the older, as any other part does.
+    """
     try:
-        both: Any = before + after
-    except Exception:  # noqa: BLE001 - a chunk that can't be joined is replaced, like any other part
+        both: Any = _sum(older[0], newer[0])
+    except Exception:  # noqa: BLE001 - a chunk that can't be joined is replaced
         return newer
-    if type(both) is not type(after):  # whole messages add up to something else: a prompt
-        return newer
-    return msgspec.structs.replace(newer, data=(both, newer.data[1]))
+    # Whole messages add up to something else: a prompt.
+    return (both, newer[1]) if type(both) is type(newer[0]) else newer
+
+
+def _sum(before: Any, after: Any) -> Any:
+    """Return two chunks as one; None or an exception if they don't fit."""
+    if type(before) is not type(after):
+        return None
+    if isinstance(after, dict):
+        content = before["content"] + after["content"]
+        return {**before, **after, "content": content} if isinstance(content, str) else None
+    return before + after

@@ -6,7 +6,8 @@ A leaf: it knows the names of the modes, not what they contain, and nothing of b
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+SamplePer = Literal["part", "run"]
 StreamMode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
 
 #: The seven modes, in the order of the documentation.
@@ -75,6 +77,16 @@ class _Accepts(Protocol):
 
 #: What ``StreamConfig.filter`` takes: a ``StreamFilter``, or any predicate of a stream part.
 FilterLike: TypeAlias = _Accepts | Callable[[Any], bool]
+
+
+class AggregateLike(Protocol):
+    """What ``StreamConfig.aggregate`` takes: an ``otel_stream.Aggregate``."""
+
+    @property
+    def every(self) -> Any:
+        """Parts (a whole number), seconds, or ``"superstep"``."""
+
+
 #: What ``StreamConfig.modes`` and ``stream_mode=`` take.
 ModesLike: TypeAlias = (
     "StreamMode | Custom | Sequence[StreamMode | Custom] | AbstractSet[StreamMode | Custom]"
@@ -119,8 +131,15 @@ class StreamConfig(BaseModel):
     overflow: OverflowPolicy = OverflowPolicy.BLOCK
     #: Parts it refuses are counted as filtered. It sees the metadata whatever ``include_metadata`` says.
     filter: Any = None
-    #: An OpenTelemetry ``Sampler``, asked once per part. Errors, interrupts and ends always pass.
+    #: An OpenTelemetry ``Sampler``. Errors, interrupts and ends always pass.
     sampler: Any = None
+    #: What it is asked about: each part, under an id made of the run's id and ``seq``; or each run, under the
+    #: id of its trace and with its span as the parent, so that all parts of a run share the trace's fate.
+    sample_per: SamplePer = "part"
+    #: An ``Aggregate``, or a mapping of modes to one each: many parts become one.
+    aggregate: Any = None
+    #: Seconds after which a part that nobody took is dropped; None: never.
+    ttl: float | None = None
     #: True: parts of subgraphs too, told apart by ``ns``.
     subgraphs: bool = False
     #: True: the last part of every run has type ``"end"`` and says how it ended.
@@ -139,6 +158,9 @@ class StreamConfig(BaseModel):
             overflow: OverflowPolicy | str = OverflowPolicy.BLOCK,
             filter: FilterLike | None = None,
             sampler: Any = None,
+            sample_per: SamplePer = "part",
+            aggregate: AggregateLike | Mapping[str, AggregateLike] | None = None,
+            ttl: float | None = None,
             subgraphs: bool = False,
             include_end: bool = False,
             name: str | None = None,
@@ -204,6 +226,48 @@ class StreamConfig(BaseModel):
         raise ConfigError(
             f"StreamConfig.sampler: {value!r} has no should_sample method; give an OpenTelemetry Sampler"
         )
+
+    @field_validator("sample_per", mode="plain")
+    @classmethod
+    def _sample_per(cls, value: Any) -> Any:
+        if value in ("part", "run"):
+            return value
+        raise ConfigError(f"StreamConfig.sample_per: {value!r} can't be sampled; give 'part' or 'run'")
+
+    @field_validator("aggregate", mode="plain")
+    @classmethod
+    def _aggregate(cls, value: Any, info: Any) -> Any:
+        if value is None:
+            return None
+        modes = [getattr(mode, "name", mode) for mode in info.data.get("modes", ())]
+        for mode, one in value.items() if isinstance(value, Mapping) else ((None, value),):
+            if mode is not None and mode not in modes:
+                raise ConfigError(
+                    f"StreamConfig.aggregate: {mode!r} is none of the receiver's modes; "
+                    f"choose from: {', '.join(modes)}"
+                )
+            if not hasattr(one, "every"):
+                raise ConfigError(
+                    f"StreamConfig.aggregate: {one!r} can't aggregate; give an Aggregate, or one per mode"
+                )
+            size = info.data.get("buffer_size", math.inf)
+            if isinstance(one.every, int) and one.every > size:
+                raise ConfigError(
+                    f"StreamConfig.aggregate: {one.every} parts are more than buffer_size ({size}), which "
+                    "bounds open windows, too; raise buffer_size, or aggregate fewer"
+                )
+        return dict(value) if isinstance(value, Mapping) else value
+
+    @field_validator("ttl", mode="plain")
+    @classmethod
+    def _ttl(cls, value: Any) -> float | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ConfigError(
+                f"StreamConfig.ttl: {value!r} is no time to live; give seconds, more than 0, or leave it out"
+            )
+        return float(value)
 
     @field_validator("name", mode="plain")
     @classmethod

@@ -2,7 +2,7 @@
 
 Rules of this file
 ------------------
-1. It is a leaf: it imports nothing of ours, no OpenTelemetry, no event loop.
+1. It is a leaf: it imports nothing else of ours, no OpenTelemetry, no event loop.
 2. An event is immutable and carries references, never copies: converting payloads is
    the consumer's business, at the very end of its path.
 3. An engine asks ``observer.interest`` before it builds an event, so that what nobody
@@ -15,151 +15,17 @@ trace onto them, which is how a stream part and its span come to share one origi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import Context
-from enum import Enum
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-
-class End(Enum):
-    """How a run, or one task of it, came to its end. Only the last four are failures."""
-
-    OK = "ok"
-    #: Waits for a ``Command(resume=...)`` or a breakpoint to be passed.
-    INTERRUPTED = "interrupted"
-    #: Cancelled from outside, or because a sibling failed.
-    CANCELLED = "cancelled"
-    #: Whoever consumed the stream left before its end.
-    ABANDONED = "abandoned"
-    #: A graceful stop that was asked for at a superstep boundary.
-    DRAINED = "drained"
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    RECURSION_LIMIT = "recursion_limit"
-
-    @property
-    def failed(self) -> bool:
-        """Whether this end counts as an error."""
-        return self in _FAILURES
-
-
-_FAILURES = frozenset({End.ERROR, End.TIMEOUT, End.RECURSION_LIMIT})
-
-
-class Run:
-    """One execution of one graph; a subgraph's execution is a run with a ``parent`` task."""
-
-    __slots__ = (
-        "context",
-        "graph",
-        "id",
-        "metadata",
-        "ns",
-        "parent",
-        "root",
-        "span_id",
-        "tags",
-        "telemetry",
-        "thread_id",
-        "trace_id",
-    )
-
-    def __init__(
-        self,
-        id: str,
-        graph: str,
-        *,
-        context: Context,
-        ns: tuple[str, ...] = (),
-        parent: Task | None = None,
-        thread_id: str | None = None,
-        tags: Sequence[str] = (),
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.id = id
-        self.graph = graph
-        #: Path from the root, one ``"<node>:<task id>"`` per level; ``()`` at the root.
-        self.ns = ns
-        #: The task this run is a subgraph of.
-        self.parent = parent
-        #: The outermost run: itself unless this is a subgraph.
-        self.root: Run = parent.run.root if parent is not None else self
-        self.thread_id = thread_id
-        self.tags = tuple(tags)
-        self.metadata: Mapping[str, Any] = metadata or {}
-        #: The caller's context variables; every task's context is a copy.
-        self.context = context
-        #: 32 and 16 hexadecimal digits, written by telemetry when the run is traced.
-        self.trace_id: str | None = None
-        self.span_id: str | None = None
-        #: A slot for telemetry's own bookkeeping.
-        self.telemetry: Any = None
-
-    def __repr__(self) -> str:
-        return f"Run(id={self.id!r}, graph={self.graph!r}, ns={self.ns!r})"
-
-
-class Task:
-    """One scheduled execution of a node in one superstep, all its attempts included."""
-
-    __slots__ = (
-        "_id",
-        "attempt",
-        "input",
-        "metadata",
-        "node",
-        "path",
-        "run",
-        "span_id",
-        "step",
-        "telemetry",
-        "trace_id",
-        "triggers",
-    )
-
-    def __init__(
-        self,
-        run: Run,
-        node: str,
-        step: int,
-        *,
-        input: Any = None,
-        triggers: tuple[str, ...] = (),
-        path: tuple[Any, ...] = (),
-        id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.run = run
-        self.node = node
-        self.step = step
-        #: The state the node is called with; a ``Send``'s own argument for a pushed task.
-        self.input = input
-        #: Names of the channels whose update scheduled this task.
-        self.triggers = triggers
-        #: What orders the writes of one superstep.
-        self.path = path
-        #: 1 for the first attempt.
-        self.attempt = 1
-        self.metadata: Mapping[str, Any] = metadata or {}
-        self.trace_id: str | None = None
-        self.span_id: str | None = None
-        self.telemetry: Any = None
-        self._id = id
-
-    @property
-    def id(self) -> str:
-        """Identity of the task: the same when the run is resumed."""
-        if self._id is None:
-            self._id = self._make_id()
-        return self._id
-
-    def _make_id(self) -> str:
-        raise NotImplementedError("a task is given its id, or knows how to make it")
-
-    def __repr__(self) -> str:
-        return f"Task(id={self.id!r}, node={self.node!r}, step={self.step!r})"
+# What events are about belongs to the vocabulary; it has a file of its own because it has state.
+from otel_stream.runs import End as End
+from otel_stream.runs import Resumption as Resumption
+from otel_stream.runs import Run as Run
+from otel_stream.runs import Task as Task
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -244,7 +110,10 @@ class AttemptStarted(Event, frozen=True, gc=False):
 
 
 class AttemptEnded(Event, frozen=True, gc=False):
-    """``retry_after`` is the pause before the next attempt in seconds, None if this was the last."""
+    """``retry_after`` is the pause before the next attempt in seconds, None if this was the last.
+
+    ``retryable`` as in :class:`AttemptStarted`.
+    """
 
     bit: ClassVar[int] = 1 << 6
     task: Task
@@ -252,6 +121,7 @@ class AttemptEnded(Event, frozen=True, gc=False):
     error: BaseException | None
     retry_after: float | None
     time: int
+    retryable: bool = False
 
 
 class TaskEnded(Event, frozen=True, gc=False):

@@ -1,6 +1,9 @@
 """Filters: which parts a receiver wants. Small ones, made into bigger ones with ``&``, ``|``, ``~``.
 
 StreamConfig(modes="updates", filter=Node("audit_*") & ~Tag("draft"))
+
+Filters that look at nothing but a part's metadata decide before its data exists: an event whose parts
+no receiver wants is then neither copied nor converted, only counted.
 """
 
 from __future__ import annotations
@@ -11,7 +14,10 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from otel_stream.config import ConfigError
-from otel_stream.modes import StreamPart
+from otel_stream.events import Event
+from otel_stream.modes import StreamPart, message_id
+
+Accept: TypeAlias = Callable[[StreamPart], Any]
 
 
 class StreamFilter:
@@ -21,55 +27,102 @@ class StreamFilter:
         """Return whether the receiver wants ``part``, which has all its metadata."""
         raise NotImplementedError(f"{type(self).__name__} must say which parts it accepts")
 
-    def __and__(self, other: StreamFilter | Callable[[StreamPart], bool]) -> StreamFilter:
-        first, second = self.accept, acceptance(other)
-        return Where(lambda part: first(part) and second(part))
+    def foresee(self, part: StreamPart, /) -> bool | None:
+        """Return what ``accept`` will, given ``part`` without ``data`` and ``seq``; None if it needs them."""
+        return None
 
-    def __or__(self, other: StreamFilter | Callable[[StreamPart], bool]) -> StreamFilter:
-        first, second = self.accept, acceptance(other)
-        return Where(lambda part: first(part) or second(part))
+    def given(self, kind: type[Event], /) -> StreamFilter:
+        """Return the filter for parts that are made of events of this ``kind``."""
+        return self
+
+    def __and__(self, other: StreamFilter | Accept) -> StreamFilter:
+        return _And(self, as_filter(other))
+
+    def __or__(self, other: StreamFilter | Accept) -> StreamFilter:
+        return ~_And(~self, ~as_filter(other))
 
     def __invert__(self) -> StreamFilter:
-        accept = self.accept
-        return Where(lambda part: not accept(part))
+        return _Not(self)
 
 
-Accept: TypeAlias = Callable[[StreamPart], Any]
-
-
-def acceptance(filter: Any) -> Accept:
-    """Return the predicate of a ``StreamFilter``, or the predicate itself.
+def as_filter(filter: Any) -> StreamFilter:
+    """Return ``filter`` itself, or a filter out of anything with an ``accept``, or of a predicate.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is none of them.
     """
+    if isinstance(filter, StreamFilter):
+        return filter
     accept = getattr(filter, "accept", filter)
     if not callable(accept):
         raise ConfigError(f"filter: {filter!r} can't filter; give a StreamFilter or a function of one part")
-    return accept  # type: ignore[no-any-return]
+    return Where(accept)
+
+
+class _And(StreamFilter):
+    def __init__(self, first: StreamFilter, second: StreamFilter) -> None:
+        self._first = first
+        self._second = second
+
+    def accept(self, part: StreamPart, /) -> bool:
+        return bool(self._first.accept(part)) and bool(self._second.accept(part))
+
+    def foresee(self, part: StreamPart, /) -> bool | None:
+        first = self._first.foresee(part)
+        if first is False:
+            return False
+        second = self._second.foresee(part)
+        return first if second else second
+
+    def given(self, kind: type[Event], /) -> StreamFilter:
+        return _And(self._first.given(kind), self._second.given(kind))
+
+
+class _Not(StreamFilter):
+    def __init__(self, inner: StreamFilter) -> None:
+        self._inner = inner
+
+    def accept(self, part: StreamPart, /) -> bool:
+        return not self._inner.accept(part)
+
+    def foresee(self, part: StreamPart, /) -> bool | None:
+        inner = self._inner.foresee(part)
+        return None if inner is None else not inner
+
+    def given(self, kind: type[Event], /) -> StreamFilter:
+        return _Not(self._inner.given(kind))
 
 
 class Where(StreamFilter):
     """Parts for which ``predicate(part)`` is true."""
 
     def __init__(self, predicate: Accept) -> None:
-        self._predicate = acceptance(predicate)
+        if not callable(predicate):
+            raise ConfigError(f"filter: {predicate!r} can't filter; give a function of one part")
+        self._predicate = predicate
 
     def accept(self, part: StreamPart, /) -> bool:
         return bool(self._predicate(part))
 
 
-class Node(StreamFilter):
+class _Metadata(StreamFilter):
+    """A filter that looks at metadata only."""
+
+    def foresee(self, part: StreamPart, /) -> bool | None:
+        return self.accept(part)
+
+
+class Node(_Metadata):
     """Parts of nodes whose name matches one of the globs; parts of the run itself have no node."""
 
     def __init__(self, *globs: str) -> None:
         self._matches = _matcher(globs)
 
     def accept(self, part: StreamPart, /) -> bool:
-        return part.node is not None and self._matches(part.node)
+        return part.node is not None and bool(self._matches(part.node))
 
 
-class Namespace(StreamFilter):
+class Namespace(_Metadata):
     """Parts from inside a subgraph: ``path`` are globs of node names, from the root down.
 
     ``Namespace("research")`` takes what happens in that node's subgraph and in the ones below it,
@@ -86,7 +139,7 @@ class Namespace(StreamFilter):
         )
 
 
-class Tag(StreamFilter):
+class Tag(_Metadata):
     """Parts of runs that have one of the tags."""
 
     def __init__(self, *tags: str) -> None:
@@ -96,7 +149,7 @@ class Tag(StreamFilter):
         return not self._tags.isdisjoint(part.tags)
 
 
-class Step(StreamFilter):
+class Step(_Metadata):
     """Parts of the supersteps from ``first`` to ``last``, both included; no ``last``: to the end."""
 
     def __init__(self, first: int, last: int | None = None) -> None:
@@ -108,7 +161,7 @@ class Step(StreamFilter):
         return step is not None and self._first <= step and (self._last is None or step <= self._last)
 
 
-class Mode(StreamFilter):
+class Mode(_Metadata):
     """Parts of one of the modes; a ``Custom`` mode is known by its name."""
 
     def __init__(self, *modes: str) -> None:
@@ -116,6 +169,51 @@ class Mode(StreamFilter):
 
     def accept(self, part: StreamPart, /) -> bool:
         return part.type in self._modes
+
+
+class MessageId(StreamFilter):
+    """*messages* parts whose message has an id that matches one of the globs, and no others."""
+
+    def __init__(self, *globs: str) -> None:
+        self._matches = _matcher(globs)
+
+    def accept(self, part: StreamPart, /) -> bool:
+        message = message_id(part)
+        return message is not None and bool(self._matches(message))
+
+    def foresee(self, part: StreamPart, /) -> bool | None:
+        return None if part.type == "messages" else False
+
+
+class EventType(StreamFilter):
+    """Parts that are made of an event of one of the types, from ``otel_stream.events``.
+
+    The stream knows what it makes a part of, a part alone does not: outside of a stream this raises.
+    """
+
+    def __init__(self, *kinds: type[Event]) -> None:
+        kind: Any
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise ConfigError(f"filter: {kind!r} is no event type; take one from otel_stream.events")
+        self._kinds = kinds
+
+    def accept(self, part: StreamPart, /) -> bool:
+        raise ConfigError(
+            f"filter: EventType can't tell what a {part.type!r} part was made of; "
+            "pass a filter that contains it to StreamConfig.filter as it is"
+        )
+
+    def given(self, kind: type[Event], /) -> StreamFilter:
+        return _Constant(issubclass(kind, self._kinds))
+
+
+class _Constant(_Metadata):
+    def __init__(self, accepts: bool) -> None:
+        self._accepts = accepts
+
+    def accept(self, part: StreamPart, /) -> bool:
+        return self._accepts
 
 
 def _matcher(globs: tuple[str, ...]) -> Callable[[str], Any]:

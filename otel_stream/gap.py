@@ -22,15 +22,16 @@ class Gap:
         self._time: int | None = None
 
     def add(self, part: StreamPart, reason: str) -> None:
-        """Take note that ``part`` is lost."""
+        """Take note that ``part`` is lost, and with an aggregate every part in it."""
         if not self._modes:
             self._run_id = part.run_id
         self._one_run = self._one_run and part.run_id == self._run_id
-        self._modes[part.type] += 1
-        self._reasons[reason] += 1
+        self._modes[part.type] += part.weight
+        self._reasons[reason] += part.weight
         self._time = part.time_unix_nano
-        if part.seq is not None:
-            self._first = part.seq if self._first is None else min(self._first, part.seq)
+        first = part.seq if part.aggregate is None else part.aggregate.first_seq
+        if first is not None and part.seq is not None:
+            self._first = first if self._first is None else min(self._first, first)
             self._last = part.seq if self._last is None else max(self._last, part.seq)
 
     def part(self) -> StreamPart:

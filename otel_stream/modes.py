@@ -27,6 +27,19 @@ INTERRUPT: Final = "__interrupt__"
 SKIP: Final[Any] = type("Skip", (), {"__repr__": lambda _: "SKIP"})()
 
 
+class AggregateOf(msgspec.Struct, frozen=True, gc=False):
+    """What one aggregate part stands for: ``count`` parts, from ``first_seq`` to ``last_seq``.
+
+    Parts of other windows may lie between the two. Times are in nanoseconds since the Unix epoch.
+    """
+
+    count: int
+    first_seq: int | None
+    last_seq: int | None
+    first_time_unix_nano: int | None
+    last_time_unix_nano: int | None
+
+
 class StreamPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One item of a stream. Everything from ``seq`` to ``tags`` is metadata, absent on request.
 
@@ -53,6 +66,13 @@ class StreamPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     tags: tuple[str, ...] = ()
     #: Of *values* parts only: what the run waits for, usually nothing.
     interrupts: tuple[Any, ...] | None = None
+    #: Of aggregate parts only, whose other metadata is that of the last part in them.
+    aggregate: AggregateOf | None = None
+
+    @property
+    def weight(self) -> int:
+        """The number of parts that this one stands for."""
+        return 1 if self.aggregate is None else self.aggregate.count
 
     def bare(self) -> StreamPart:
         """Return the part without its metadata."""
@@ -74,7 +94,17 @@ class StreamPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return encode(self if metadata else self.bare())
 
 
-_METADATA = StreamPart.__struct_fields__[3:-1]
+_METADATA = tuple(name for name in StreamPart.__struct_fields__[3:] if name != "interrupts")
+
+
+def message_id(part: StreamPart) -> str | None:
+    """Return the id of the message that a *messages* part is a piece of; None of any other part."""
+    data = part.data
+    if part.type != "messages" or not isinstance(data, tuple) or not data:
+        return None
+    chunk = data[0]
+    message: str | None = chunk.get("id") if isinstance(chunk, Mapping) else getattr(chunk, "id", None)
+    return message
 
 
 def v1_payload(part: StreamPart) -> Any:
@@ -101,6 +131,14 @@ def _values(event: events.ValuesChanged) -> Any:
 def _waiting_values(event: events.TaskEnded) -> Any:
     # The state is shown again beside what the task waits for.
     return snapshot(event.values) if event.interrupts else SKIP
+
+
+def _waits(event: events.TaskEnded) -> bool:
+    return bool(event.interrupts)
+
+
+def _has_update(event: events.TaskEnded) -> bool:
+    return event.end is End.OK or (event.end is End.INTERRUPTED and bool(event.interrupts))
 
 
 def _update(event: events.TaskEnded) -> Any:
@@ -222,6 +260,17 @@ TABLES: Final[Mapping[StreamMode, Mapping[type[Event], Recipe]]] = {
     "custom": {events.CustomWritten: Recipe(_custom)},
 }
 assert set(TABLES) == set(MODES)
+
+#: Of functions that make data: whether they make some of an event, known before it is made. Of those that
+#: are not here it is not known, or making is as cheap as asking.
+COMES: Final[Mapping[Make, Callable[[Any], bool]]] = {
+    _update: _has_update,
+    _values: lambda _: True,
+    _waiting_values: _waits,
+    _checkpoint: lambda _: True,
+    _task: lambda _: True,
+    _task_result: lambda _: True,
+}
 
 #: Not a mode: the part that ``StreamConfig(include_end=True)`` adds.
 END_TABLE: Final[Mapping[type[Event], Recipe]] = {events.RunEnded: Recipe(_end)}

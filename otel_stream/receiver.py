@@ -12,17 +12,17 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Callable, Iterable
+from threading import RLock
+from typing import Any, Protocol, Self
 
+from otel_stream.admission import admission
 from otel_stream.buffer import Buffer
-from otel_stream.config import StreamConfig
-from otel_stream.events import End
-from otel_stream.filters import acceptance
+from otel_stream.config import ConfigError, StreamConfig
+from otel_stream.events import End, Event
 from otel_stream.modes import StreamPart
-from otel_stream.sampling import sampling
 from otel_stream.statistics import ReceiverStatistics
-from otel_stream.wait import ThreadWaiter, Waiter, breathe, in_event_loop, waiter
+from otel_stream.wait import ThreadWaiter, Waiter, breathe, in_event_loop, leave, stop_asked, wake_all, waiter
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,12 @@ class ReceiverOverflowError(RuntimeError):
     """A receiver with ``overflow="error"`` was offered more than its buffer holds."""
 
 
+class StreamDeadlockError(RuntimeError):
+    """Whoever awaits a run is the only one who could read the full ``block`` receiver it waits for."""
+
+
 class _Source(Protocol):
+    def attach(self, *receivers: StreamReceiver) -> None: ...
     def detach(self, receiver: StreamReceiver) -> None: ...
 
 
@@ -63,11 +68,18 @@ class StreamReceiver:
         #: What iteration raises in the end.
         self._error: BaseException | None = None
         self._over = False
-        self._buffer = Buffer(config.buffer_size, config.overflow)
-        self._accept = None if config.filter is None else acceptance(config.filter)
-        self._keep = None if config.sampler is None else sampling(config.sampler)
-        self._gated = self._accept is not None or self._keep is not None
+        self._buffer = Buffer(config.buffer_size, config.overflow, config.ttl)
+        #: Filter, sampler and windows; None without any.
+        self.admission = admission(
+            config,
+            self._buffer,
+            failed=self.fail,
+            refused=self._fail_for_overflow,
+            changed=lambda: wake_all(self._consumers),
+        )
+        self._windows = None if self.admission is None else self.admission.windows
         self._bare = not config.include_metadata
+        self._pop = None if self._bare or self._windows is not None else self._buffer.pop
         self._sources: set[_Source] = set()
         self._consumers: deque[Waiter] = deque()
         self._producers: deque[Waiter] = deque()
@@ -78,30 +90,28 @@ class StreamReceiver:
 
     # --- The producer's side -------------------------------------------------------------------------
 
-    def offer(self, part: StreamPart) -> None:
-        """Take ``part``, with all its metadata, or count why not. Never raises, never blocks."""
-        if self._gated and not self._admits(part):
+    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+        """Take ``part``, made of ``event``, or count why not. Never raises, never blocks."""
+        if self.admission is not None and not self.admission.admits(part, event):
             return
         if not self._buffer.offer(part):
             self._fail_for_overflow()
         if self._consumers:
-            _wake(self._consumers)
+            wake_all(self._consumers)
 
-    def _admits(self, part: StreamPart) -> bool:
-        if self._over:
-            return False
-        try:
-            if self._accept is not None and not self._accept(part):
-                self._buffer.refuse(part, "filtered")
-                return False
-            if self._keep is not None and not self._keep(part):
-                self._buffer.refuse(part, "sampled_out")
-                return False
-        except Exception as error:  # noqa: BLE001 - user code; the run must not notice
-            self._buffer.refuse(part, "failed")
-            self.fail(error)
-            return False
-        return True
+    def join(self, lock: RLock) -> Callable[[StreamPart, Event | None], None]:
+        """Return what does what ``offer`` does, for a stream that has ``lock`` whenever it calls it.
+
+        Who is of one run only makes ``lock`` its own: then a part takes one lock, however many want it.
+        """
+        plain = self.admission is None and not self.lasting and type(self).offer is StreamReceiver.offer
+        return self._put if plain and self._buffer.share(lock) else self.offer
+
+    def _put(self, part: StreamPart, _: Event | None) -> None:
+        if not self._buffer.put(part):
+            self._fail_for_overflow()
+        if self._consumers:
+            wake_all(self._consumers)
 
     def _fail_for_overflow(self) -> None:
         config = self.config
@@ -115,7 +125,7 @@ class StreamReceiver:
 
     def fail(self, error: BaseException) -> None:
         """Cut this receiver off: its consumer gets what is held, then ``error``. Reported once."""
-        if self._over:
+        if self._over or self.failed is not None:
             return
         self.failed = self._error = error
         logger.error("receiver %r is cut off from its stream: %r", self.name, error, exc_info=error)
@@ -126,7 +136,7 @@ class StreamReceiver:
 
         Only then: the ``CancelledError`` of a run must not look as if its consumer were cancelled.
         """
-        if self._over:
+        if self._over or self.failed is not None:
             return
         self.end = end
         self._error = error if end.failed else None
@@ -137,16 +147,28 @@ class StreamReceiver:
         self._sources.add(source)
 
     def detached(self, source: _Source) -> None:
-        """Forget a source."""
+        """Forget a source, which waits for no room here any longer."""
         self._sources.discard(source)
+        wake_all(self._producers)
+
+    @property
+    def sources(self) -> tuple[_Source, ...]:
+        """Where parts come from."""
+        return tuple(self._sources)
 
     def _stop(self) -> None:
+        if self.admission is None:
+            self._halt()
+        else:
+            self.admission.finish(self._halt)
+
+    def _halt(self) -> None:
         self._buffer.seal()
         self._over = True
-        for source in tuple(self._sources):
+        for source in self.sources:
             source.detach(self)
-        _wake(self._consumers)
-        _wake(self._producers)
+        wake_all(self._consumers)
+        wake_all(self._producers)
 
     @property
     def over(self) -> bool:
@@ -163,21 +185,38 @@ class StreamReceiver:
         """Whether a run should wait for the consumer."""
         return not self._over and self._buffer.over_capacity
 
-    async def room(self) -> None:
-        """Wait until the buffer holds no more than its size, or the receiver is over."""
-        patience: float | None = self.stall_timeout
-        while self.over_capacity:
+    def makes_wait(self, source: _Source | None = None) -> bool:
+        """Return whether ``source``, by default anybody, should wait for the consumer."""
+        return self.over_capacity and (source is None or source in self._sources)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether somebody has taken a part, or waits for one."""
+        return bool(self._consumers) or self._buffer.statistics().delivered > 0
+
+    async def room(
+        self, source: _Source | None = None, on_stall: Callable[[StreamReceiver], None] | None = None
+    ) -> None:
+        """Wait until the buffer holds no more than its size, or ``source`` has no more to do with it.
+
+        ``on_stall`` is called once, after the warning, if nobody takes anything.
+        """
+        expiring = self.config.ttl is not None  # what fills the buffer leaves by itself
+        patience: float | None = None if expiring else self.stall_timeout
+        while self.makes_wait(source) and not stop_asked():
             taken = self._buffer.statistics().delivered
             producer = waiter()
             self._producers.append(producer)
             try:
-                if self.over_capacity:
-                    await producer.wait(patience)
+                if self.makes_wait(source):
+                    await producer.wait(self._buffer.expires_in() if expiring else patience)
             finally:
-                _discard(self._producers, producer)
+                leave(self._producers, producer)
             if patience is not None and self._is_stalled(taken):
                 patience = None  # said once
                 self._warn_of_stall()
+                if on_stall is not None:
+                    on_stall(self)
 
     def _is_stalled(self, taken: int) -> bool:
         return self.over_capacity and self._buffer.statistics().delivered == taken
@@ -194,11 +233,24 @@ class StreamReceiver:
 
     def take_nowait(self) -> StreamPart | None:
         """Return the next part, or None if nothing is held now."""
+        if self._pop is not None:
+            try:
+                part = self._pop()
+            except IndexError:
+                return None
+            if self._producers and not self._buffer.over_capacity:
+                wake_all(self._producers)
+            return part
+        return self._take()
+
+    def _take(self) -> StreamPart | None:
+        if self._windows is not None:
+            self._windows.tick()
         part = self._buffer.take()
         if part is None:
             return None
         if self._producers and not self._buffer.over_capacity:
-            _wake(self._producers)
+            wake_all(self._producers)
         return part.bare() if self._bare else part
 
     def __aiter__(self) -> Self:
@@ -228,9 +280,9 @@ class StreamReceiver:
             self._consumers.append(consumer)
             try:
                 if self._buffer.idle and not self._over:
-                    await consumer.wait()
+                    await consumer.wait(None if self._windows is None else self._windows.due_in())
             finally:
-                _discard(self._consumers, consumer)
+                leave(self._consumers, consumer)
 
     def __iter__(self) -> Self:
         return self
@@ -251,14 +303,51 @@ class StreamReceiver:
             self._consumers.append(consumer)
             try:
                 if self._buffer.idle and not self._over:
-                    consumer.block()
+                    consumer.block(None if self._windows is None else self._windows.due_in())
             finally:
-                _discard(self._consumers, consumer)
+                leave(self._consumers, consumer)
 
     @property
     def closed(self) -> bool:
         """Whether nothing more will come: the run has ended, or the receiver has failed or was closed."""
         return self._over
+
+    def clone(self, **changes: Any) -> StreamReceiver:
+        """Return a receiver of the same runs from now on, with a buffer and an account of its own.
+
+        ``changes`` are the settings of ``StreamConfig`` in which it differs. What is held here is not copied.
+
+        Raises:
+            ConfigError: a setting that can't be used.
+            RuntimeError: this receiver has failed or was closed.
+        """
+        return self.tee((changed(self.config, **changes),))[0]
+
+    def tee(self, branches: int | Iterable[StreamConfig] = 2) -> tuple[StreamReceiver, ...]:
+        """Return several clones that begin at the same part: so many, or one per config.
+
+        This receiver goes on as before: read it, or close it.
+
+        Raises:
+            ConfigError: ``branches`` is no number above 0.
+            RuntimeError: this receiver has failed or was closed.
+        """
+        if self._over and self.end is None:
+            raise RuntimeError(
+                f"receiver {self.name!r} has left its stream: clone it earlier, or ask the stream itself"
+            )
+        configs = branch_configs(self.config, branches)
+        made = tuple(StreamReceiver(config, lasting=self.lasting) for config in configs)
+        for source in self.sources:
+            source.attach(*made)
+        if self.end is not None:
+            for one in made:
+                one.finish(self.end, self._error)
+        return made
+
+    def waiting(self) -> tuple[int, int | None]:
+        """Return how many parts wait, and when the oldest came into being, in nanoseconds since the epoch."""
+        return self._buffer.waiting()
 
     def statistics(self) -> ReceiverStatistics:
         """Return what became of every part so far."""
@@ -277,31 +366,34 @@ class StreamReceiver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
 
-def _wake(waiters: deque[Waiter]) -> None:
-    while True:
-        try:
-            sleeper = waiters.popleft()
-        except IndexError:
-            return
-        sleeper.wake()
+def changed(config: StreamConfig, **changes: Any) -> StreamConfig:
+    """Return ``config`` with some settings changed, and without its name unless that is given, too."""
+    settings = {name: getattr(config, name) for name in type(config).model_fields}
+    return StreamConfig(**{**settings, "name": None, **changes})
 
 
-def _discard(waiters: deque[Waiter], one: Waiter) -> None:
-    try:
-        waiters.remove(one)
-    except ValueError:  # it has been woken
-        return
+def branch_configs(
+    config: StreamConfig | None, branches: int | Iterable[StreamConfig]
+) -> tuple[StreamConfig, ...]:
+    """Return one config per branch: those given, or so many times the same one.
+
+    Raises:
+        ConfigError: a number below 1, or of nothing.
+    """
+    if not isinstance(branches, int):
+        return tuple(branches)
+    if branches < 1:
+        raise ConfigError(f"tee: {branches!r} is no number of branches; give 1 or more, or one config each")
+    if config is None:
+        raise ConfigError(f"tee: {branches!r} branches of no receiver; give one StreamConfig each")
+    return (changed(config),) * branches

@@ -1,8 +1,9 @@
 """Every span, log event, attribute and metric name that leaves the process.
 
-A leaf: plain constants, importable by anyone. What OpenTelemetry's GenAI conventions name is
-taken from there (``gen_ai.*``); what they do not know, such as supersteps, tasks and stream
-parts, is ``graph.*``. The one place where their names moved between versions is
+Generated from ``semconv/registry`` by ``make semconv``: change it there. A leaf: plain constants,
+importable by anyone. What OpenTelemetry's GenAI conventions name is taken from there (``gen_ai.*``);
+what they do not know, such as supersteps, tasks and stream parts, is ``graph.*``; what is about the
+export itself is ``otel_stream.*``. The one place where their names moved between versions is
 :class:`GenAINames`, chosen by :func:`genai_names`.
 """
 
@@ -13,66 +14,168 @@ from typing import Final, NamedTuple
 #: Instrumentation scope of everything that is emitted here.
 SCOPE: Final = "otel_stream"
 
-# -- spans: the name, or its first word; all of kind INTERNAL ---------------------------------
+# -- spans: the name, or its first word; all of kind INTERNAL -------------------------------------
 
-#: ``invoke_workflow {graph}``: one run of a graph.
+#: ``invoke_workflow {graph.name}``: One run of a graph; root, or child of the caller's span. A subgraph's is
+#: a child of its node.
 SPAN_RUN: Final = "invoke_workflow"
-#: All tasks of one superstep.
+#: ``superstep``: All tasks of one superstep; child of its run.
 SPAN_SUPERSTEP: Final = "superstep"
-#: ``invoke_node {node}``: one task, with all its attempts.
+#: ``invoke_node {gen_ai.node.name}``: One task, with all its attempts; child of its superstep. User spans
+#: inside it are its children.
 SPAN_NODE: Final = "invoke_node"
-#: One attempt of a node that has a retry policy.
+#: ``attempt``: One attempt of a node that has a retry policy; child of its task.
 SPAN_ATTEMPT: Final = "attempt"
 
-# -- attributes -------------------------------------------------------------------------------
+# -- attributes -----------------------------------------------------------------------------------
 
-#: string. ``invoke_workflow`` or ``invoke_node``.
+#: string. Class of the exception, qualified unless it is a builtin, or how it ended if there is none.
+ERROR_TYPE: Final = "error.type"
+#: string. Class of the exception, qualified unless it is a builtin.
+EXCEPTION_TYPE: Final = "exception.type"
+#: string. Text of the exception. Content, so absent unless content is captured; redacted, and capped.
+EXCEPTION_MESSAGE: Final = "exception.message"
+#: string. The traceback. It quotes the text of the exception, so it is content, too.
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+#: string. Written by the SDK on exceptions recorded as span events.
+EXCEPTION_ESCAPED: Final = "exception.escaped"
+#: string. What the span or the measurement is about. One of invoke_workflow, invoke_node.
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
 #: string. Name of the graph, in GenAI conventions before 0.1.0.
 GEN_AI_WORKFLOW_NAME: Final = "gen_ai.workflow.name"
 #: string. Name of the graph, in GenAI conventions since 0.1.0.
 GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
-#: string. The thread that a run belongs to.
+#: string. The thread that the run belongs to, `thread_id` in LangGraph's words.
 GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 #: string. Name of the node; still a proposal to the GenAI conventions.
 GEN_AI_NODE_NAME: Final = "gen_ai.node.name"
-#: string. Class of the exception, ``module.QualifiedName``, or how the run ended if there is none.
-ERROR_TYPE: Final = "error.type"
-
 #: string. Name of the graph; on metrics and log events.
 GRAPH_NAME: Final = "graph.name"
+#: string. Path of a subgraph, `node:task id` joined by `|`; absent at the root.
+GRAPH_NS: Final = "graph.ns"
 #: string. Identity of the root run; subgraphs bear it, too.
 GRAPH_RUN_ID: Final = "graph.run.id"
-#: string[]. Tags given to the run.
+#: string[]. Tags given to the run; redacted like content.
 GRAPH_RUN_TAGS: Final = "graph.run.tags"
-#: boolean, present if true. The run goes on from a checkpoint.
+#: boolean. Present if true. The run goes on from a checkpoint.
 GRAPH_RUN_RESUMED: Final = "graph.run.resumed"
-#: string. How the run ended: a value of ``otel_stream.events.End``.
+#: string. How the run ended: a value of `otel_stream.events.End`. One of ok, interrupted, cancelled,
+#: abandoned, drained, error, timeout, recursion_limit.
 GRAPH_RUN_END: Final = "graph.run.end"
-#: string. Path of a subgraph, ``node:task id`` joined by ``|``; absent at the root.
-GRAPH_NS: Final = "graph.ns"
+#: string. How the superstep ended; absent if it ended well. One of ok, interrupted, cancelled, abandoned,
+#: drained, error, timeout, recursion_limit.
+GRAPH_SUPERSTEP_END: Final = "graph.superstep.end"
+#: string. How the task, or the attempt, ended; absent if it ended well. One of ok, interrupted, cancelled,
+#: abandoned, drained, error, timeout, recursion_limit.
+GRAPH_TASK_END: Final = "graph.task.end"
+#: string[]. Ids of the interrupts that the run, or the task, waits for.
+GRAPH_INTERRUPT_IDS: Final = "graph.interrupt.ids"
+#: string[]. Ids of the interrupts that this run answers.
+GRAPH_RESUME_INTERRUPT_IDS: Final = "graph.resume.interrupt.ids"
+#: string. Identity of the root run that this run resumes.
+GRAPH_RESUME_RUN_ID: Final = "graph.resume.run.id"
+#: string. Trace of the run that this run resumes; 32 hexadecimal digits.
+GRAPH_RESUME_TRACE_ID: Final = "graph.resume.trace.id"
+#: string. Span of the run that this run resumes; 16 hexadecimal digits.
+GRAPH_RESUME_SPAN_ID: Final = "graph.resume.span.id"
+#: string. The checkpoint that the run went on from.
+GRAPH_RESUME_CHECKPOINT_ID: Final = "graph.resume.checkpoint.id"
+#: boolean. Present if true. Whoever started the run asked for its trace, whatever the sampler says.
+GRAPH_SAMPLING_FORCE: Final = "graph.sampling.force"
 #: int. Number of the superstep; what comes before the first belongs to the input.
 GRAPH_SUPERSTEP: Final = "graph.superstep"
 #: int. How many tasks ran side by side.
 GRAPH_SUPERSTEP_WIDTH: Final = "graph.superstep.width"
-#: string. How the superstep ended; absent if it ended well.
-GRAPH_SUPERSTEP_END: Final = "graph.superstep.end"
+#: int. Present if not 0. How many of them were so short that they are events of this span, not spans.
+GRAPH_SUPERSTEP_FOLDED: Final = "graph.superstep.folded"
 #: string. Identity of the task; the same when the run is resumed.
 GRAPH_TASK_ID: Final = "graph.task.id"
-#: string. How the task ended; absent if it ended well.
-GRAPH_TASK_END: Final = "graph.task.end"
-#: boolean, present if true. The task's writes came from the cache.
+#: boolean. Present if true. The task's writes came from the cache.
 GRAPH_TASK_CACHED: Final = "graph.task.cached"
 #: int. Number of the attempt, from 1.
 GRAPH_TASK_ATTEMPT: Final = "graph.task.attempt"
-#: int. Place of the part in its root run, without gaps.
+#: int. Present if above 1. How many attempts the task took.
+GRAPH_TASK_ATTEMPTS: Final = "graph.task.attempts"
+#: double. Pause before the next attempt, in seconds; on attempts that are repeated.
+GRAPH_TASK_RETRY_DELAY: Final = "graph.task.retry_delay"
+#: double. Duration of a task that has no span of its own, in seconds.
+GRAPH_TASK_DURATION: Final = "graph.task.duration"
+#: string[]. Channels whose update scheduled the task, in the order of `graph.task.triggered_by`.
+GRAPH_TASK_TRIGGERS: Final = "graph.task.triggers"
+#: string[]. Ids of the tasks whose writes triggered this one; what links say where there is a span.
+GRAPH_TASK_TRIGGERED_BY: Final = "graph.task.triggered_by"
+#: string. Name of the conditional edge, or of the node whose Command decided.
+GRAPH_ROUTE_SOURCE: Final = "graph.route.source"
+#: string[]. Nodes that were chosen.
+GRAPH_ROUTE_TARGETS: Final = "graph.route.targets"
+#: string. Why one span links to another. One of trigger, resume.
+GRAPH_LINK_KIND: Final = "graph.link.kind"
+#: string. The channel, or the edge, through which it triggered; one link for each.
+GRAPH_LINK_CHANNEL: Final = "graph.link.channel"
+#: string. Identity of a checkpoint; on a run's span the last one that it stored.
+GRAPH_CHECKPOINT_ID: Final = "graph.checkpoint.id"
+#: int. Place of the part in its root run, without gaps; of a joined part the last one in it.
 GRAPH_STREAM_SEQ: Final = "graph.stream.seq"
-#: string. Stream mode, where the event's name does not say it.
+#: string. Stream mode. The name of the event says it, too, but not every backend keeps that.
 GRAPH_STREAM_MODE: Final = "graph.stream.mode"
-#: int, present if the body was cut. Its length before, in bytes of UTF-8.
+#: int. Present if the body was cut. Its length before, in bytes of UTF-8.
 GRAPH_STREAM_BODY_SIZE: Final = "graph.stream.body.size"
+#: string. Present if the body was cut. SHA-256 of the whole body, 64 hexadecimal digits.
+GRAPH_STREAM_BODY_SHA256: Final = "graph.stream.body.sha256"
+#: string. Absent if the body is the whole payload as JSON. What it is instead. One of summary, cut, error.
+GRAPH_STREAM_BODY_FORM: Final = "graph.stream.body.form"
+#: int. Present on a joined part. How many parts it stands for.
+GRAPH_STREAM_AGGREGATE_PARTS: Final = "graph.stream.aggregate.parts"
+#: int. Present on a joined part. Place of the first part in it.
+GRAPH_STREAM_AGGREGATE_FIRST_SEQ: Final = "graph.stream.aggregate.first_seq"
+#: string. Identity of the message whose chunks were joined.
+GRAPH_MESSAGE_ID: Final = "graph.message.id"
+#: int. Present if not 0. How many values of the body, or of the span's attributes, were redacted.
+GRAPH_REDACTION_COUNT: Final = "graph.redaction.count"
+#: string. How the body of a values part is to be read. One of keyframe, delta.
+GRAPH_VALUES_ENCODING: Final = "graph.values.encoding"
+#: int. Of a delta. `graph.stream.seq` of the values part that it applies to.
+GRAPH_VALUES_BASE_SEQ: Final = "graph.values.base_seq"
+#: string. Digest of the complete state after this part, in hexadecimal digits.
+GRAPH_VALUES_DIGEST: Final = "graph.values.digest"
+#: int. How many parts are missing.
+GRAPH_GAP_PARTS: Final = "graph.gap.parts"
+#: int. Place of the first missing part.
+GRAPH_GAP_FIRST_SEQ: Final = "graph.gap.first_seq"
+#: int. Place of the last missing part.
+GRAPH_GAP_LAST_SEQ: Final = "graph.gap.last_seq"
+#: string[]. Modes of the missing parts.
+GRAPH_GAP_MODES: Final = "graph.gap.modes"
+#: int. Place of the log event among those of its root run, from 0, without gaps; a missing one is lost.
+GRAPH_LOG_SEQ: Final = "graph.log.seq"
+#: int. Present if the body is spread over several log events. Place of this piece, from 0.
+GRAPH_STREAM_BODY_CHUNK: Final = "graph.stream.body.chunk"
+#: int. Present if the body is spread over several log events. How many pieces there are.
+GRAPH_STREAM_BODY_CHUNKS: Final = "graph.stream.body.chunks"
+#: string[]. Of a keyframe. Keys whose value was changed in place since the last keyframe, so that the states
+#: between are not to be trusted about them.
+GRAPH_VALUES_DRIFT: Final = "graph.values.drift"
+#: string. Present if the run waits. The interrupts, as JSON; content.
+GRAPH_VALUES_INTERRUPTS: Final = "graph.values.interrupts"
+#: int. Present on deltas that were put together on their way out. How many there are; the body is a row for
+#: each.
+GRAPH_VALUES_ROWS: Final = "graph.values.rows"
+#: string. Present on deltas that were put together. CRC-32 of the body, 8 hexadecimal digits.
+GRAPH_VALUES_ROWS_DIGEST: Final = "graph.values.rows_digest"
+#: string. What the receiver does when its buffer is full. One of block, drop_oldest, drop_newest, coalesce,
+#: error.
+GRAPH_STREAM_POLICY: Final = "graph.stream.policy"
+#: string. Why a part was dropped. One of drop_oldest, drop_newest, error, coalesced, failed, closed.
+GRAPH_STREAM_DROP_REASON: Final = "graph.stream.drop_reason"
+#: string. What is exported. One of traces, logs, metrics.
+OTEL_STREAM_SIGNAL: Final = "otel_stream.signal"
+#: string. What was decided about a trace. One of keep, drop.
+OTEL_STREAM_SAMPLING_DECISION: Final = "otel_stream.sampling.decision"
+#: string. What made the decision; a program's own policies bear names of their own. One of error, slow,
+#: interrupted, attribute, ratio, overflow, timeout, rate_limit, flush, none, none_left.
+OTEL_STREAM_SAMPLING_POLICY: Final = "otel_stream.sampling.policy"
 
-# -- log events -------------------------------------------------------------------------------
+# -- events ---------------------------------------------------------------------------------------
 
 #: Log event of every built-in stream mode.
 EVENT_BY_MODE: Final[dict[str, str]] = {
@@ -84,11 +187,24 @@ EVENT_BY_MODE: Final[dict[str, str]] = {
     "checkpoints": "graph.checkpoints",
     "debug": "graph.debug",
 }
-#: Log event of all modes that a program defined itself: event names are few and known beforehand,
-#: the mode is in ``graph.stream.mode``.
+#: The run stops and waits, for answers to its interrupts or at a breakpoint.
+EVENT_INTERRUPT: Final = "graph.interrupt"
+#: A conditional edge or a Command chose where to go next.
+EVENT_ROUTE: Final = "graph.route"
+#: A task shorter than the least duration of a span; on the span of its superstep.
+EVENT_NODE: Final = "graph.node"
+#: An exception that ended an attempt, or the run; a log event, on the span of what it ended.
+EVENT_EXCEPTION: Final = "graph.exception"
+#: The same as a span event, as it was before exceptions became log events.
+EVENT_SPAN_EXCEPTION: Final = "exception"
+#: A part of any mode that a program defined itself; event names are few and known beforehand.
 EVENT_CUSTOM_MODE: Final = "graph.custom_mode"
+#: Parts that should have become log events are lost; how many, and which.
+EVENT_GAP: Final = "graph.gap"
+#: The root run has ended; the last log event of it.
+EVENT_RUN_END: Final = "graph.run_end"
 
-# -- metrics ----------------------------------------------------------------------------------
+# -- metrics --------------------------------------------------------------------------------------
 
 
 class Metric(NamedTuple):
@@ -102,43 +218,113 @@ class Metric(NamedTuple):
 
 #: Whole runs take from milliseconds (a pipeline) to hours (an agent that waits for its tools).
 _RUN_SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+#: From a single call to a loop that meets its recursion limit; 25 is LangGraph's old default.
+_RUN_SUPERSTEPS: Final = (1, 2, 3, 5, 10, 25, 50, 100, 250, 500, 1000, 10000)
+#: Answers come from programs (seconds) and from people (hours, days, after the holidays).
+_WAITING_SECONDS: Final = (0.1, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 259200, 604800, 2592000)
 #: Steps of 2.5 at most from 1 ms (plain Python) to 5 minutes (a slow model).
+# fmt: off
 _STEP_SECONDS: Final = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
-    30,
-    60,
-    120,
-    300,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
 )
+# fmt: on
+#: A chain is 1 wide, a map over a collection as wide as it likes.
+_POWERS_OF_TWO: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+#: From a counter to a long conversation with documents in it.
+_BYTES: Final = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
+RUN_ACTIVE: Final = Metric("graph.run.active", "{run}", "Runs in progress.")
+RUN_SUPERSTEPS: Final = Metric(
+    "graph.run.supersteps", "{superstep}", "Supersteps that a run took.", _RUN_SUPERSTEPS
+)
+RUN_ERRORS: Final = Metric("graph.run.errors", "{error}", "Runs that failed.")
+INTERRUPT_RAISED: Final = Metric(
+    "graph.interrupt.raised", "{interrupt}", "Interrupts that runs have ended at, breakpoints included."
+)
+INTERRUPT_WAITING: Final = Metric(
+    "graph.interrupt.waiting", "{interrupt}", "Interrupts of this process that nobody has answered yet."
+)
+INTERRUPT_AGE: Final = Metric(
+    "graph.interrupt.age", "s", "How long the oldest of the interrupts that wait has waited."
+)
+INTERRUPT_DURATION: Final = Metric(
+    "graph.interrupt.duration", "s", "Time from an interrupt to its answer.", _WAITING_SECONDS
+)
 SUPERSTEP_DURATION: Final = Metric(
     "graph.superstep.duration", "s", "Duration of a superstep, from its plan to its writes.", _STEP_SECONDS
+)
+SUPERSTEP_TASKS: Final = Metric(
+    "graph.superstep.tasks",
+    "{task}",
+    "Tasks that a superstep runs side by side, its fan-out.",
+    _POWERS_OF_TWO,
 )
 NODE_DURATION: Final = Metric(
     "graph.node.duration", "s", "Duration of one task of a node, all its attempts included.", _STEP_SECONDS
 )
+ATTEMPT_DURATION: Final = Metric(
+    "graph.attempt.duration", "s", "Duration of one attempt of a node that has a retry policy.", _STEP_SECONDS
+)
 NODE_RETRIES: Final = Metric(
     "graph.node.retries", "{retry}", "Attempts of nodes that failed and were repeated."
 )
-RUN_ACTIVE: Final = Metric("graph.run.active", "{run}", "Runs in progress.")
+NODE_ERRORS: Final = Metric("graph.node.errors", "{error}", "Tasks of nodes that failed for good.")
+NODE_ACTIVE: Final = Metric("graph.node.active", "{task}", "Tasks in progress.")
+CHECKPOINT_DURATION: Final = Metric(
+    "graph.checkpoint.duration", "s", "Time a checkpointer took to store a checkpoint.", _STEP_SECONDS
+)
+CHECKPOINT_SIZE: Final = Metric(
+    "graph.checkpoint.size", "By", "Size of a stored checkpoint, as its checkpointer serialised it.", _BYTES
+)
 STREAM_OFFERED: Final = Metric("graph.stream.parts.offered", "{part}", "Stream parts offered to receivers.")
+STREAM_DELIVERED: Final = Metric(
+    "graph.stream.parts.delivered", "{part}", "Stream parts that receivers' consumers took."
+)
 STREAM_DROPPED: Final = Metric(
     "graph.stream.parts.dropped", "{part}", "Stream parts that a receiver's full buffer did not take."
 )
-CHECKPOINT_DURATION: Final = Metric(
-    "graph.checkpoint.duration", "s", "Time a checkpointer took to store a checkpoint.", _STEP_SECONDS
+STREAM_SAMPLED_OUT: Final = Metric(
+    "graph.stream.parts.sampled_out", "{part}", "Stream parts that a receiver's sampler left out."
+)
+STREAM_FILTERED: Final = Metric(
+    "graph.stream.parts.filtered", "{part}", "Stream parts that a receiver's filter left out."
+)
+STREAM_DEPTH: Final = Metric(
+    "graph.stream.buffer.depth", "{part}", "Stream parts that wait in the fullest buffer."
+)
+STREAM_LAG: Final = Metric("graph.stream.lag", "s", "Age of the oldest stream part that waits in any buffer.")
+STREAM_RECEIVERS: Final = Metric("graph.stream.receivers", "{receiver}", "Receivers that are attached.")
+EXPORT_EXPORTED: Final = Metric(
+    "otel_stream.export.exported", "{item}", "Spans, log events or metric points that an exporter delivered."
+)
+EXPORT_LOST: Final = Metric(
+    "otel_stream.export.lost",
+    "{item}",
+    "Spans, log events or metric points that could not be delivered, or found the queue full.",
+)
+EXPORT_QUEUE: Final = Metric(
+    "otel_stream.export.queue", "{item}", "Spans, log events or metric points that wait for their exporter."
+)
+TAIL_SAMPLING_TRACES: Final = Metric(
+    "otel_stream.tail_sampling.traces", "{trace}", "Traces that tail sampling decided about."
+)
+TAIL_SAMPLING_WAITING: Final = Metric(
+    "otel_stream.tail_sampling.waiting", "{trace}", "Traces that wait for tail sampling's decision."
+)
+TAIL_SAMPLING_LATE: Final = Metric(
+    "otel_stream.tail_sampling.late",
+    "{item}",
+    "Spans and log events that came after their trace had been decided about.",
+)
+TAIL_SAMPLING_ITEMS: Final = Metric(
+    "otel_stream.tail_sampling.items",
+    "{item}",
+    "Spans and log events that tail sampling handed on or dropped, late ones included.",
+)
+TAIL_SAMPLING_POLICY_FAILURES: Final = Metric(
+    "otel_stream.tail_sampling.policy_failures",
+    "{failure}",
+    "Policies of tail sampling that raised and are not asked again.",
 )
 
 

@@ -22,7 +22,8 @@ class ModeStatistics:
 class ReceiverStatistics:
     """One moment of a receiver: ``offered == delivered + dropped + sampled_out + filtered + held``.
 
-    All are numbers of parts. Gap markers are no parts: they are counted nowhere.
+    All are numbers of parts; an aggregate counts as the parts it stands for. Gap markers are no parts:
+    they are counted nowhere.
     """
 
     #: Parts of the receiver's modes and namespaces that came into being while it was attached.
@@ -33,11 +34,12 @@ class ReceiverStatistics:
     dropped: int
     sampled_out: int
     filtered: int
-    #: Parts that wait for the consumer now.
+    #: Parts that wait for the consumer now, in open windows too.
     held: int
-    #: The most parts that ever waited at once.
+    #: The most that ever waited at once in the buffer, where an aggregate takes one place.
     high_water: int
     by_mode: Mapping[str, ModeStatistics]
     #: Of the dropped: the policy that let them go (``drop_oldest``, ``drop_newest``, ``error``),
-    #: ``coalesced``, ``failed`` (the filter or sampler raised) or ``closed`` (nobody came for them).
+    #: ``coalesced``, ``expired`` (``ttl``), ``failed`` (filter, sampler or reducer raised) or ``closed``
+    #: (nobody came for them).
     reasons: Mapping[str, int]

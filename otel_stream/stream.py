@@ -3,7 +3,8 @@
 Rules of this file
 ------------------
 1. ``emit`` decides nothing: who gets what is decided in a table when somebody comes or leaves.
-2. Telemetry is told first, so that a part can name its span.
+2. Telemetry is told first, so that a part can name its span; of an end last, so that the span of what
+   ended is still there for the log events of its parts.
 3. What several consumers want is made once; ``seq`` and the offers of a part are one step, so
    every receiver sees ascending numbers, whichever thread emits.
 4. Nobody who listens can break a run: who raises is cut off.
@@ -12,12 +13,16 @@ Rules of this file
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from threading import RLock
 from typing import Any, Protocol, TypeAlias
 
-from otel_stream.config import Custom, OverflowPolicy
-from otel_stream.events import EVENTS, End, Event, RunEnded
+from msgspec import structs
+
+from otel_stream.config import Custom, OverflowPolicy, StreamMode
+from otel_stream.events import EVENTS, End, Event, RunEnded, SuperstepEnded, Task, TaskEnded
+from otel_stream.foresight import foreseeing
 from otel_stream.modes import END_TABLE, SKIP, TABLES, Make, Recipe, StreamPart, Wrap, table_of
 from otel_stream.receiver import StreamReceiver
 from otel_stream.wait import breathe
@@ -45,13 +50,22 @@ class TelemetryConsumer(Protocol):
 
 # Plain tuples, and not named ones: they are taken apart for every event, at a third of the time.
 
-#: One mode's way to its consumers: its name, what to do with the data, for whom, and whether it is exported.
-Lane: TypeAlias = tuple[str, Wrap | None, tuple[StreamReceiver, ...], bool]
-#: Lanes that share what ``make`` returns.
-Route: TypeAlias = tuple[Make, tuple[Lane, ...]]
-#: What to do about one kind of event: whether telemetry is told, whether it is about a task, and the
-#: routes of events from the root and of those from subgraphs.
-Plan: TypeAlias = tuple[bool, bool, tuple[Route, ...], tuple[Route, ...]]
+#: What offers a part to one receiver; called by whoever has the stream's order.
+Put: TypeAlias = Callable[[StreamPart, Event | None], None]
+#: One mode's way to its consumers: its name, what to do with the data, how to offer the part to each of
+#: them, who they are, and whether it is exported.
+Lane: TypeAlias = tuple[str, Wrap | None, tuple[Put, ...], tuple[StreamReceiver, ...], bool]
+#: Lanes that share what ``make`` returns, and whether any of them is exported.
+Route: TypeAlias = tuple[Make, tuple[Lane, ...], bool]
+#: What to do about one kind of event: whether telemetry is told first, or last, whether it is about a
+#: task, and the routes of events from the root and of those from subgraphs.
+Plan: TypeAlias = tuple[bool, bool, bool, tuple[Route, ...], tuple[Route, ...]]
+#: A task, and of its parts what it does not change: ns, run id, graph, step, node, task id, tags.
+Known: TypeAlias = tuple[
+    Task | None, tuple[str, ...], str, str, int | None, str | None, str | None, tuple[str, ...]
+]
+#: What to do with parts, one per lane, that would be made for nobody.
+Refuse: TypeAlias = Callable[[tuple[Lane, ...], list[StreamPart]], None]
 
 
 class Stream:
@@ -71,18 +85,26 @@ class Stream:
         self.error: BaseException | None = None
         #: Who exports this run; None if nobody does, or no longer.
         self.telemetry = telemetry
+        #: Called with the receiver that the run is about to wait for; must return at once and not raise.
+        self.on_wait: Callable[[StreamReceiver], None] | None = None
+        #: Called with the receiver that the run has waited for in vain; the same holds for it.
+        self.on_stall: Callable[[StreamReceiver], None] | None = None
         self._told = 0
         self._exported: frozenset[str] = frozenset()
         self._receivers = tuple(one for one in receivers if not one.over)
         self._blocking: tuple[StreamReceiver, ...] = ()
         self._plans: dict[type[Event], Plan] = {}
         self._seq = 0
-        #: Guards ``seq`` and the offers; re-entrant, since a filter may emit, and a finalizer too.
+        self._known = _NOBODY
+        #: Guards ``seq`` and the offers, and the buffers of receivers that share it (``join``); re-entrant,
+        #: since a filter may emit, and a finalizer too.
         self._order = RLock()
+        self._puts: dict[StreamReceiver, Put] = {}
         #: Guards who is in the audience. Nothing else is ever called under it.
         self._audience = RLock()
         for receiver in self._receivers:
-            receiver.attached(self)
+            self._join(receiver)
+        self._introduce(self._receivers)
         self._plan()
 
     def emit(self, event: Any) -> None:
@@ -90,16 +112,23 @@ class Stream:
         plan = self._plans.get(type(event))
         if plan is None:
             return
-        told, of_task, root, deep = plan
+        told, told_last, of_task, root, deep = plan
         if told:
             self._tell(event)
         if of_task:
-            task = origin = event.task
-            run, step, node, task_id, attempt = task.run, task.step, task.node, task.id, task.attempt
+            task = about = event.task
+            # Most events are about the task of the one before; one look, since another thread may change it.
+            known = self._known
+            if known[0] is not task:
+                known = self._known = _known(task)
+            _, ns, run_id, graph, step, node, task_id, tags = known
+            attempt = task.attempt
         else:
-            run = origin = event.run
+            about = run = event.run
+            ns, run_id, graph, tags = run.ns, run.root.id, run.graph, run.tags
             step, node, task_id, attempt = getattr(event, "step", None), None, None, None
-        for make, lanes in deep if run.ns else root:
+        order = self._order
+        for make, lanes, exported in deep if ns else root:
             try:
                 data = make(event)
             except Exception as error:  # noqa: BLE001 - a mode of the user's, or state that can't be copied
@@ -107,25 +136,49 @@ class Stream:
                 continue
             if data is SKIP:
                 continue
-            for mode, wrap, receivers, exported in lanes:
-                payload = data if wrap is None else wrap(event, data)
-                interrupts = tuple(getattr(event, "interrupts", ())) if mode == "values" else None
-                order = self._order
-                order.acquire()
-                try:
+            made: list[StreamPart] | None = [] if exported else None
+            # Not `with`: that way of entering and leaving costs as much again as the lock.
+            order.acquire()
+            try:
+                for mode, wrap, puts, _, _ in lanes:
                     part = StreamPart(
-                        mode, run.ns, payload, self._seq, event.time, run.root.id, run.graph, step, node,
-                        task_id, attempt, origin.trace_id, origin.span_id, run.tags, interrupts,
+                        mode, ns, data if wrap is None else wrap(event, data), self._seq, event.time, run_id,
+                        graph, step, node, task_id, attempt, about.trace_id, about.span_id, tags,
+                        tuple(getattr(event, "interrupts", ())) if mode == "values" else None,
                     )  # fmt: skip
                     self._seq += 1
-                    for receiver in receivers:
-                        receiver.offer(part)
-                finally:
-                    order.release()
-                if exported:
-                    self._export(part, event)
-        if type(event) is RunEnded and run.parent is None:
+                    for put in puts:
+                        put(part, event)
+                    if made is not None:
+                        made.append(part)
+            finally:
+                order.release()
+            if made is not None:
+                self._export(made, lanes, event)
+        if told_last:
+            self._tell(event)
+        if not of_task and type(event) is RunEnded and event.run.parent is None:
             self.finish(event.end, event.error)
+
+    @property
+    def deep_modes(self) -> tuple[StreamMode | Custom, ...]:
+        """The modes that somebody wants of subgraphs, too."""
+        wanting = (one.config.modes for one in self._receivers if one.config.subgraphs)
+        return tuple(dict.fromkeys(mode for modes in wanting for mode in modes))
+
+    @property
+    def full(self) -> bool:
+        """Whether ``drain`` would wait."""
+        return any(one.over_capacity for one in self._blocking)
+
+    def relay(self, part: StreamPart, event: Event | None, ns: tuple[str, ...], run_id: str) -> None:
+        """Offer a part of a run with another audience as if its run were a subgraph's, at ``ns``."""
+        with self._order:
+            own = structs.replace(part, ns=(*ns, *part.ns), seq=self._seq, run_id=run_id)
+            self._seq += 1
+            for one in self._receivers:
+                if one.config.subgraphs and part.type in (getattr(mode, "name", mode) for mode in one.config.modes):
+                    one.offer(own, event)
 
     async def drain(self) -> None:
         """Wait until no ``block`` receiver holds more than its size.
@@ -135,7 +188,9 @@ class Stream:
         """
         for receiver in self._blocking:
             if receiver.over_capacity:
-                await receiver.room()
+                if self.on_wait is not None and receiver.config.ttl is None:  # else it is no wait for ever
+                    self.on_wait(receiver)
+                await receiver.room(self, self.on_stall)
         for receiver in self._receivers:
             if receiver.held:
                 await breathe()
@@ -148,27 +203,45 @@ class Stream:
                 return
             self.end, self.error = end, error
             receivers, self._receivers = self._receivers, ()
+            self._known = _NOBODY
             self._plan()
         for receiver in receivers:
             receiver.detached(self)
             if not receiver.lasting:
                 receiver.finish(end, error)
 
-    def attach(self, receiver: StreamReceiver) -> None:
-        """Let ``receiver`` have the parts from now on; after the end of the run, just its end."""
+    def attach(self, *receivers: StreamReceiver) -> None:
+        """Let ``receivers`` have the parts from now on, all the same ones; after the run, just its end."""
         with self._audience:
             ended = self.end
-            if ended is None and not receiver.over and receiver not in self._receivers:
-                receiver.attached(self)
-                self._receivers = (*self._receivers, receiver)
+            if ended is None:
+                new = tuple(one for one in receivers if not one.over and one not in self._receivers)
+                for receiver in new:
+                    self._join(receiver)
+                self._introduce(new)
+                self._receivers = (*self._receivers, *new)
                 self._plan()
-        if ended is not None and not receiver.lasting:
-            receiver.finish(ended, self.error)
+        if ended is not None:
+            for receiver in receivers:
+                if not receiver.lasting:
+                    receiver.finish(ended, self.error)
+
+    def _join(self, receiver: StreamReceiver) -> None:
+        self._puts[receiver] = receiver.join(self._order)
+        receiver.attached(self)
+
+    def _introduce(self, receivers: tuple[StreamReceiver, ...]) -> None:
+        """Let metrics know who listens."""
+        meet = getattr(self.telemetry, "on_receiver", None)
+        if meet is not None:
+            for receiver in receivers:
+                meet(receiver)
 
     def detach(self, receiver: StreamReceiver) -> None:
         """Give ``receiver`` nothing more. It does not end by that."""
         with self._audience:
             receiver.detached(self)
+            self._puts.pop(receiver, None)
             if receiver in self._receivers:
                 self._receivers = tuple(one for one in self._receivers if one is not receiver)
                 self._plan()
@@ -177,10 +250,19 @@ class Stream:
         receivers, telemetry = self._receivers, self.telemetry
         self._told = 0 if telemetry is None else telemetry.interest
         self._exported = frozenset() if telemetry is None else telemetry.modes
-        plans = _plans(receivers, self._told, self._exported)
+        plans = _plans(receivers, self._puts, self._told, self._exported, self._refuse)
         self._plans = plans
         self._blocking = tuple(one for one in receivers if one.config.overflow is OverflowPolicy.BLOCK)
         self.interest = sum(kind.bit for kind in plans)
+
+    def _refuse(self, lanes: tuple[Lane, ...], parts: list[StreamPart]) -> None:
+        """Count parts that nobody wants, one per lane, as if they had been made."""
+        with self._order:
+            for (_, _, _, receivers, _), part in zip(lanes, parts, strict=True):
+                for receiver in receivers:
+                    if receiver.admission is not None:
+                        receiver.admission.refuse(part)
+            self._seq += len(parts)
 
     def _tell(self, event: Event) -> None:
         telemetry = self.telemetry
@@ -193,11 +275,13 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - a broken exporter never breaks a run
             self._cut_off_telemetry(error)
 
-    def _export(self, part: StreamPart, event: Event) -> None:
+    def _export(self, parts: list[StreamPart], lanes: tuple[Lane, ...], event: Event) -> None:
         telemetry = self.telemetry
         try:
             if telemetry is not None:
-                telemetry.on_part(part, event)
+                for part, (*_, exported) in zip(parts, lanes, strict=True):
+                    if exported:
+                        telemetry.on_part(part, event)
         except Exception as error:  # noqa: BLE001 - a broken exporter never breaks a run
             self._cut_off_telemetry(error)
 
@@ -210,9 +294,17 @@ class Stream:
 
 
 def _cut_off(lanes: tuple[Lane, ...], error: Exception) -> None:
-    for _, _, receivers, _ in lanes:
+    for _, _, _, receivers, _ in lanes:
         for receiver in receivers:
             receiver.fail(error)
+
+
+_NOBODY: Known = (None, (), "", "", None, None, None, ())
+
+
+def _known(task: Task) -> Known:
+    run = task.run
+    return task, run.ns, run.root.id, run.graph, task.step, task.node, task.id, run.tags
 
 
 # --- The table -----------------------------------------------------------------------------------------
@@ -220,8 +312,15 @@ def _cut_off(lanes: tuple[Lane, ...], error: Exception) -> None:
 _OF_TASKS = frozenset(kind for kind in EVENTS if "task" in kind.__struct_fields__)
 
 
+_ENDS = frozenset({RunEnded, TaskEnded})
+
+
 def _plans(
-    receivers: tuple[StreamReceiver, ...], told: int, exports: frozenset[str]
+    receivers: tuple[StreamReceiver, ...],
+    puts: Mapping[StreamReceiver, Put],
+    told: int,
+    exports: frozenset[str],
+    refuse: Refuse,
 ) -> dict[type[Event], Plan]:
     # The end of the run always counts: who comes later must learn of it.
     ways: dict[type[Event], dict[Make, list[Lane]]] = {RunEnded: {}}
@@ -229,14 +328,15 @@ def _plans(
         ways.update((kind, {}) for kind in EVENTS if kind.bit & told)
     for mode, table, wanting, exported in _wanted(receivers, exports):
         for kind, recipe in table.items():
-            lane = mode, recipe.wrap, wanting, exported
+            lane = mode, recipe.wrap, tuple(puts[one] for one in wanting), wanting, exported
             ways.setdefault(kind, {}).setdefault(recipe.make, []).append(lane)
     return {
         kind: (
-            bool(kind.bit & told),
+            bool(kind.bit & told) and kind not in _ENDS,
+            bool(kind.bit & told) and kind in _ENDS,
             kind in _OF_TASKS,
-            tuple((make, tuple(lanes)) for make, lanes in by_make.items()),
-            _deep(by_make),
+            tuple(_route(make, tuple(lanes), refuse) for make, lanes in by_make.items()),
+            _deep(by_make, puts, refuse),
         )
         for kind, by_make in ways.items()
     }
@@ -246,6 +346,9 @@ def _wanted(
     receivers: tuple[StreamReceiver, ...], exports: frozenset[str]
 ) -> Iterator[tuple[str, Mapping[type[Event], Recipe], tuple[StreamReceiver, ...], bool]]:
     """Yield every mode that somebody wants, with its table and who that is, in the order of parts."""
+    wanting = tuple(one for one in receivers if one.config.aggregate is not None)
+    if wanting:
+        yield "", _passing(wanting), wanting, False
     for mode, table in TABLES.items():
         wanting = tuple(one for one in receivers if mode in one.config.modes)
         if wanting or mode in exports:
@@ -261,15 +364,37 @@ def _wanted(
         yield "end", END_TABLE, wanting, False
 
 
-def _deep(by_make: Mapping[Make, list[Lane]]) -> tuple[Route, ...]:
+def _route(make: Make, lanes: tuple[Lane, ...], refuse: Refuse) -> Route:
+    exported = any(exported for *_, exported in lanes)
+    if not exported:
+        audience = [(mode, [one.admission for one in receivers]) for mode, _, _, receivers, _ in lanes]
+        make = foreseeing(make, audience, partial(refuse, lanes))
+    return make, lanes, exported
+
+
+def _passing(receivers: tuple[StreamReceiver, ...]) -> Mapping[type[Event], Recipe]:
+    """Return a mode without parts: it tells ``receivers`` when their windows end."""
+
+    def tell(event: Any) -> Any:
+        for receiver in receivers:
+            if receiver.admission is not None:
+                receiver.admission.passed(event)
+        return SKIP
+
+    return dict.fromkeys((SuperstepEnded, RunEnded), Recipe(tell))
+
+
+def _deep(
+    by_make: Mapping[Make, list[Lane]], puts: Mapping[StreamReceiver, Put], refuse: Refuse
+) -> tuple[Route, ...]:
     """Leave out the receivers that don't want subgraphs; what is exported is exported from them too."""
     routes: list[Route] = []
     for make, lanes in by_make.items():
-        inner = [
-            (mode, wrap, tuple(one for one in receivers if one.config.subgraphs), exported)
-            for mode, wrap, receivers, exported in lanes
-        ]
-        kept = tuple(lane for lane in inner if lane[2] or lane[3])
+        kept: list[Lane] = []
+        for mode, wrap, _, receivers, exported in lanes:
+            inner = tuple(one for one in receivers if one.config.subgraphs)
+            if inner or exported:
+                kept.append((mode, wrap, tuple(puts[one] for one in inner), inner, exported))
         if kept:
-            routes.append((make, kept))
+            routes.append(_route(make, tuple(kept), refuse))
     return tuple(routes)

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import sys
 import threading
+from collections import deque
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 
@@ -76,6 +78,53 @@ class TrioWaiter:
             await self._event.wait()
 
 
+class Stop:
+    """Whether the code that runs here should return, because nobody waits for it any longer.
+
+    A thread can't be cancelled; it can be asked, and woken if it waits.
+    """
+
+    __slots__ = ("_around", "_asked", "_sleepers")
+
+    def __init__(self) -> None:
+        self._around = STOP.get()
+        self._asked = False
+        self._sleepers: list[ThreadWaiter] = []
+
+    def ask(self) -> None:
+        """Ask it to return. From any thread."""
+        self._asked = True
+        for sleeper in tuple(self._sleepers):
+            sleeper.wake()
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was asked, or the code around it was."""
+        return self._asked or (self._around is not None and self._around.asked)
+
+    def add(self, sleeper: ThreadWaiter) -> None:
+        """Wake ``sleeper`` when asked, or when the code around is."""
+        self._sleepers.append(sleeper)
+        if self._around is not None:
+            self._around.add(sleeper)
+
+    def discard(self, sleeper: ThreadWaiter) -> None:
+        """Forget ``sleeper``, which was added."""
+        self._sleepers.remove(sleeper)
+        if self._around is not None:
+            self._around.discard(sleeper)
+
+
+#: The nearest one around the code that runs here.
+STOP: ContextVar[Stop | None] = ContextVar("otel_stream_stop", default=None)
+
+
+def stop_asked() -> bool:
+    """Return whether the code that runs here should return."""
+    stop = STOP.get()
+    return stop is not None and stop.asked
+
+
 class ThreadWaiter:
     """Blocks its thread; for consumers without an event loop, and coroutines driven by hand."""
 
@@ -93,8 +142,17 @@ class ThreadWaiter:
         self.block(seconds)
 
     def block(self, seconds: float | None = None) -> None:
-        """Do what ``wait`` does, without a coroutine."""
-        self._lock.acquire(timeout=-1 if seconds is None else seconds)
+        """Do what ``wait`` does, without a coroutine; return, too, when this thread's code is asked to."""
+        stop = STOP.get()
+        if stop is None:
+            self._lock.acquire(timeout=-1 if seconds is None else seconds)
+            return
+        stop.add(self)
+        try:
+            if not stop.asked:
+                self._lock.acquire(timeout=-1 if seconds is None else seconds)
+        finally:
+            stop.discard(self)
 
 
 def waiter() -> Waiter:
@@ -131,3 +189,20 @@ def _current_trio() -> Any:
     """Return the module if this is a trio task. It is never imported: who runs trio has done so."""
     trio = sys.modules.get("trio")
     return trio if trio is not None and trio.lowlevel.in_trio_task() else None
+
+
+def wake_all(waiters: deque[Waiter]) -> None:
+    """Wake all ``waiters``, each once, whoever else does the same."""
+    while waiters:
+        try:
+            sleeper = waiters.popleft()
+        except IndexError:
+            return
+        sleeper.wake()
+
+
+def leave(waiters: deque[Waiter], one: Waiter) -> None:
+    """Take ``one`` from those who wait, if it was not woken."""
+    if waiters:
+        with contextlib.suppress(ValueError):
+            waiters.remove(one)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import _logs
-from opentelemetry.trace import Span, set_span_in_context
+from opentelemetry.trace import Link, Span, set_span_in_context
 
 from benchmarks.case import Comparison, Goal
 from benchmarks.cases.modes import watched
@@ -22,8 +22,8 @@ from otel_stream import semconv
 
 #: The run's span, and two a superstep: its own and its node's.
 SPANS = 2 * STEPS + 1
-#: The input's values, and two a superstep: updates and values.
-RECORDS = 2 * STEPS + 1
+#: The input's values, the end of the run, and three a superstep: updates, values and the route.
+RECORDS = 3 * STEPS + 2
 
 
 # What one run makes is checked, so that no queue overflows and no signal is off unnoticed.
@@ -95,6 +95,7 @@ class _Calls:
         meter = providers.meters.get_meter("benchmarks")
         self._superstep_seconds = meter.create_histogram("superstep", "s")
         self._node_seconds = meter.create_histogram("node", "s")
+        self._before: Any = None
 
     def run(self) -> None:
         """Make the calls of a run of ``STEPS`` supersteps."""
@@ -110,6 +111,7 @@ class _Calls:
         self._log(context, "values", -1)
         for step in range(STEPS):
             self._superstep(context, step)
+        self._emit_event(context, semconv.EVENT_RUN_END, "ok", {**_ABOUT, semconv.GRAPH_RUN_END: "ok"})
         run.set_attribute(semconv.GRAPH_RUN_END, "ok")
         run.end()
 
@@ -136,28 +138,46 @@ class _Calls:
                 semconv.GRAPH_TASK_ID: "task",
                 semconv.GRAPH_SUPERSTEP: step,
             },
+            links=() if self._before is None else (Link(self._before, _TRIGGERED),),
             start_time=time.time_ns(),
         )
+        self._before = node.get_span_context()
         context = set_span_in_context(node, outer)
         about = {semconv.GEN_AI_NODE_NAME: "count", semconv.GRAPH_TASK_ID: "task"}
+        chosen = {semconv.GRAPH_ROUTE_SOURCE: "more", semconv.GRAPH_ROUTE_TARGETS: ("count",)}
+        self._emit_event(context, semconv.EVENT_ROUTE, None, {**_ABOUT, **about, **chosen})
         self._log(context, "updates", step, **about)
         about = {semconv.GRAPH_NAME: "graph", semconv.GEN_AI_NODE_NAME: "count"}
         self._node_seconds.record(0.001, about, context)
         node.end(time.time_ns())
 
     def _log(self, context: Any, mode: str, step: int, **about: str) -> None:
+        attributes = {
+            **_ABOUT,
+            semconv.GRAPH_STREAM_MODE: mode,
+            semconv.GRAPH_LOG_SEQ: step,
+            semconv.GRAPH_STREAM_SEQ: step,
+            semconv.GRAPH_SUPERSTEP: step,
+            **about,
+        }
+        body = '{"type":"dict","keys":["n"],"sizes":[null]}'
+        self._emit_event(context, semconv.EVENT_BY_MODE[mode], body, attributes)
+
+    def _emit_event(self, context: Any, name: str, body: str | None, attributes: dict[str, Any]) -> None:
         self._emit(
             timestamp=time.time_ns(),
             context=context,
             severity_number=_logs.SeverityNumber.INFO,
             severity_text="INFO",
-            body='{"type":"dict","keys":["n"],"sizes":[null]}',
-            attributes={
-                semconv.GRAPH_RUN_ID: "run",
-                semconv.GRAPH_NAME: "graph",
-                semconv.GRAPH_STREAM_SEQ: step,
-                semconv.GRAPH_SUPERSTEP: step,
-                **about,
-            },
-            event_name=semconv.EVENT_BY_MODE[mode],
+            body=body,
+            attributes=attributes,
+            event_name=name,
         )
+
+
+_ABOUT = {semconv.GRAPH_RUN_ID: "run", semconv.GRAPH_NAME: "graph"}
+_TRIGGERED = {
+    semconv.GRAPH_LINK_KIND: "trigger",
+    semconv.GRAPH_LINK_CHANNEL: "branch:to:count",
+    semconv.GRAPH_TASK_ID: "task",
+}

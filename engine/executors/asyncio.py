@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import Done, LoopExecutor, RunOne, finished
+from anyio import CancelScope
+
+from .base import Done, LoopExecutor, RunOne, begun, finished
 
 if TYPE_CHECKING:
     from ..state import NodeTask
@@ -57,9 +59,13 @@ class _Group:
         self.loop = asyncio.get_running_loop()
         self.finished = self.loop.create_future()
         self.running: dict[NodeTask, asyncio.Task[None]] = {}
+        self.tasks: Sequence[NodeTask] = ()
+        #: The first that failed.
+        self.failed: NodeTask | None = None
         self.error: BaseException | None = None
 
     async def run(self, tasks: Sequence[NodeTask]) -> None:
+        self.tasks = tasks
         for task in tasks:
             self.start(task)
         try:
@@ -92,6 +98,7 @@ class _Group:
             del self.running[task]
             stop = not self.running or self.error is not None or task.failed
             if stop and not self.finished.done():
+                self.failed = task if task.failed else None
                 self.finished.set_result(None)
 
     async def _cancel(self) -> None:
@@ -99,13 +106,18 @@ class _Group:
         if not self.finished.done():
             self.finished.set_result(None)
         cancelled: BaseException | None = None
-        while self.running:
-            waiting = list(self.running.values())
-            for running in waiting:
-                running.cancel()
-            try:
-                await asyncio.wait(waiting)
-            except asyncio.CancelledError as again:
-                cancelled = again
+        with CancelScope(shield=True):  # else anyio would cancel us again at every turn of the loop
+            while self.running:
+                try:
+                    if self.failed is not None:
+                        await begun(self.tasks, self.failed)
+                    waiting = list(self.running.values())
+                    for running in waiting:
+                        running.cancel()
+                    await asyncio.wait(waiting)
+                except asyncio.CancelledError as again:
+                    cancelled = again
+                # One that is cancelled before its first step never gets to remove itself.
+                self.running = {task: one for task, one in self.running.items() if not one.done()}
         if cancelled is not None:
             raise cancelled

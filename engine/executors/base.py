@@ -8,16 +8,21 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
-import anyio.to_thread
+
+from otel_stream.wait import STOP
 
 from ..errors import NodeTimeoutError
 from ..node import PLAIN, Callback, is_runnable
+from ..runtime import CURRENT
+from ..stop import InThread
 
 if TYPE_CHECKING:
     from ..state import NodeTask
 
 #: Seconds that a router may take on the event loop's thread; a slower one goes to a thread from then on.
 _QUICK = 0.001
+#: Calls in a row that may take longer before it is called in threads for good.
+_CHANCES = 3
 
 RunOne = Callable[["NodeTask"], Awaitable[None]]
 #: Takes note of a task that has ended; returns those that are to run because of it.
@@ -47,7 +52,8 @@ class Executor(Protocol):
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run tasks side by side and await ``done`` for each as it ends, never two at once.
 
-        The first task that ``failed`` stops the others.
+        The first task that ``failed`` stops the others: it is waited for how they end, and those after it that
+        have not begun never do.
         """
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -62,6 +68,18 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Let go of what the executor holds."""
+
+
+async def begun(tasks: Sequence[NodeTask], failed: NodeTask) -> None:
+    """Wait until the threads have begun of those before ``failed``, which is one of ``tasks``.
+
+    They were called before it was, so that they fail in the same run must not depend on who has a thread first.
+    """
+    for task in tasks:
+        if task is failed:
+            return
+        if task.thread is not None:
+            await task.thread.begun()
 
 
 async def finished(later: Awaitable[list[NodeTask] | None] | None) -> list[NodeTask] | None:
@@ -123,14 +141,18 @@ class LoopExecutor:
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
     ) -> Any:
         func = callback.func
+        task = context.get(CURRENT)
 
         def call() -> Any:
+            context.run(STOP.set, thread.stop)
             if callback.in_place is None:
                 return self._in_place(callback, context, value, kwargs)
             return context.run(func, value, **kwargs) if kwargs else context.run(func, value)  # type: ignore[arg-type]
 
-        # A thread can't be stopped: a cancelled run leaves it behind rather than wait for it.
-        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+        thread = InThread(call)
+        if task is not None:
+            task.thread = thread
+        return await thread.result(callback.name)
 
     def _in_place(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
@@ -139,7 +161,11 @@ class LoopExecutor:
         started = time.perf_counter()
         func: Any = callback.func
         answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
-        callback.in_place = time.perf_counter() - started < _QUICK
+        if time.perf_counter() - started < _QUICK:
+            callback.slow, callback.in_place = 0, True
+        else:
+            callback.slow += 1
+            callback.in_place = None if callback.slow < _CHANCES else False
         return answer
 
     async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:

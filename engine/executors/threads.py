@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from asyncio import CancelledError
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import End
+from otel_stream.wait import STOP, Stop
 
 from ..node import PLAIN, Callback, is_runnable
 from .base import Done, RunOne, finished
@@ -89,6 +91,8 @@ class ThreadExecutor:
         self.held: Callable[[], bool] | None = None
         self.live = False
         self._waits = False
+        self._around = STOP.get()
+        self._stop = Stop()
 
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
@@ -97,8 +101,13 @@ class ThreadExecutor:
 
         Raises:
             TypeError: the node has only an async form.
+            CancelledError: the run around this one has ended, and this one runs on in a thread of it.
         """
         func = callback.func
+        if self._around is not None and self._around.asked:
+            raise CancelledError("the run around this one has ended")
+        if self._pool is not None:
+            context.run(STOP.set, self._stop)
         if func is None:
             raise TypeError(
                 f'No synchronous function provided to "{callback.name}": it is async; '
@@ -126,9 +135,18 @@ class ThreadExecutor:
             self._ended.put(None)
 
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
-        """Run ``tasks`` side by side; after a failure none is started, and those that run are waited for."""
+        """Run ``tasks`` side by side; after a failure none behind it is begun, and all others are waited for."""
         self._waits = True
         futures = {task: self.submit(self._run, task, run_one) for task in tasks}
+        try:
+            await self._run_out(futures, run_one, done)
+        finally:
+            self._waits = False
+            if futures:
+                self._leave(futures)
+
+    async def _run_out(self, futures: dict[NodeTask, Future[Any]], run_one: RunOne, done: Done) -> None:
+        places = {task: place for place, task in enumerate(futures)}
         while futures:
             task = self._ended.get()
             if task is not None and futures.pop(task, None) is not None:
@@ -136,10 +154,18 @@ class ThreadExecutor:
                     more = await finished(done(task)) or []
                     futures.update((task, self.submit(self._run, task, run_one)) for task in more)
                 if task.failed:
-                    futures = {task: future for task, future in futures.items() if not future.cancel()}
+                    self._stop.ask()
+                    for waiting in [one for one in _behind(task, places, futures) if futures[one].cancel()]:
+                        del futures[waiting]
             if self.held is not None and self.held():
                 await PAUSE
-        self._waits = False
+
+    def _leave(self, futures: dict[NodeTask, Future[Any]]) -> None:
+        """Wait for the threads of a run that was left: what they do ends before it, and counts no more."""
+        self._stop.ask()
+        wait([future for future in futures.values() if not future.cancel()])
+        for task in futures:
+            task.end = End.CANCELLED
 
     def _run(self, task: NodeTask, run_one: RunOne) -> None:
         try:
@@ -171,7 +197,16 @@ class ThreadExecutor:
         return False
 
     def close(self) -> None:
-        """Wait for the threads that still run, and end them."""
+        """Ask the threads that still run to return, and wait until they have."""
+        self._stop.ask()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+
+def _behind(
+    failed: NodeTask, places: Mapping[NodeTask, int], tasks: Iterable[NodeTask]
+) -> list[NodeTask]:
+    """Return the tasks that come after a failed one; those before it have their turn, to fail first if they do."""
+    place = places.get(failed, -1)
+    return [task for task in tasks if places.get(task, len(places)) > place]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 from anyio import from_thread
 
 from ..background import background
-from .base import Done, LoopExecutor, RunOne, finished
+from .base import Done, LoopExecutor, RunOne, begun, finished
 
 if TYPE_CHECKING:
     from ..state import NodeTask
@@ -29,20 +31,33 @@ class TrioExecutor(LoopExecutor):
 
         async def run(task: NodeTask) -> None:
             try:
-                if self._limit is None:
+                try:
                     await run_one(task)
-                else:
-                    async with self._limit:
-                        await run_one(task)
-                for more in await finished(done(task)) or ():
-                    group.start_soon(run, more)
+                finally:
+                    if self._limit is not None:
+                        self._limit.release_on_behalf_of(task)
+                # What has ended after all, though it was told to stop, is reported, too.
+                with anyio.CancelScope(shield=True) if group.cancel_scope.cancel_called else nullcontext():
+                    more = await finished(done(task)) or ()
+                for one in more:
+                    if self._limit is not None:
+                        await self._limit.acquire_on_behalf_of(one)
+                    group.start_soon(run, one)
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
                 errors.append(error)  # raised below, as itself and not as a group
             if task.failed or errors:
+                # Trio shuffles who goes first: those who fail in the same turn have all failed before any is
+                # cancelled, so that which one is raised does not depend on luck.
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+                if task.failed:
+                    with anyio.CancelScope(shield=True):
+                        await begun(tasks, task)
                 group.cancel_scope.cancel()
 
         async with anyio.create_task_group() as group:
             for task in tasks:
+                if self._limit is not None:  # here, and not in the tasks: trio shuffles who goes first
+                    await self._limit.acquire_on_behalf_of(task)
                 group.start_soon(run, task)
         if errors:
             raise errors[0]

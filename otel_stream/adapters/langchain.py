@@ -17,6 +17,8 @@ from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
+from otel_stream.adapters.chunks import MessageChunk
+
 T = TypeVar("T")
 
 _FOUND: Final = find_spec("langchain_core") is not None
@@ -24,6 +26,7 @@ _FOUND: Final = find_spec("langchain_core") is not None
 if TYPE_CHECKING or _FOUND:
     from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
     from langchain_core.messages import (
+        AIMessageChunk,
         BaseMessage,
         BaseMessageChunk,
         convert_to_messages,
@@ -229,6 +232,28 @@ def in_openai_format(messages: Sequence[Any]) -> list[Any]:
     """Return LangChain messages whose content is in the blocks that OpenAI's API knows."""
     plain = convert_to_openai_messages(cast("Any", messages))
     return cast("list[Any]", convert_to_messages(cast("Any", plain)))
+
+
+def as_langchain_chunk(chunk: MessageChunk) -> AIMessageChunk:
+    """Return a chunk of another client's message as one of a LangChain model's; they add up alike."""
+    found: dict[str, Any] = {"reasoning_content": chunk.reasoning, "refusal": chunk.refusal}
+    return AIMessageChunk(
+        id=chunk.id,
+        content=chunk.content,
+        tool_call_chunks=[
+            {
+                "type": "tool_call_chunk",
+                "index": call.index,
+                "id": call.id,
+                "name": call.name,
+                "args": call.args,
+            }
+            for call in chunk.tool_calls
+        ],
+        usage_metadata=cast("Any", dict(chunk.usage)) if chunk.usage else None,
+        additional_kwargs={name: text for name, text in found.items() if text},
+        response_metadata={"finish_reason": chunk.finish_reason} if chunk.finish_reason else {},
+    )
 
 
 def _inherited(*sources: Any) -> tuple[list[Any], uuid.UUID | None]:

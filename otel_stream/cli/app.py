@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
+from otel_stream.cli.backends.commands import app as backends
 from otel_stream.cli.options import DemoOptions, UsageError
+from otel_stream.cli.replay import replay
 from otel_stream.config import MODES, OverflowPolicy
 
 app = typer.Typer(
@@ -25,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(backends)
+app.command()(replay)
 
 
 def _version(wanted: bool) -> None:

@@ -93,13 +93,31 @@ class Account:
         """Count what still waits as lost: nobody will export it any more."""
         self._closed = True
 
-    def export(self, size: int, call: Callable[[], Any], success: object) -> bool:
-        """Make an exporter's call and book its result; whatever it raises is a failure."""
+    def export_all(self, batch: Sequence[Any], call: Callable[[Sequence[Any]], Any], success: object) -> bool:
+        """Export ``batch``; if the exporter raises, find what it can't take, so that only that is lost.
+
+        What raises is the encoding of one item, before anything has been sent: an exporter that can't
+        reach anybody returns a failure.
+        """
+        if len(batch) > 1:
+            try:
+                delivered = self.export(len(batch), lambda: call(batch), success, raising=True)
+            except Exception:  # noqa: BLE001 - an exporter may raise anything
+                half = len(batch) // 2
+                first = self.export_all(batch[:half], call, success)
+                return self.export_all(batch[half:], call, success) and first
+            return delivered
+        return self.export(len(batch), lambda: call(batch), success)
+
+    def export(self, size: int, call: Callable[[], Any], success: object, *, raising: bool = False) -> bool:
+        """Make an exporter's call and book its result; whatever it raises is a failure, or ``raising``."""
         reason = ""
         with _listening() as said:
             try:
                 delivered = call() is success
-            except Exception as error:  # noqa: BLE001 - an exporter may raise anything
+            except Exception as error:
+                if raising:
+                    raise
                 delivered, reason = False, f"{type(error).__qualname__}: {error}"
         with self._lock:
             self._in_export -= size
@@ -177,8 +195,7 @@ class CountedSpanExporter(_Counted, SpanExporter):
     """``exporter`` with an account."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        call = self._exporter.export
-        done = self._account.export(len(spans), lambda: call(spans), SpanExportResult.SUCCESS)
+        done = self._account.export_all(spans, self._exporter.export, SpanExportResult.SUCCESS)
         return SpanExportResult.SUCCESS if done else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
@@ -192,8 +209,7 @@ class CountedLogExporter(_Counted, LogRecordExporter):
     """``exporter`` with an account."""
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        call = self._exporter.export
-        done = self._account.export(len(batch), lambda: call(batch), LogRecordExportResult.SUCCESS)
+        done = self._account.export_all(batch, self._exporter.export, LogRecordExportResult.SUCCESS)
         return LogRecordExportResult.SUCCESS if done else LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:

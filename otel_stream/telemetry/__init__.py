@@ -8,5 +8,14 @@ from __future__ import annotations
 
 from otel_stream.telemetry.consumer import Consumer, consumer_for_run
 from otel_stream.telemetry.options import TelemetryOptions, get_options, resolve, set_options
+from otel_stream.telemetry.redaction import Redaction
 
-__all__ = ["Consumer", "TelemetryOptions", "consumer_for_run", "get_options", "resolve", "set_options"]
+__all__ = [
+    "Consumer",
+    "Redaction",
+    "TelemetryOptions",
+    "consumer_for_run",
+    "get_options",
+    "resolve",
+    "set_options",
+]

@@ -6,6 +6,7 @@ value that OTLP cannot carry would cost the whole batch its place.
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,17 +17,36 @@ from otel_stream.encoding import encode
 _NAMED_KEYS: Final = frozenset({"values", "updates", "tasks", "checkpoints", "debug"})
 _MAX_KEYS: Final = 64
 
+#: Where redaction finds the payload of a mode that has no path of its own.
+PATHS: Final = {"messages": ("messages",), "custom": ("custom",)}
 
-def content(data: Any, max_bytes: int) -> tuple[str, int]:
-    """Return ``data`` as a JSON string of at most ``max_bytes``, and its length before it was cut.
 
-    The length is 0 if nothing was cut; a cut string is no JSON any more.
-    """
-    encoded = encode(data)
-    size = len(encoded)
-    if size <= max_bytes:
-        return encoded.decode(), 0
-    return encoded[:max_bytes].decode(errors="ignore"), size
+def head(text: bytes, length: int) -> str:
+    """Return at most the first ``length`` bytes of ``text``, no character of which is cut in two."""
+    return text[:length].decode(errors="ignore")
+
+
+def sha256(text: bytes) -> str:
+    """Return the digest that tells whether two bodies that were cut were the same."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def chunks(text: bytes, length: int) -> list[str]:
+    """Return ``text`` in pieces of at most ``length`` bytes, or of a single character."""
+    pieces: list[str] = []
+    start = 0
+    while start < len(text):
+        end = start + length
+        # Bytes 10xxxxxx go on with a character.
+        while end > start and end < len(text) and text[end] & 0xC0 == 0x80:
+            end -= 1
+        if end <= start:
+            end = start + 1
+            while end < len(text) and text[end] & 0xC0 == 0x80:
+                end += 1
+        pieces.append(text[start:end].decode())
+        start = end
+    return pieces
 
 
 def summary(mode: str, data: Any) -> str:
@@ -39,6 +59,11 @@ def summary(mode: str, data: Any) -> str:
         return _describe(mode, data)
     except Exception:  # noqa: BLE001 - len() of a user's object is the user's code
         return "{}"
+
+
+def sized(value: Any, size: int) -> str:
+    """Describe ``value`` by its type and a size that is known already."""
+    return f'{{"type":"{type(value).__name__}","size":{size}}}'
 
 
 def _describe(mode: str, data: Any) -> str:

@@ -9,19 +9,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.trace import NoOpTracer
 
 from otel_stream import events, semconv
-from otel_stream.events import End, Event, Run
+from otel_stream.events import Event, Run
 from otel_stream.modes import StreamPart
 from otel_stream.statistics import ReceiverStatistics
+from otel_stream.telemetry.exceptions import Exceptions, error_type
+from otel_stream.telemetry.gauges import Gauges
+from otel_stream.telemetry.happenings import Happenings, attributes_of
 from otel_stream.telemetry.logs import Logs
 from otel_stream.telemetry.metrics import Instruments, Metrics
 from otel_stream.telemetry.options import TelemetryOptions, get_options
+from otel_stream.telemetry.parents import parent_context
 from otel_stream.telemetry.scope import RunScope, TaskScope
-from otel_stream.telemetry.spans import Spans, error_type, parent_context
+from otel_stream.telemetry.spans import Spans
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ _TASKS: Final = _bits(
 )
 _SPANS: Final = _RUN | _TASKS | _bits(events.AttemptStarted)
 _METRICS: Final = _RUN | _TASKS | _bits(events.CheckpointWritten)
+_HAPPENINGS: Final = _RUN | _bits(events.RouteChosen, events.RunInterrupted)
 
 
 class Consumer:
@@ -46,22 +52,38 @@ class Consumer:
     once and counted in ``failures``.
     """
 
-    __slots__ = ("_logs", "_metrics", "_recording", "_run", "_spans", "failures", "interest", "modes")
+    __slots__ = (
+        "_early",
+        "_exceptions",
+        "_happenings",
+        "_logs",
+        "_metrics",
+        "_recording",
+        "_run",
+        "_spans",
+        "failures",
+        "interest",
+        "modes",
+    )
 
     def __init__(self, signals: _Signals, options: TelemetryOptions) -> None:
         self._spans = None if signals.tracer is None else Spans(signals.tracer, options)
         self._logs = None if signals.logger is None or not options.modes else Logs(signals.logger, options)
+        self._happenings = None if signals.logger is None or not options.modes else Happenings(signals.logger)
+        exporting = self._spans is not None or self._logs is not None
+        self._exceptions = Exceptions(signals.logger, options) if exporting else None
         self._metrics = None if signals.instruments is None else Metrics(signals.instruments)
         #: Spans as long as there is something to record.
         self._recording = self._spans
-        #: The root run, once it has started.
+        #: The root run, once it has started, and who was there before it.
         self._run: Run | None = None
+        self._early: list[Any] = []
         #: What went wrong inside the SDK or its processors.
         self.failures = 0
         self.modes: frozenset[str] = options.modes if self._logs is not None else frozenset()
         self.interest = (
             (_SPANS if self._spans is not None else 0)
-            | (_RUN if self._logs is not None else 0)
+            | (_HAPPENINGS if self._happenings is not None else 0)
             | (_METRICS if self._metrics is not None else 0)
         )
 
@@ -81,6 +103,15 @@ class Consumer:
                 self._logs.emit(part, event)
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(error)
+
+    def on_receiver(self, receiver: Any) -> None:
+        """Watch how much waits in ``receiver``, from when it is attached for as long as it lives."""
+        if self._metrics is None:
+            return
+        if self._run is None:
+            self._early.append(receiver)
+        else:
+            self._metrics.watch(receiver, self._run)
 
     def on_receiver_statistics(self, receiver: object, statistics: ReceiverStatistics) -> None:
         """Count what ``receiver`` was offered and dropped since it was last shown here.
@@ -119,6 +150,9 @@ class Consumer:
         finally:
             if self._metrics is not None:
                 self._metrics.run_started(run, scope)
+                for receiver in self._early:
+                    self._metrics.watch(receiver, run)
+                self._early.clear()
 
     def _follow_sampler(self, spans: Spans) -> None:
         if not spans.recording:
@@ -126,32 +160,48 @@ class Consumer:
             # Tasks are still given the ids of the trace: parts name them, sampled or not.
             self.interest = _METRICS if self._metrics is not None else _RUN | events.TaskStarted.bit
         if not spans.sampled:
-            self._logs = None
+            self._logs = self._happenings = self._exceptions = None
             self.modes = frozenset()
 
     def _run_ended(self, event: events.RunEnded) -> None:
         scope: RunScope | None = event.run.telemetry
         if scope is None:
             return
+        if self._exceptions is not None and event.end.failed and event.error is not None:
+            self._exceptions.record(event.error, scope.context, event.time, attributes_of(event.run))
         try:
+            if event.end.failed:
+                scope.error_type = error_type(event.error, event.end)
+                if scope.failed_step is not None:
+                    self._superstep_ended(scope.failed_step)
             if self._metrics is not None:
                 self._metrics.run_ended(event, scope)
         finally:
-            if self._recording is not None:
-                self._recording.run_ended(event, scope)
+            try:
+                if self._logs is not None and event.run.parent is None:
+                    self._logs.end(event)
+            finally:
+                if self._recording is not None:
+                    self._recording.run_ended(event, scope)
 
     def _superstep_started(self, event: events.SuperstepStarted) -> None:
         scope: RunScope | None = event.run.telemetry
         if scope is None:
             return
         scope.step_started = event.time
-        scope.error_type = None
+        if self._metrics is not None:
+            self._metrics.superstep_started(event, scope)
+        if self._exceptions is not None and event.run.parent is None:
+            self._exceptions.forget()
         if self._recording is not None:
             self._recording.superstep_started(event, scope)
 
     def _superstep_ended(self, event: events.SuperstepEnded) -> None:
         scope: RunScope | None = event.run.telemetry
         if scope is None:
+            return
+        if event.end.failed and scope.error_type is None:
+            scope.failed_step = event  # the end of the run, which comes next, says what with
             return
         if self._metrics is not None:
             self._metrics.superstep_ended(event, scope)
@@ -164,6 +214,8 @@ class Consumer:
         if run is None:
             return
         task.telemetry = scope = TaskScope(run.step_context, event.time)
+        if self._metrics is not None:
+            self._metrics.task_started(task, scope)
         if self._recording is not None:
             self._recording.task_started(event, scope, run)
         else:
@@ -171,15 +223,20 @@ class Consumer:
 
     def _attempt_started(self, event: events.AttemptStarted) -> None:
         scope: TaskScope | None = event.task.telemetry
-        if scope is not None and self._recording is not None:
-            self._recording.attempt_started(event, scope)
+        if scope is not None:
+            scope.attempt_started = event.time
+            if self._recording is not None:
+                self._recording.attempt_started(event, scope)
 
     def _attempt_ended(self, event: events.AttemptEnded) -> None:
         scope: TaskScope | None = event.task.telemetry
         if scope is None:
             return
-        if event.retry_after is not None and self._metrics is not None:
-            self._metrics.retried(event, scope)
+        if event.retryable and self._metrics is not None:
+            self._metrics.attempt_ended(event, scope)
+        if event.retry_after is not None and event.error is not None and self._exceptions is not None:
+            about = attributes_of(event.task.run, event.task)
+            self._exceptions.record(event.error, scope.innermost, event.time, about, repeated=True)
         if self._recording is not None:
             self._recording.attempt_ended(event, scope)
 
@@ -189,17 +246,28 @@ class Consumer:
         run: RunScope | None = task.run.telemetry
         if scope is None or run is None:
             return
-        if event.end is not End.OK and event.end.failed and run.error_type is None:
-            run.error_type = error_type(event.error, event.end)
+        if self._exceptions is not None and event.end.failed and event.error is not None:
+            about = attributes_of(task.run, task)
+            self._exceptions.record(event.error, scope.innermost, event.time, about)
         if self._metrics is not None:
             self._metrics.task_ended(event, scope)
         if self._recording is not None:
-            self._recording.task_ended(event, scope, run)
+            folded = self._recording.task_ended(event, scope, run)
+            if folded and self._happenings is not None:
+                self._happenings.task_folded(event, scope)
 
     def _checkpoint_written(self, event: events.CheckpointWritten) -> None:
         scope: RunScope | None = event.run.telemetry
         if scope is not None and self._metrics is not None:
             self._metrics.checkpoint_written(event, scope)
+
+    def _route_chosen(self, event: events.RouteChosen) -> None:
+        if self._happenings is not None:
+            self._happenings.route_chosen(event)
+
+    def _run_interrupted(self, event: events.RunInterrupted) -> None:
+        if self._happenings is not None:
+            self._happenings.run_interrupted(event)
 
     _HANDLERS: ClassVar[dict[type[Event], Callable[..., None]]] = {
         events.RunStarted: _run_started,
@@ -211,6 +279,8 @@ class Consumer:
         events.AttemptEnded: _attempt_ended,
         events.TaskEnded: _task_ended,
         events.CheckpointWritten: _checkpoint_written,
+        events.RouteChosen: _route_chosen,
+        events.RunInterrupted: _run_interrupted,
     }
 
 
@@ -231,7 +301,18 @@ class _Signals:
         meter = meters.get_meter(semconv.SCOPE) if is_configured(meters) else None
         if isinstance(meter, metrics.NoOpMeter):
             meter = None
-        self.instruments = None if meter is None else Instruments(meter, options.names)
+        self.instruments = (
+            None if meter is None else Instruments(meter, _gauges(meters, meter), options.names)
+        )
+
+
+def _gauges(provider: Any, meter: metrics.Meter) -> Gauges:
+    """Return the gauges of a provider, whose callbacks it takes only once."""
+    known = _GAUGES.get(provider)
+    return known if known is not None else _GAUGES.setdefault(provider, Gauges(meter))
+
+
+_GAUGES: Final[WeakKeyDictionary[Any, Gauges]] = WeakKeyDictionary()
 
 
 def is_configured(provider: object) -> bool:

@@ -8,15 +8,26 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
 from otel_stream import semconv
+from otel_stream.telemetry.redaction import Redaction
 
 CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EXPORT_MODES: Final = "OTEL_STREAM_EXPORT_MODES"
+EXPORT_MESSAGES: Final = "OTEL_STREAM_EXPORT_MESSAGES"
+RECORD_AS: Final = "OTEL_STREAM_RECORD_AS"
+EXCEPTION_OPT_IN: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
+MIN_SPAN_DURATION: Final = "OTEL_STREAM_MIN_SPAN_DURATION"
+REDACT_PATHS: Final = "OTEL_STREAM_REDACT_PATHS"
+REDACT_PATTERN: Final = "OTEL_STREAM_REDACT_PATTERN"
 OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
+
+RecordAs = Literal["log_events", "span_events", "both"]
+ExceptionsAs = Literal["span_events", "logs", "logs/dup"]
+MessagesAs = Literal["joined", "chunks"]
 
 #: Modes whose parts become log events unless something else is asked for.
 DEFAULT_MODES: Final = frozenset({"values", "updates", "custom", "messages"})
@@ -40,7 +51,15 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     """What runs export: the resolved form of environment and configuration.
 
     ``modes`` are those whose parts become log events; content means state, messages and exception
-    texts, ``max_body_bytes`` caps the body of one log event, in bytes of UTF-8.
+    texts, ``max_body_bytes`` caps the body of one log event, in bytes of UTF-8. ``redaction`` is
+    applied to content before it leaves, to the texts of exceptions, tags and metadata, too.
+
+    ``messages``: whether the chunks of a message become one log event, or each its own.
+    ``min_span_duration``: seconds; a node that is quicker, and inside of which no span was opened, becomes
+    an event of its superstep instead of a span. Only with the providers that ``configure()`` sets up.
+    ``exceptions``: whether they are span events, log events (``"logs"``), or both (``"logs/dup"``).
+    ``record_as``: whether stream parts are shown as log events, as span events (by the bridge of
+    ``otel_stream.sdk``), or as both.
     """
 
     modes: frozenset[str] = DEFAULT_MODES
@@ -48,6 +67,11 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     event_content: bool = False
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     names: semconv.GenAINames = semconv.genai_names("")
+    redaction: Redaction | None = None
+    messages: MessagesAs = "joined"
+    record_as: RecordAs = "log_events"
+    exceptions: ExceptionsAs = "span_events"
+    min_span_duration: float = 0.0
 
 
 def resolve(
@@ -55,12 +79,18 @@ def resolve(
     capture_content: bool | None = None,
     modes: str | Iterable[str] | None = None,
     max_body_bytes: int | None = None,
+    redaction: Redaction | None = None,
+    messages: str | None = None,
+    record_as: str | None = None,
+    min_span_duration: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> TelemetryOptions:
     """Combine the program's wishes with the environment, which wins wherever it says something.
 
+    Of redaction the rules of both apply: the environment can hide more, never less.
+
     Raises:
-        ValueError: a mode or a size that cannot be meant, from wherever it comes.
+        ValueError: something that cannot be meant, from wherever it comes.
     """
     environ = os.environ if environ is None else environ
     span_content = event_content = bool(capture_content)
@@ -78,7 +108,51 @@ def resolve(
         event_content=event_content,
         max_body_bytes=max_body_bytes or DEFAULT_MAX_BODY_BYTES,
         names=semconv.genai_names(environ.get(OPT_IN, "")),
+        redaction=_redaction(redaction, environ),
+        messages=_choice(MessagesAs, messages, "messages", EXPORT_MESSAGES, environ),
+        record_as=_choice(RecordAs, record_as, "record_as", RECORD_AS, environ),
+        exceptions=_exceptions(environ.get(EXCEPTION_OPT_IN, "")),
+        min_span_duration=_seconds(min_span_duration, environ),
     )
+
+
+def _redaction(given: Redaction | None, environ: Mapping[str, str]) -> Redaction | None:
+    paths = [path.strip() for path in environ.get(REDACT_PATHS, "").split(",") if path.strip()]
+    pattern = environ.get(REDACT_PATTERN, "")
+    if not paths and not pattern:
+        return given
+    try:
+        return (given or Redaction()).extended(paths, [pattern] if pattern else [])
+    except ValueError as error:
+        raise ValueError(f"{REDACT_PATHS} or {REDACT_PATTERN}: {error}") from None
+
+
+def _seconds(given: float | str | None, environ: Mapping[str, str]) -> float:
+    field = "min_span_duration"
+    if environ.get(MIN_SPAN_DURATION, "").strip():
+        field, given = MIN_SPAN_DURATION, environ[MIN_SPAN_DURATION].strip()
+    try:
+        seconds = float(given or 0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{field}={given!r} is no duration: give seconds, 0 or more.")
+    return seconds
+
+
+def _exceptions(opt_in: str) -> ExceptionsAs:
+    """Read the variable as the conventions have it: a list, in which ``logs/dup`` wins."""
+    words = {word.strip() for word in opt_in.split(",")}
+    return "logs/dup" if "logs/dup" in words else "logs" if "logs" in words else "span_events"
+
+
+def _choice(kind: Any, given: str | None, field: str, variable: str, environ: Mapping[str, str]) -> Any:
+    known: tuple[str, ...] = get_args(kind)
+    if environ.get(variable, "").strip():
+        field, given = variable, environ[variable].strip().lower()
+    if given is not None and given not in known:
+        raise ValueError(f"{field}={given!r} is not known: use one of {', '.join(known)}.")
+    return known[0] if given is None else given
 
 
 def _capture(value: str) -> tuple[bool, bool]:

@@ -10,8 +10,10 @@ from contextvars import Context as Variables
 from typing import Any
 
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, set_span_in_context
 from opentelemetry.util.types import AnyValue
+
+from otel_stream.events import SuperstepEnded
 
 Attributes = dict[str, AnyValue]
 
@@ -30,33 +32,59 @@ class FixedAttributes(dict[str, AnyValue]):
 class TaskScope:
     """A task in progress. ``span`` is None when there is none to end (any more)."""
 
-    __slots__ = ("attempt", "attempt_ended", "context", "span", "started")
+    __slots__ = (
+        "about",
+        "active",
+        "attempt",
+        "attempt_ended",
+        "attempt_started",
+        "context",
+        "place",
+        "span",
+        "started",
+    )
 
     def __init__(self, context: Context, started: int) -> None:
         #: OpenTelemetry's context with the task's span, or the nearest one around it, as current.
         self.context = context
+        #: Where its log events and exemplars belong: the same, unless its span may be folded.
+        self.place = context
         #: Nanoseconds since the epoch.
         self.started = started
         self.span: Span | None = None
+        #: What others link to; it outlives the span.
+        self.about: SpanContext | None = None
+        #: Where it is counted among the tasks in progress.
+        self.active: Any = None
         #: Span of the attempt in progress, if attempts have their own.
         self.attempt: Span | None = None
-        #: When the last attempt ended, 0 while it goes on.
+        #: When the last attempt began, and when it ended, 0 while it goes on.
+        self.attempt_started = started
         self.attempt_ended = 0
+
+    @property
+    def innermost(self) -> Context:
+        """The context with the attempt's span, if it has one, as current."""
+        return self.context if self.attempt is None else set_span_in_context(self.attempt, self.context)
 
 
 class RunScope:
     """A run in progress, with its superstep and its open tasks."""
 
     __slots__ = (
+        "active",
         "attributes",
         "context",
         "error_type",
+        "failed_step",
+        "folded",
         "outer",
         "span",
         "started",
         "step_context",
         "step_span",
         "step_started",
+        "supersteps",
         "tasks",
     )
 
@@ -70,12 +98,23 @@ class RunScope:
         self.step_context = context
         self.step_span: Span | None = None
         self.step_started = 0
-        #: What the first task of this superstep that failed failed with.
+        #: What the run failed with; and the superstep that did, which waits to be told.
         self.error_type: str | None = None
+        self.failed_step: SuperstepEnded | None = None
         #: Tasks with a span to end.
         self.tasks: set[TaskScope] = set()
+        #: Where it is counted among the runs in progress, and how many supersteps it has begun.
+        self.active: Any = None
+        self.supersteps = 0
+        #: How many tasks of this superstep have been folded into it.
+        self.folded = 0
         #: What every log event of this run says.
         self.attributes: Attributes | None = None
+
+    @property
+    def place(self) -> Context:
+        """Where its log events and exemplars belong."""
+        return self.context
 
 
 def current_in(variables: Variables) -> Context:

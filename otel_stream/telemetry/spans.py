@@ -6,27 +6,19 @@ variables that the engine made for a run or an attempt, so nothing ever has to b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextvars import Context as Variables
+from typing import Any
 
 from opentelemetry.context import Context, attach
-from opentelemetry.trace import (
-    Span,
-    SpanContext,
-    Status,
-    StatusCode,
-    Tracer,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import Span, Status, StatusCode, Tracer, get_current_span, set_span_in_context
 
 from otel_stream import events, semconv
-from otel_stream.events import End, Run, Task
+from otel_stream.events import End
+from otel_stream.telemetry.exceptions import error_type, message_of
+from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
 from otel_stream.telemetry.options import TelemetryOptions
-from otel_stream.telemetry.scope import Attributes, RunScope, TaskScope, current_in
-
-#: Longest exception text that becomes the description of a status, in characters.
-MAX_DESCRIPTION = 4096
+from otel_stream.telemetry.redaction import shown_tags
+from otel_stream.telemetry.scope import Attributes, RunScope, TaskScope
 
 _FAILED = StatusCode.ERROR
 
@@ -34,12 +26,24 @@ _FAILED = StatusCode.ERROR
 class Spans:
     """Starts and ends the spans of one root run and its subgraphs."""
 
-    __slots__ = ("_content", "_graph_attribute", "_open", "_tracer", "recording", "sampled")
+    __slots__ = (
+        "_graph_attribute",
+        "_least",
+        "_open",
+        "_options",
+        "_start_foldable",
+        "_tracer",
+        "recording",
+        "sampled",
+    )
 
     def __init__(self, tracer: Tracer, options: TelemetryOptions) -> None:
         self._tracer = tracer
-        self._content = options.span_content
+        self._options = options
         self._graph_attribute = options.names.graph_attribute
+        self._least = int(options.min_span_duration * 1e9)
+        #: What only our own tracer can do.
+        self._start_foldable = getattr(tracer, "start_foldable_span", None) if self._least else None
         #: Whether the root's span records; if not, nothing below it gets a span.
         self.recording = True
         #: Whether the root's span is exported; log events follow it.
@@ -60,6 +64,7 @@ class Spans:
             f"{semconv.SPAN_RUN} {run.graph}",
             scope.outer,
             attributes=self._run_attributes(event),
+            links=resumed_links(run),
             start_time=event.time,
         )
         about = span.get_span_context()
@@ -69,6 +74,7 @@ class Spans:
         if about.is_valid:
             run.trace_id = f"{about.trace_id:032x}"
             run.span_id = f"{about.span_id:016x}"
+            run.traceparent = f"00-{run.trace_id}-{run.span_id}-{about.trace_flags:02x}"
         scope.context = scope.step_context = set_span_in_context(span, scope.outer)
         if span.is_recording():
             scope.span = span
@@ -85,12 +91,16 @@ class Spans:
         }
         if run.thread_id is not None:
             attributes[semconv.GEN_AI_CONVERSATION_ID] = run.thread_id
-        if run.tags:
-            attributes[semconv.GRAPH_RUN_TAGS] = run.tags
+        if run.tags and self._options.span_content:
+            attributes[semconv.GRAPH_RUN_TAGS] = shown_tags(run.tags, self._options.redaction)
         if run.ns:
             attributes[semconv.GRAPH_NS] = "|".join(run.ns)
+        if run.parent is None and run.metadata.get(semconv.GRAPH_SAMPLING_FORCE) is True:
+            attributes[semconv.GRAPH_SAMPLING_FORCE] = True
         if event.resumed:
             attributes[semconv.GRAPH_RUN_RESUMED] = True
+        if run.resumes is not None:
+            attributes.update(resumed_attributes(run.resumes))
         return attributes
 
     def run_ended(self, event: events.RunEnded, scope: RunScope) -> None:
@@ -99,10 +109,17 @@ class Spans:
             for inner in reversed(self._open):
                 if inner is not scope:
                     self._close(inner, event.end, event.time)
-        self._close(scope, event.end, event.time, event.error)
+        self._close(scope, event.end, event.time, event.error, _ids(event.interrupts))
         self._open.pop(scope, None)
 
-    def _close(self, scope: RunScope, end: End, time: int, error: BaseException | None = None) -> None:
+    def _close(
+        self,
+        scope: RunScope,
+        end: End,
+        time: int,
+        error: BaseException | None = None,
+        interrupts: tuple[str, ...] = (),
+    ) -> None:
         for task in tuple(scope.tasks):
             self._end_task(task, end, None, time)
         scope.tasks.clear()
@@ -111,6 +128,8 @@ class Spans:
         if span is None:
             return
         span.set_attribute(semconv.GRAPH_RUN_END, end.value)
+        if interrupts:
+            span.set_attribute(semconv.GRAPH_INTERRUPT_IDS, interrupts)
         if end.failed:
             self._fail(span, end, error)
         span.end(time)
@@ -144,6 +163,9 @@ class Spans:
             if end.failed:
                 span.set_attribute(semconv.ERROR_TYPE, scope.error_type or end.value)
                 span.set_status(_FAILED)
+        if scope.folded:
+            span.set_attribute(semconv.GRAPH_SUPERSTEP_FOLDED, scope.folded)
+            scope.folded = 0
         # Later tasks, if an engine reports any between supersteps, belong to the run.
         scope.step_context = scope.context
         span.end(time)
@@ -160,16 +182,22 @@ class Spans:
             semconv.GRAPH_SUPERSTEP: task.step,
         }
         parent = run.step_context
-        # `links=` is the place for the tasks whose writes triggered this one.
-        span = self._tracer.start_span(
-            f"{semconv.SPAN_NODE} {task.node}", parent, attributes=attributes, start_time=event.time
-        )
-        scope.context = set_span_in_context(span, parent)
+        name, links = f"{semconv.SPAN_NODE} {task.node}", trigger_links(task)
+        if self._start_foldable is None:
+            span = self._tracer.start_span(
+                name, parent, attributes=attributes, links=links, start_time=event.time
+            )
+            scope.context = scope.place = set_span_in_context(span, parent)
+            shown = scope.about = span.get_span_context()
+        else:
+            span, scope.about = self._start_foldable(name, parent, attributes, links, event.time, self._least)
+            scope.context = set_span_in_context(span, parent)
+            shown = get_current_span(parent).get_span_context()
         scope.span = span
         run.tasks.add(scope)
         if task.run.trace_id is not None:
             task.trace_id = task.run.trace_id
-            task.span_id = f"{span.get_span_context().span_id:016x}"
+            task.span_id = f"{shown.span_id:016x}"
 
     def attempt_started(self, event: events.AttemptStarted, scope: TaskScope) -> None:
         """Make the task's span, or the attempt's own, current for the code of the node."""
@@ -197,21 +225,35 @@ class Spans:
             scope.attempt_ended = event.time
             return
         span, scope.attempt = scope.attempt, None
+        span.set_attribute(semconv.GRAPH_TASK_RETRY_DELAY, event.retry_after)
         self._fail(span, End.ERROR, event.error)
         span.end(event.time)
 
-    def task_ended(self, event: events.TaskEnded, scope: TaskScope, run: RunScope) -> None:
-        """End the task's span, and that of its last attempt."""
+    def task_ended(self, event: events.TaskEnded, scope: TaskScope, run: RunScope) -> bool:
+        """End the task's span, and that of its last attempt; return whether it was folded."""
         run.tasks.discard(scope)
         span = scope.span
         if event.end is End.OK and span is not None and scope.attempt is None and not event.cached:
             # What nearly every task does.
             scope.span = None
             span.end(event.time)
-            return
-        if event.cached and span is not None:
-            span.set_attribute(semconv.GRAPH_TASK_CACHED, True)
+            return self._start_foldable is not None and self._folded(span, scope, run)
+        if span is not None:
+            if event.cached:
+                span.set_attribute(semconv.GRAPH_TASK_CACHED, True)
+            if event.task.attempt > 1:
+                span.set_attribute(semconv.GRAPH_TASK_ATTEMPTS, event.task.attempt)
+            if event.interrupts:
+                span.set_attribute(semconv.GRAPH_INTERRUPT_IDS, _ids(event.interrupts))
         self._end_task(scope, event.end, event.error, event.time)
+        return False
+
+    def _folded(self, span: Any, scope: TaskScope, run: RunScope) -> bool:
+        if span.folded:
+            run.folded += 1
+            # Whoever links to the task links to where it is told of.
+            scope.about = get_current_span(run.step_context).get_span_context()
+        return bool(span.folded)
 
     def _end_task(self, scope: TaskScope, end: End, error: BaseException | None, time: int) -> None:
         if scope.attempt is not None:
@@ -230,68 +272,12 @@ class Spans:
 
     def _fail(self, span: Span, end: End, error: BaseException | None) -> None:
         span.set_attribute(semconv.ERROR_TYPE, error_type(error, end))
-        text = _text(error) if self._content and error is not None else None
+        text = message_of(error, self._options) if error is not None and self._options.span_content else None
         span.set_status(Status(_FAILED, text))
 
 
-def error_type(error: BaseException | None, end: End) -> str:
-    """Name the class of ``error``, qualified unless it is a builtin; without one, how it ended."""
-    if error is None:
-        return end.value
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)[:MAX_DESCRIPTION]
-    except Exception:  # noqa: BLE001 - the text of an exception is code of the user, too
-        return ""
-
-
-def parent_context(run: Run) -> Context:
-    """Find what a run's span is a child of.
-
-    A root run: the caller's current span. A subgraph: the span that is current where it was
-    called if that is inside its node (one that the user opened, say), else the node's own.
-    """
-    current = current_in(run.context)
-    task = run.parent
-    if task is None:
-        return current
-    node = _node_context(task)
-    if node is None:
-        return current
-    here = get_current_span(current).get_span_context()
-    inside = here.trace_id == get_current_span(node).get_span_context().trace_id
-    return current if inside and not _is_above(here, task) else node
-
-
-def _node_context(task: Task) -> Context | None:
-    scope: TaskScope | None = task.telemetry
-    if scope is None:
-        run: RunScope | None = task.run.telemetry
-        return None if run is None else run.step_context
-    if scope.attempt is not None:
-        return set_span_in_context(scope.attempt, scope.context)
-    return scope.context
-
-
-def _is_above(span: SpanContext, task: Task) -> bool:
-    """Tell whether ``span`` is that of ``task``, or of anything that ``task`` is inside of."""
-    return any(
-        get_current_span(context).get_span_context().span_id == span.span_id for context in _around(task)
-    )
-
-
-def _around(task: Task | None) -> Iterator[Context]:
-    while task is not None:
-        if task.telemetry is not None:
-            yield task.telemetry.context
-        run: RunScope | None = task.run.telemetry
-        if run is not None:
-            yield from (run.step_context, run.context, run.outer)
-        task = task.run.parent
+def _ids(interrupts: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(str(interrupt.id) for interrupt in interrupts)
 
 
 def _attach(variables: Variables, context: Context) -> None:

@@ -1,5 +1,6 @@
 """``ExecutionEngine``: receivers that were there before a run, and stay on after it."""
 
+import gc
 import operator
 from typing import Annotated, Any, TypedDict
 
@@ -53,6 +54,26 @@ async def test_the_run_goes_on_whether_or_not_its_receiver_is_read() -> None:
     run, receiver = await ExecutionEngine().execute_with_stream(graph(), {}, UPDATES)
     assert await run == {"log": ["a"]}
     assert [part.data for part in await drained(receiver)] == [UPDATE]
+
+
+@pytest.mark.clause("S-END-10")
+async def test_the_run_goes_on_though_nobody_holds_it() -> None:
+    go_on, ended = anyio.Event(), anyio.Event()
+
+    async def wait(state: Any) -> dict[str, Any]:
+        await go_on.wait()
+        ended.set()
+        return {"log": ["a"]}
+
+    async def start() -> StreamReceiver:
+        _, receiver = await ExecutionEngine().execute_with_stream(graph("g", wait), {}, UPDATES)
+        return receiver
+
+    receiver = await start()
+    gc.collect()
+    go_on.set()
+    assert [part.data for part in await drained(receiver)] == [UPDATE]
+    assert ended.is_set()
 
 
 async def test_several_configs_give_several_receivers() -> None:

@@ -131,3 +131,13 @@ def test_tasks_that_wait_for_tasks_never_wait_for_threads(width: int) -> None:
 
     shown = list(graph.stream(1, {"max_concurrency": 1}))
     assert shown[-1] == {"graph": [4 * n for n in range(width)]}
+
+
+def test_beside_what_it_waits_for_a_flow_shows_no_value() -> None:
+    @entrypoint(checkpointer=InMemorySaver())
+    def flow(x: int) -> Any:
+        return interrupt("?")
+
+    config = {"configurable": {"thread_id": "1"}}
+    (part,) = flow.stream(1, config, stream_mode="values", version="v2")
+    assert (part["data"], [one.value for one in part["interrupts"]]) == ({}, ["?"])

@@ -125,3 +125,11 @@ def test_the_state_shows_who_still_waits_and_the_history_what_was_asked() -> Non
         {"log": []},
         ["A", "B"],
     )
+
+
+@pytest.mark.parametrize("checkpointer", [None, InMemorySaver()])
+def test_what_the_others_have_written_is_shown_whether_or_not_it_is_kept(checkpointer: Any) -> None:
+    graph = beside(a=asks("A"), b=lambda state: {"log": ["b"]})
+    graph.checkpointer = checkpointer
+    states = list(graph.stream({"log": []}, CONFIG, stream_mode="values"))
+    assert [state["log"] for state in states if "__interrupt__" not in state] == [[], ["b"]]

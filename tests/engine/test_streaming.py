@@ -104,6 +104,7 @@ async def test_debug_shows_checkpoints_and_tasks_with_their_step_and_time() -> N
     assert [part.data["step"] for part in parts if part.type == "debug"] == [-1, 0, 1, 1, 1, 2, 2, 2]
 
 
+@pytest.mark.clause("S-FIL-3")
 async def test_a_mode_of_ones_own_shows_what_its_function_makes_of_an_event() -> None:
     mode = Custom(lambda event: event.task.node, "started", events=(e.TaskStarted,))
     assert brief(await parts_of(two_steps(), mode)) == [("started", "a"), ("started", "b")]
@@ -133,6 +134,7 @@ async def test_several_modes_at_once_are_each_mode_alone_interleaved() -> None:
         assert alone != []
 
 
+@pytest.mark.clause("S-ORD-1", "S-ORD-2", "S-ORD-3")
 async def test_the_parts_of_a_superstep_come_in_langgraphs_order() -> None:
     parts = await parts_of(two_steps(InMemorySaver()), list(MODES), config=thread())
     shown = [(p.type, p.node) for p in parts if p.type != "debug"]
@@ -193,6 +195,7 @@ async def test_a_part_says_where_it_comes_from() -> None:
     assert (part.trace_id, part.span_id) == (None, None)  # nobody traces
 
 
+@pytest.mark.clause("S-FIL-1")
 async def test_a_filter_and_a_sampler_decide_for_their_receiver_alone() -> None:
     choosy = StreamConfig(modes="updates", filter=lambda part: part.node == "b")
     plain = StreamConfig(modes="updates")
@@ -224,6 +227,7 @@ async def test_without_subgraphs_there_are_no_parts_of_them(mode: str) -> None:
     assert {part.ns for part in parts} <= {()}
 
 
+@pytest.mark.clause("S-ORD-2")
 async def test_the_parts_of_a_subgraph_come_before_its_nodes_update() -> None:
     parts = await parts_of(nested(), ["updates", "custom"], subgraphs=True)
     assert [(len(part.ns), part.type, part.node) for part in parts] == [
@@ -248,6 +252,76 @@ async def test_who_wants_subgraphs_does_not_change_what_others_get() -> None:
         deep, flat = [await drained(receiver) for receiver in stream.receivers]
     assert [part.node for part in deep] == ["i", "m", "outer"]
     assert [part.node for part in flat] == ["outer"]
+
+
+# -- graphs that a node streams itself ---------------------------------------------------------------
+
+
+async def _by_astream(inner: Any, seen: list[Any]) -> None:
+    seen.extend([part async for part in inner.astream({"log": []}, stream_mode=["updates", "custom"])])
+
+
+async def _by_open_stream(inner: Any, seen: list[Any]) -> None:
+    async with inner.open_stream({"log": []}, StreamConfig(modes=["updates", "custom"])) as stream:
+        seen.extend([(part.type, part.data) async for part in stream])
+
+
+@pytest.mark.clause("S-DEL-1")
+@pytest.mark.parametrize("way", [_by_astream, _by_open_stream])
+async def test_what_a_node_streams_itself_is_shown_outside_as_a_subgraph(way: Any) -> None:
+    seen: list[Any] = []
+
+    async def node(state: Any) -> dict[str, Any]:
+        await way(nested(), seen)
+        return {"log": ["node"]}
+
+    config = StreamConfig(modes=["updates", "custom"], subgraphs=True)
+    flat = StreamConfig(modes=["updates", "custom"])
+    async with compiled(node=node).open_stream({"log": []}, config, flat) as stream:
+        parts, outside = await drained(stream.receivers[0]), await drained(stream.receivers[1])
+    told = [([level.partition(":")[0] for level in part.ns], part.type, part.node) for part in parts]
+    assert told == [
+        (["node", "outer", "m"], "custom", "i"),
+        (["node", "outer", "m"], "updates", "i"),
+        (["node", "outer"], "updates", "m"),
+        (["node"], "updates", "outer"),
+        ([], "updates", "node"),
+    ]
+    assert seen == [(parts[3].type, parts[3].data)]  # whoever streams it did not ask for subgraphs
+    assert [part.node for part in outside] == ["node"]
+    numbers = [part.seq for part in parts if part.seq is not None]
+    assert numbers == sorted(set(numbers))
+    assert {part.run_id for part in parts} == {stream.run_id}
+
+
+def test_what_a_sync_node_streams_itself_is_shown_outside_too() -> None:
+    def node(state: Any) -> None:
+        assert list(two_steps().stream({"log": []}, stream_mode="values"))[-1] == {"log": ["a", "b"], "x": 1}
+
+    parts = compiled(node=node).stream({"log": []}, stream_mode=["updates", "custom"], subgraphs=True)
+    assert [([level.partition(":")[0] for level in ns], mode) for ns, mode, _ in parts] == [
+        (["node"], "custom"),
+        (["node"], "updates"),
+        (["node"], "updates"),
+        ([], "updates"),
+    ]
+
+
+async def test_who_reads_outside_holds_up_what_a_node_streams_itself() -> None:
+    """The inner consumer is quick; the outer one has room for two."""
+
+    async def chatty(state: Any, writer: Any) -> None:
+        for number in range(20):
+            await writer.write(number)
+
+    async def node(state: Any) -> None:
+        async with compiled(a=chatty).open_stream({"log": []}, StreamConfig(modes="custom")) as stream:
+            assert [part.data for part in await drained(stream.receivers[0])] == list(range(20))
+
+    config = StreamConfig(modes="custom", subgraphs=True, buffer_size=2)
+    async with compiled(node=node).open_stream({"log": []}, config) as stream:
+        assert [part.data async for part in stream] == list(range(20))
+        assert stream.receivers[0].statistics().high_water <= 2 + 1
 
 
 # -- LangGraph's shapes ----------------------------------------------------------------------------

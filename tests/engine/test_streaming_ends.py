@@ -78,6 +78,7 @@ ENDS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.clause("S-ORD-5")
 @pytest.mark.parametrize("end", ENDS)
 async def test_every_run_ends_with_exactly_one_part_that_says_how(end: str) -> None:
     make, asked = ENDS[end]
@@ -94,6 +95,7 @@ async def test_every_run_ends_with_exactly_one_part_that_says_how(end: str) -> N
     assert seen[-1].type == "end"
 
 
+@pytest.mark.clause("S-ERR-1")
 @pytest.mark.parametrize("end", ["error", "recursion_limit", "timeout"])
 async def test_iteration_and_result_raise_what_the_run_raised_after_the_last_part(end: str) -> None:
     make, asked = ENDS[end]
@@ -180,6 +182,47 @@ async def test_a_consumer_that_is_cancelled_takes_the_run_with_it(way: str) -> N
     assert (ends, cancelled) == (["cancelled"], ["last"])
 
 
+@pytest.mark.clause("S-END-3")
+async def test_who_is_cancelled_while_awaiting_the_result_takes_the_run_with_it() -> None:
+    waiting, cancelled = anyio.Event(), []
+
+    async def node(state: Any) -> None:
+        waiting.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.append("node")
+
+    async def cancel(scope: anyio.CancelScope) -> None:
+        await waiting.wait()
+        scope.cancel()
+
+    async with compiled(a=node).open_stream({"log": []}) as stream, anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+            group.start_soon(cancel, scope)
+            await stream.wait()
+        assert (stream.end, cancelled) == (e.End.CANCELLED, ["node"])
+    with pytest.raises(RuntimeError, match=r"^the run has no result: it was cancelled$"):
+        await stream
+
+
+async def test_a_run_that_is_cancelled_before_its_first_step_leaves_nobody_waiting() -> None:
+    """Two wait for it, and one of them is cancelled."""
+    stream = compiled(a=_forever).open_stream({"log": []})
+
+    async def other() -> None:
+        with pytest.raises(RuntimeError, match=r"^the run has no result: it was cancelled$"):
+            await stream.wait()
+
+    async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            stream.start()
+            group.start_soon(other)
+            await stream.wait()
+    assert stream.end is e.End.CANCELLED
+
+
 async def test_the_consumers_own_error_reaches_the_consumer() -> None:
     async def consume() -> None:
         async with two_steps().open_stream({"log": []}, StreamConfig(modes="updates")) as stream:
@@ -200,6 +243,7 @@ async def test_a_run_that_is_left_before_its_first_step_is_abandoned_too() -> No
     assert (stream.end, ends) == (e.End.ABANDONED, ["abandoned"])
 
 
+@pytest.mark.clause("S-END-8")
 async def test_an_abandoned_run_has_no_result_and_says_so() -> None:
     async with compiled(a=_forever).open_stream({"log": []}, StreamConfig(modes="values")) as stream:
         async for _ in stream:
@@ -238,6 +282,7 @@ async def test_the_last_values_part_equals_the_result(make: Callable[[], Any]) -
     assert parts[-1].data == make().invoke({"log": []}, version="v2").value
 
 
+@pytest.mark.clause("S-DEL-4")
 async def test_a_part_that_was_yielded_never_changes() -> None:
     def mutate(state: Any) -> dict[str, Any]:
         state["log"].append("sneaked in")

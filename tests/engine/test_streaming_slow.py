@@ -3,11 +3,10 @@
 import contextlib
 from typing import Any
 
+import anyio
 import pytest
 
-from engine import (
-    StreamWriter,
-)
+from engine import StreamWriter, pulled
 from otel_stream.config import Custom, OverflowPolicy, StreamConfig
 from otel_stream.receiver import ReceiverOverflowError, StreamReceiver
 from tests.engine.samples import compiled, drained, two_steps
@@ -28,11 +27,14 @@ def chatty(count: int = 10) -> Any:
 
 def sums_up(receiver: StreamReceiver) -> bool:
     shown = receiver.statistics()
-    return shown.offered == (
-        shown.delivered + shown.dropped + shown.sampled_out + shown.filtered + shown.held
-    ) and all(
-        mode.offered == mode.delivered + mode.dropped + mode.sampled_out + mode.filtered + mode.held
-        for mode in shown.by_mode.values()
+    accounts = [shown, *shown.by_mode.values()]
+    return (
+        all(
+            one.offered == one.delivered + one.dropped + one.sampled_out + one.filtered + one.held
+            for one in accounts
+        )
+        and sum(mode.offered for mode in shown.by_mode.values()) == shown.offered
+        and sum(shown.reasons.values()) == shown.dropped
     )
 
 
@@ -44,6 +46,7 @@ POLICIES: dict[str, tuple[list[Any], int]] = {
 }
 
 
+@pytest.mark.clause("S-OVF-4", "S-OVF-5", "S-OVF-6")
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_consumer_that_comes_late_gets_what_its_policy_kept(policy: str) -> None:
     expected, dropped = POLICIES[policy]
@@ -64,6 +67,7 @@ async def test_a_consumer_that_comes_late_gets_what_its_policy_kept(policy: str)
     assert isinstance(receiver.failed, ReceiverOverflowError) is (policy == "error")
 
 
+@pytest.mark.clause("S-OVF-1", "S-OVF-2")
 async def test_block_loses_nothing_and_the_run_waits_at_the_end_of_the_superstep() -> None:
     reached: list[str] = []
 
@@ -91,6 +95,7 @@ async def test_block_loses_nothing_and_the_run_waits_at_the_end_of_the_superstep
     assert (shown.offered, shown.delivered, shown.dropped) == (15, 15, 0)
 
 
+@pytest.mark.clause("S-ACC-1", "S-ACC-2")
 @pytest.mark.parametrize("policy", list(OverflowPolicy))
 async def test_the_account_of_every_receiver_adds_up_at_every_part(policy: str) -> None:
     slow = StreamConfig(
@@ -110,6 +115,7 @@ async def test_the_account_of_every_receiver_adds_up_at_every_part(policy: str) 
     assert one.statistics().filtered == (0 if policy == "error" and one.statistics().offered < 5 else 1)
 
 
+@pytest.mark.clause("S-OVF-7")
 @pytest.mark.parametrize("policy", [policy for policy in OverflowPolicy if policy != "block"])
 async def test_a_receiver_that_nobody_reads_slows_nobody(policy: str) -> None:
     forgotten = StreamConfig(modes="custom", buffer_size=1, overflow=policy)
@@ -132,6 +138,7 @@ def _write_twice(state: Any, writer: StreamWriter) -> None:
     writer(2)
 
 
+@pytest.mark.clause("S-ERR-4")
 async def test_a_broken_mode_filter_or_consumer_breaks_no_run() -> None:
     def broken(_: Any) -> Any:
         raise KeyError("mine")
@@ -147,3 +154,127 @@ async def test_a_broken_mode_filter_or_consumer_breaks_no_run() -> None:
             with pytest.raises(KeyError, match="mine"):
                 await drained(receiver)
         assert len(await drained(stream.receivers[2])) == 2
+
+
+# -- inside a long node ----------------------------------------------------------------------------
+
+
+async def _awaits(state: Any, writer: Any) -> None:
+    for number in range(50):
+        await writer.write(number)
+
+
+def _blocks(state: Any, writer: Any) -> None:
+    for number in range(50):
+        writer.write_blocking(number)
+
+
+@pytest.mark.clause("S-OVF-3")
+@pytest.mark.parametrize("node", [_awaits, _blocks])
+async def test_a_long_node_that_waits_for_room_is_never_more_than_a_part_ahead(node: Any) -> None:
+    config = StreamConfig(modes="custom", buffer_size=4)
+    async with compiled(a=node).open_stream({"log": []}, config) as stream:
+        assert [part.data async for part in stream] == list(range(50))
+        shown = stream.receivers[0].statistics()
+    assert shown.high_water <= 4 + 1
+    assert (shown.delivered, shown.dropped) == (50, 0)
+
+
+@pytest.mark.clause("S-OVF-3")
+@pytest.mark.parametrize("node", [_awaits, _blocks])
+async def test_a_node_of_a_subgraph_waits_for_the_readers_of_the_run_around_it(node: Any) -> None:
+    config = StreamConfig(modes="custom", buffer_size=4, subgraphs=True)
+    nested = compiled(outer=compiled(name="inner", a=node))
+    async with nested.open_stream({"log": []}, config) as stream:
+        assert [part.data async for part in stream] == list(range(50))
+        assert stream.receivers[0].statistics().high_water <= 4 + 1
+
+
+@pytest.mark.clause("S-OVF-3")
+@pytest.mark.parametrize("node", [_awaits, _blocks])
+async def test_astream_lets_a_node_that_awaits_its_writes_run_ahead_only_so_far(
+    node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulled, "_AHEAD", 4)
+    written: list[int] = []
+
+    def counted(writer: Any) -> Any:
+        class Counting:
+            async def write(self, data: int) -> None:
+                written.append(data)
+                await writer.write(data)
+
+            def write_blocking(self, data: int) -> None:
+                written.append(data)
+                writer.write_blocking(data)
+
+        return Counting()
+
+    async def asynchronous(state: Any, writer: Any) -> None:
+        await _awaits(state, counted(writer))
+
+    def synchronous(state: Any, writer: Any) -> None:
+        _blocks(state, counted(writer))
+
+    graph = compiled(a=asynchronous if node is _awaits else synchronous)
+    got, ahead = [], []
+    async for part in graph.astream({"log": []}, stream_mode="custom"):
+        got.append(part)
+        ahead.append(len(written) - len(got))
+    assert got == list(range(50))
+    assert max(ahead) <= 4 + 2  # and one that is being written
+
+
+def test_stream_makes_a_node_that_waits_for_room_wait_in_its_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pulled, "_AHEAD", 4)
+    assert list(compiled(a=_blocks).stream({"log": []}, stream_mode="custom")) == list(range(50))
+    assert list(compiled(a=_blocks).stream({"log": []}, stream_mode="updates")) == [{"a": None}]
+    assert compiled(a=_blocks).invoke({"log": []}) == {"log": []}
+
+
+async def test_blocking_an_event_loop_is_refused() -> None:
+    async def node(state: Any, writer: Any) -> None:
+        writer.write_blocking(1)
+
+    with pytest.raises(RuntimeError) as caught:
+        await compiled(a=node).ainvoke({"log": []})
+    assert str(caught.value) == (
+        "write_blocking would block the event loop: await writer.write(...), or use a sync node"
+    )
+
+
+# -- consumers that fail ---------------------------------------------------------------------------
+
+
+@pytest.mark.clause("S-ERR-4", "S-ACC-3")
+async def test_a_consumer_that_raises_and_one_that_stops_harm_nobody_and_the_account_says_so() -> None:
+    """Each reads in a task of its own: the run and the third one lose nothing."""
+    configs = [StreamConfig(modes="custom", name=name) for name in ("raises", "stops", "reads")]
+    got: list[Any] = []
+
+    async def raises(receiver: StreamReceiver) -> None:
+        with contextlib.suppress(KeyError):
+            async with receiver:
+                async for part in receiver:
+                    if part.data == 2:
+                        raise KeyError("mine")
+
+    async def stops(receiver: StreamReceiver) -> None:
+        assert (await anext(receiver)).data == 0
+
+    async def reads(receiver: StreamReceiver) -> None:
+        got.extend([part.data async for part in receiver])
+
+    async with chatty().open_stream({"log": []}, *configs) as stream, anyio.create_task_group() as group:
+        for read, receiver in zip((raises, stops, reads), stream.receivers, strict=True):
+            group.start_soon(read, receiver)
+        assert await stream.wait() == {"log": ["done"]}
+    assert got == list(range(10))
+    accounts = [receiver.statistics() for receiver in stream.receivers]
+    assert [sums_up(receiver) for receiver in stream.receivers] == [True] * 3
+    assert [(one.offered, one.delivered) for one in accounts[1:]] == [(10, 1), (10, 10)]
+    assert accounts[0].delivered == 3
+    # What nobody came for is told apart from what a policy let go.
+    assert [set(one.reasons) <= {"closed"} for one in accounts] == [True] * 3

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from engine import START, Command, InMemorySaver, StateGraph, interrupt
+from engine import START, Command, InMemorySaver, RetryPolicy, StateGraph, interrupt
 
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "t"}}
 
@@ -103,3 +103,41 @@ def test_a_command_from_below_makes_its_target_reachable() -> None:
 
     builder = StateGraph(Log).add_node("here", here).add_node("there", lambda state: {"log": ["there"]})
     assert builder.add_edge(START, "here").compile().invoke({"log": []}) == {"log": ["there"]}
+
+
+def fails_first() -> Any:
+    attempts: list[None] = []
+
+    def node(state: Log) -> Any:
+        attempts.append(None)
+        if len(attempts) == 1:
+            raise ConnectionError
+        return {"log": ["b"]}
+
+    return node
+
+
+@pytest.mark.parametrize("memory", [None, True, False])
+def test_a_subgraph_that_is_tried_again_starts_anew(memory: Any) -> None:
+    inner = StateGraph(Log).add_node("a", lambda state: {"log": ["a"]}).add_node("b", fails_first())
+    inner.add_edge(START, "a").add_edge("a", "b")
+    graph = StateGraph(Log)
+    graph.add_node("sub", inner.compile(memory), retry_policy=RetryPolicy(initial_interval=0.001))
+    compiled = graph.add_edge(START, "sub").compile(InMemorySaver())
+    parts = list(compiled.stream({"log": ["in"]}, CONFIG, subgraphs=True))
+    # The updates of the root are the whole log of the subgraph, which had the input to begin with.
+    assert [update for ns, update in parts if not ns] == [{"sub": {"log": ["in", "a", "b"]}}]
+    assert [list(update) for ns, update in parts if ns] == [["a"], ["a"], ["b"]]
+
+
+def test_a_graph_that_keeps_nothing_passes_on_when_to_store() -> None:
+    stored: list[str] = []
+
+    class Saver(InMemorySaver):
+        def put(self, config: Any, *rest: Any) -> Any:
+            stored.append(config["configurable"]["checkpoint_ns"].count("|") * "inner" or "outer")
+            return super().put(config, *rest)
+
+    middle = alone(alone(counts), checkpointer=False)
+    alone(middle, checkpointer=Saver()).invoke({"log": []}, CONFIG, durability="exit")
+    assert stored == ["outer"]

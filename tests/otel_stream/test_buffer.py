@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from otel_stream.buffer import Buffer
 from otel_stream.config import OverflowPolicy
-from otel_stream.modes import StreamPart
+from otel_stream.modes import AggregateOf, StreamPart
 
 POLICIES = list(OverflowPolicy)
 
@@ -169,6 +169,7 @@ TestAccount = Account.TestCase
 TestAccount.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
+@pytest.mark.clause("S-OVF-4", "S-OVF-6")
 @pytest.mark.parametrize(
     ("policy", "taken"),
     [
@@ -203,6 +204,7 @@ def test_a_gap_over_several_runs_names_no_seq():
     assert (part.data["first_seq"], part.data["last_seq"], part.run_id) == (None, None, None)
 
 
+@pytest.mark.clause("S-OVF-4")
 def test_coalescing_joins_the_chunks_of_one_message():
     buffer = Buffer(2, OverflowPolicy.COALESCE)
     for seq, chunk in enumerate(
@@ -247,6 +249,7 @@ def test_coalescing_never_crosses_mode_namespace_node_or_run():
     assert buffer.statistics().reasons == {"drop_oldest": 4}
 
 
+@pytest.mark.clause("S-ACC-1")
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_account_is_exact_while_threads_offer_and_take(policy):
     buffer = Buffer(16, policy)
@@ -287,3 +290,130 @@ def test_the_account_is_exact_while_threads_offer_and_take(policy):
     for name in ("p0", "p1", "p2"):
         seqs = [part.seq for part in taken if part.node == name]
         assert seqs == sorted(set(seqs))
+
+
+# --- Time to live -------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1000
+
+    def __call__(self):
+        return self.now * 1_000_000_000
+
+
+def dated(seq, clock):
+    return custom(seq, time_unix_nano=clock())
+
+
+@pytest.mark.clause("S-TTL-1", "S-OVF-6")
+@pytest.mark.clause("S-TTL-1")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_nobody_takes_in_time_is_dropped_and_told(policy):
+    clock = Clock()
+    buffer = Buffer(4, policy, 10, clock)
+    for seq in range(3):
+        buffer.offer(dated(seq, clock))
+        clock.now += 4
+    assert buffer.statistics().reasons == {"expired": 1}
+    assert buffer.expires_in() == 2
+    assert [outcome(part) for part in everything(buffer)] == [
+        gap(1, 0, 0, "expired"),
+        ("custom", 1),
+        ("custom", 2),
+    ]
+    clock.now += 100
+    assert buffer.statistics().held == 0
+    assert buffer.expires_in() is None
+
+
+@pytest.mark.clause("S-TTL-1")
+def test_a_consumer_never_gets_what_is_too_old():
+    clock = Clock()
+    buffer = Buffer(4, OverflowPolicy.COALESCE, 10, clock)
+    for seq, node in enumerate("abcd"):
+        buffer.offer(custom(seq, node, time_unix_nano=clock()))
+    clock.now += 8
+    buffer.offer(custom(4, "a", time_unix_nano=clock()))
+    clock.now += 4
+    # The refreshed part stands first: those behind it are looked at when it has gone.
+    assert buffer.statistics().reasons == {"coalesced": 1}
+    assert [outcome(part) for part in everything(buffer)] == [
+        gap(1, 0, 0, "coalesced"),
+        ("custom", 4),
+        gap(3, 1, 3, "expired"),
+    ]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_taking_is_enough_to_find_out_what_is_too_old(policy):
+    clock = Clock()
+    buffer = Buffer(4, policy, 10, clock)
+    buffer.offer(dated(0, clock))
+    clock.now += 11
+    buffer.offer(dated(1, clock))
+    assert [outcome(part) for part in everything(buffer)] == [gap(1, 0, 0, "expired"), ("custom", 1)]
+
+
+def test_what_expires_makes_room():
+    clock = Clock()
+    buffer = Buffer(1, OverflowPolicy.ERROR, 10, clock)
+    assert buffer.offer(dated(0, clock))
+    clock.now += 11
+    assert not buffer.idle
+    assert buffer.offer(dated(1, clock))
+    assert [outcome(part) for part in everything(buffer)] == [gap(1, 0, 0, "expired"), ("custom", 1)]
+
+
+def test_a_run_waits_for_nobody_who_lets_parts_expire():
+    clock = Clock()
+    buffer = Buffer(1, OverflowPolicy.BLOCK, 10, clock)
+    for seq in range(3):
+        buffer.offer(dated(seq, clock))
+    assert buffer.over_capacity
+    clock.now += 11
+    assert not buffer.over_capacity
+    assert buffer.statistics().dropped == 3
+
+
+def test_what_has_no_time_never_expires():
+    buffer = Buffer(1, OverflowPolicy.BLOCK, 1e-9)
+    buffer.offer(custom(0))
+    assert buffer.expires_in() is None
+    assert [outcome(part) for part in everything(buffer)] == [("custom", 0)]
+
+
+# --- Aggregates ---------------------------------------------------------------------------------------------
+
+
+def heavy(first, last):
+    count = last - first + 1
+    return custom(last, aggregate=AggregateOf(count, first, last, None, None))
+
+
+def test_what_an_open_window_holds_is_held_until_it_is_released():
+    buffer = Buffer(1, OverflowPolicy.DROP_OLDEST)
+    for seq in range(6):
+        assert buffer.absorb(custom(seq))
+    assert (buffer.statistics().held, buffer.idle) == (6, True)
+    assert buffer.release(heavy(0, 2))
+    assert buffer.release(heavy(3, 4))
+    assert [outcome(part) for part in everything(buffer)] == [gap(3, 0, 2, "drop_oldest"), ("custom", 4)]
+    buffer.forfeit("custom", 1, "failed")
+    now = buffer.statistics()
+    assert (now.offered, now.delivered, now.dropped, now.held) == (6, 2, 4, 0)
+    assert now.reasons == {"drop_oldest": 3, "failed": 1}
+
+
+def test_after_the_end_windows_are_still_released_but_not_after_the_consumer_has_left():
+    buffer = Buffer(4, OverflowPolicy.BLOCK)
+    for seq in range(4):
+        buffer.absorb(custom(seq))
+    buffer.seal()
+    assert not buffer.absorb(custom(4))
+    assert buffer.release(heavy(0, 1))
+    buffer.close()
+    assert buffer.release(heavy(2, 3))
+    assert everything(buffer) == []
+    now = buffer.statistics()
+    assert (now.offered, now.dropped, now.held, now.reasons) == (4, 4, 0, {"closed": 4})

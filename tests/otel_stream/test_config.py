@@ -22,6 +22,9 @@ def test_the_defaults_lose_nothing_and_tell_everything():
         "overflow": OverflowPolicy.BLOCK,
         "filter": None,
         "sampler": None,
+        "sample_per": "part",
+        "aggregate": None,
+        "ttl": None,
         "subgraphs": False,
         "include_end": False,
         "name": None,
@@ -100,6 +103,18 @@ def test_a_policy_comes_as_a_member_or_as_its_name(policy):
             "StreamConfig.sampler: 0.1 has no should_sample method; give an OpenTelemetry Sampler",
         ),
         (
+            {"modes": "values", "sample_per": "trace"},
+            "StreamConfig.sample_per: 'trace' can't be sampled; give 'part' or 'run'",
+        ),
+        (
+            {"modes": "values", "ttl": 0},
+            "StreamConfig.ttl: 0 is no time to live; give seconds, more than 0, or leave it out",
+        ),
+        (
+            {"modes": "values", "ttl": True},
+            "StreamConfig.ttl: True is no time to live; give seconds, more than 0, or leave it out",
+        ),
+        (
             {"modes": "values", "name": ""},
             "StreamConfig.name: '' is no name; give a non-empty string, or leave it out",
         ),
@@ -107,7 +122,8 @@ def test_a_policy_comes_as_a_member_or_as_its_name(policy):
             {"modes": "values", "bufer_size": 3},
             (
                 "StreamConfig.bufer_size: no such setting; did you mean 'buffer_size'? Settings: modes, "
-                "buffer_size, include_metadata, overflow, filter, sampler, subgraphs, include_end, name"
+                "buffer_size, include_metadata, overflow, filter, sampler, sample_per, aggregate, ttl, "
+                "subgraphs, include_end, name"
             ),
         ),
     ],

@@ -3,7 +3,19 @@
 import pytest
 
 from otel_stream.config import ConfigError
-from otel_stream.filters import Mode, Namespace, Node, Step, StreamFilter, Tag, Where
+from otel_stream.events import RunEnded, TaskEnded, TaskStarted
+from otel_stream.filters import (
+    EventType,
+    MessageId,
+    Mode,
+    Namespace,
+    Node,
+    Step,
+    StreamFilter,
+    Tag,
+    Where,
+    as_filter,
+)
 from otel_stream.modes import StreamPart
 
 ROOT = StreamPart("values", (), 0, seq=0, step=-1, tags=("blue",))
@@ -11,6 +23,7 @@ PLAN = StreamPart("updates", (), 1, seq=1, step=1, node="plan", tags=("blue",))
 AUDIT = StreamPart("updates", ("audit:1",), 2, seq=2, step=2, node="audit_file", tags=("red", "blue"))
 DEEP = StreamPart("custom", ("audit:1", "look:2"), 3, seq=3, step=3, node="look", tags=("red",))
 PARTS = [ROOT, PLAN, AUDIT, DEEP]
+SAID = StreamPart("messages", (), ({"id": "run-1", "content": "x"}, {}), seq=4)
 
 
 class Even(StreamFilter):
@@ -18,6 +31,7 @@ class Even(StreamFilter):
         return part.seq % 2 == 0
 
 
+@pytest.mark.clause("S-FIL-2")
 @pytest.mark.parametrize(
     ("filter", "accepted"),
     [
@@ -41,6 +55,72 @@ class Even(StreamFilter):
 )
 def test_a_filter_accepts_what_it_says(filter, accepted):
     assert [part for part in PARTS if filter.accept(part)] == accepted
+
+
+def test_a_message_is_known_by_its_id():
+    nameless = StreamPart("messages", (), (object(), {}))
+    assert [MessageId("run-*").accept(part) for part in (SAID, nameless, ROOT)] == [True, False, False]
+    assert not MessageId("m").accept(SAID)
+
+
+NEVER = Where(lambda part: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("filter", "known"),
+    [
+        (Node("plan"), True),
+        (~Node("plan"), False),
+        (Even(), None),
+        (NEVER, None),
+        (Node("other") & NEVER, False),
+        (NEVER & Node("other"), False),
+        (Node("plan") & NEVER, None),
+        (Node("plan") | NEVER, True),
+        (NEVER | Node("other"), None),
+        (Step(1) & Tag("blue") & Mode("updates") & ~Namespace("*"), True),
+        (MessageId("m"), False),
+        (EventType(TaskEnded), None),
+    ],
+)
+def test_what_the_metadata_decides_is_known_before_there_is_data(filter, known):
+    assert filter.foresee(PLAN) is known
+
+
+def test_a_message_id_needs_the_message():
+    assert MessageId("m").foresee(SAID) is None
+
+
+@pytest.mark.parametrize(
+    ("filter", "kind", "known"),
+    [
+        (EventType(TaskEnded, RunEnded), TaskEnded, True),
+        (EventType(TaskEnded), TaskStarted, False),
+        (~EventType(TaskEnded), TaskStarted, True),
+        (EventType(TaskEnded) & Node("plan"), TaskEnded, True),
+        (EventType(TaskEnded) | Node("other"), TaskStarted, False),
+        (EventType(TaskEnded) & Even(), TaskEnded, None),
+    ],
+)
+def test_the_kind_of_event_decides_before_anything_else(filter, kind, known):
+    assert filter.given(kind).foresee(PLAN) is known
+
+
+def test_a_part_alone_does_not_say_what_it_is_made_of():
+    with pytest.raises(ConfigError, match="EventType can't tell what a 'updates' part was made of"):
+        EventType(TaskEnded).accept(PLAN)
+    with pytest.raises(ConfigError) as caught:
+        EventType("TaskEnded")
+    assert str(caught.value) == "filter: 'TaskEnded' is no event type; take one from otel_stream.events"
+
+
+def test_anything_with_accept_is_a_filter():
+    class Mine:
+        def accept(self, part):
+            return part.seq == 1
+
+    assert [part for part in PARTS if as_filter(Mine()).accept(part)] == [PLAN]
+    assert [part for part in PARTS if (Mode("updates") & Mine()).accept(part)] == [PLAN]
 
 
 def test_a_filter_must_say_what_it_accepts():

@@ -248,6 +248,7 @@ def test_the_modes_of_one_event_follow_each_other_as_in_langgraph():
     assert got[-1].data == {"end": "interrupted", "error": None, "interrupts": pending}
 
 
+@pytest.mark.clause("S-DEL-4")
 def test_a_part_already_made_never_changes():
     state, given, update = {"log": ["a"]}, {"log": ["a"]}, {"log": ["a"]}
     task = Task(RUN, "a", 1, input=given, id="id-a")
@@ -269,6 +270,7 @@ def test_a_part_already_made_never_changes():
     ]
 
 
+@pytest.mark.clause("S-FIL-3")
 def test_a_custom_mode_makes_its_own_parts_of_any_event():
     ends = Custom(lambda event: event.end.value if isinstance(event, TaskEnded) else None, "ends")
     starts = Custom(lambda event: event.task.node, "starts", events=(TaskStarted,))

@@ -39,6 +39,7 @@ async def seqs(one):
     return [got.seq async for got in one]
 
 
+@pytest.mark.clause("S-DEL-2")
 async def test_what_was_offered_before_and_while_it_is_read_is_delivered_in_order():
     one = offered(3)
     got = []
@@ -72,6 +73,7 @@ async def test_a_producer_in_another_thread_wakes_the_consumer():
         assert await seqs(one) == list(range(500))
 
 
+@pytest.mark.clause("S-THR-1")
 @pytest.mark.parametrize("loop", ["none", "asyncio", "trio"])
 async def test_a_consumer_in_another_thread_has_a_loop_of_its_own_or_none(loop):
     one = receiver()
@@ -91,6 +93,7 @@ async def test_a_consumer_in_another_thread_has_a_loop_of_its_own_or_none(loop):
     assert got == list(range(200))
 
 
+@pytest.mark.clause("S-DEL-3")
 async def test_several_consumers_of_one_receiver_share_its_parts():
     one, got = receiver(), []
 
@@ -109,6 +112,7 @@ async def test_several_consumers_of_one_receiver_share_its_parts():
     assert sorted(got) == list(range(100))
 
 
+@pytest.mark.clause("S-THR-4")
 async def test_an_eager_consumer_lets_the_other_tasks_have_their_turn():
     one, turns = offered(640), []
 
@@ -127,6 +131,7 @@ async def test_an_eager_consumer_lets_the_other_tasks_have_their_turn():
     assert len(turns) >= 5
 
 
+@pytest.mark.clause("S-DEL-5")
 async def test_a_cancelled_consumer_loses_no_part():
     one = receiver()
     with anyio.move_on_after(0):
@@ -135,6 +140,7 @@ async def test_a_cancelled_consumer_loses_no_part():
     assert (await anext(one)).seq == 0
 
 
+@pytest.mark.clause("S-ERR-1")
 async def test_the_error_of_the_run_is_raised_after_its_last_part_each_time():
     one, error = offered(2), ValueError("boom")
     one.finish(End.ERROR, error)
@@ -156,6 +162,7 @@ async def test_an_end_that_is_no_failure_raises_nothing(end):
     assert one.end is end
 
 
+@pytest.mark.clause("S-OVF-5", "S-ERR-5")
 async def test_an_overflow_by_policy_error_comes_after_what_is_held(caplog):
     one = offered(4, buffer_size=2, overflow="error", name="ui")
     assert [(await anext(one)).seq, (await anext(one)).seq] == [0, 1]
@@ -196,6 +203,7 @@ class Broken:
         return ALWAYS_ON.should_sample(*args, **kwargs)
 
 
+@pytest.mark.clause("S-ERR-4", "S-ERR-5")
 @pytest.mark.parametrize("setting", ["filter", "sampler"])
 async def test_a_broken_filter_or_sampler_cuts_off_its_receiver_and_nothing_else(setting, caplog):
     one = receiver(**{setting: Broken()}, name="ui")
@@ -212,6 +220,7 @@ async def test_a_broken_filter_or_sampler_cuts_off_its_receiver_and_nothing_else
     ]
 
 
+@pytest.mark.clause("S-FIL-1")
 def test_a_filter_sees_the_metadata_that_its_consumer_does_not_want():
     one = receiver(filter=Node("a"), include_metadata=False)
     for seq, node in enumerate("aba"):
@@ -229,6 +238,7 @@ def kept(sampler, count=400):
     return [got.seq for got in iter(one.take_nowait, None)]
 
 
+@pytest.mark.clause("S-SAM-1")
 def test_a_sampler_keeps_its_share_of_the_parts_and_always_the_same():
     assert kept(ALWAYS_ON) == list(range(400))
     assert kept(ALWAYS_OFF) == []
@@ -237,6 +247,7 @@ def test_a_sampler_keeps_its_share_of_the_parts_and_always_the_same():
     assert kept(ParentBased(TraceIdRatioBased(0.1))) == tenth
 
 
+@pytest.mark.clause("S-SAM-2")
 def test_errors_interrupts_and_ends_are_never_sampled_away():
     parts = [
         part(0, "values", {}, interrupts=("pending",)),
@@ -258,6 +269,7 @@ def test_errors_interrupts_and_ends_are_never_sampled_away():
     assert [got.seq for got in iter(one.take_nowait, None)] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.clause("S-ACC-3")
 @pytest.mark.parametrize("way", ["close", "aclose", "with", "async with"])
 async def test_leaving_drops_what_is_held_and_counts_it(way):
     one = offered(3)
@@ -296,6 +308,7 @@ async def test_a_closed_receiver_forgets_its_error():
     assert await seqs(one) == []
 
 
+@pytest.mark.clause("S-THR-2")
 async def test_a_consumer_without_async_may_not_block_an_event_loop():
     one = offered(1, name="ui")
     assert next(one).seq == 0
@@ -304,10 +317,13 @@ async def test_a_consumer_without_async_may_not_block_an_event_loop():
     assert str(caught.value) == "receiver 'ui': waiting here would block the event loop; use 'async for'"
 
 
+@pytest.mark.clause("S-OVF-6", "S-ACC-4")
 async def test_a_gap_comes_before_the_part_after_it():
     one = offered(5, buffer_size=2, overflow=OverflowPolicy.DROP_OLDEST)
     one.finish(End.OK)
     assert [(got.type, got.seq) async for got in one] == [("gap", None), ("custom", 3), ("custom", 4)]
+    now = one.statistics()  # the gap is counted nowhere
+    assert (now.offered, now.delivered, now.dropped, set(now.by_mode)) == (5, 2, 3, {"custom"})
 
 
 async def test_a_run_waits_until_the_consumer_has_made_room():
@@ -343,6 +359,7 @@ def test_a_run_without_an_event_loop_waits_by_blocking_its_thread():
     assert one.statistics().delivered == 3
 
 
+@pytest.mark.clause("S-OVF-9")
 async def test_a_run_that_waits_for_nobody_names_the_receiver_once(caplog):
     one = offered(3, buffer_size=1, name="ui")
     one.stall_timeout = 0

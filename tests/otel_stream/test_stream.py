@@ -77,6 +77,7 @@ class Telemetry:
             raise OSError("exporter")
 
 
+@pytest.mark.clause("S-DEL-8")
 def test_interest_is_what_somebody_wants_now():
     stream = Stream()
     assert stream.interest == RunEnded.bit
@@ -93,6 +94,7 @@ def test_interest_is_what_somebody_wants_now():
     assert Stream((), Telemetry(0, modes=["custom"])).interest == RunEnded.bit | CustomWritten.bit
 
 
+@pytest.mark.clause("S-DEL-1")
 def test_every_receiver_gets_its_modes_and_they_share_the_parts():
     _, task = run_and_task()
     updates, both, other = receiver("updates"), receiver({"updates", "custom"}), receiver("values")
@@ -126,6 +128,7 @@ def test_a_part_carries_where_it_comes_from():
     ]
 
 
+@pytest.mark.clause("S-DEL-1")
 def test_parts_of_subgraphs_go_to_those_who_asked_and_to_telemetry():
     _, task = run_and_task()
     _, inner_task = subgraph(task)
@@ -175,6 +178,7 @@ def test_telemetry_that_loses_interest_is_told_no_more():
     assert stream.interest == RunEnded.bit
 
 
+@pytest.mark.clause("S-ERR-6")
 @pytest.mark.parametrize("broken_in", ["on_event", "on_part"])
 def test_broken_telemetry_is_cut_off_once_and_the_stream_goes_on(broken_in, caplog):
     _, task = run_and_task()
@@ -190,6 +194,7 @@ def test_broken_telemetry_is_cut_off_once_and_the_stream_goes_on(broken_in, capl
     ]
 
 
+@pytest.mark.clause("S-ERR-4")
 def test_a_broken_receiver_is_cut_off_and_the_others_lose_nothing(caplog):
     run, task = run_and_task()
     good = receiver()
@@ -229,6 +234,7 @@ def test_the_end_of_the_root_ends_the_stream_and_its_receivers_once():
         next(one)
 
 
+@pytest.mark.clause("S-DEL-6")
 def test_a_late_subscriber_gets_what_comes_after_it():
     run, task = run_and_task()
     early, late, too_late = receiver(), receiver(), receiver()
@@ -284,6 +290,7 @@ async def test_drain_returns_at_once_when_nobody_has_parts_waiting():
         stream.drain().send(None)
 
 
+@pytest.mark.clause("S-THR-3")
 async def test_a_producer_that_never_awaits_gives_its_consumers_a_turn_at_every_drain():
     run, task = run_and_task()
     ring = receiver(buffer_size=2, overflow="drop_oldest")
@@ -302,6 +309,7 @@ async def test_a_producer_that_never_awaits_gives_its_consumers_a_turn_at_every_
     assert ring.statistics().dropped == 0
 
 
+@pytest.mark.clause("S-OVF-2")
 async def test_backpressure_bounds_what_a_slow_consumer_lets_pile_up():
     run, task = run_and_task()
     one, per_step = receiver(buffer_size=8), 5
@@ -346,6 +354,7 @@ def test_drain_driven_by_hand_blocks_its_thread_and_never_suspends():
     assert one.statistics().high_water <= 5
 
 
+@pytest.mark.clause("S-ORD-1", "S-ORD-4")
 def test_emitting_threads_never_disorder_the_numbers_of_the_parts():
     run, task = run_and_task()
     first, second = receiver(buffer_size=10_000), receiver(buffer_size=10_000)
@@ -377,6 +386,7 @@ def test_a_filter_that_emits_itself_does_no_harm():
     assert sorted(got.seq for got in held(one)) == [0, 1, 2, 3]
 
 
+@pytest.mark.clause("S-THR-5")
 def test_receivers_may_come_and_leave_while_threads_emit():
     run, task = run_and_task()
     steady = receiver(buffer_size=10_000)

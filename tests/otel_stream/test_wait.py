@@ -2,12 +2,23 @@
 
 import asyncio
 import threading
+from contextvars import copy_context
 
 import anyio
 import anyio.to_thread
 import trio
 
-from otel_stream.wait import AsyncioWaiter, ThreadWaiter, TrioWaiter, breathe, in_event_loop, waiter
+from otel_stream.wait import (
+    STOP,
+    AsyncioWaiter,
+    Stop,
+    ThreadWaiter,
+    TrioWaiter,
+    breathe,
+    in_event_loop,
+    stop_asked,
+    waiter,
+)
 
 
 async def test_a_waiter_fits_its_event_loop(anyio_backend):
@@ -64,3 +75,40 @@ def test_waking_a_waiter_whose_loop_is_gone_does_no_harm():
         thread = threading.Thread(target=gone.wake)
         thread.start()
         thread.join()
+
+
+def test_a_thread_that_waits_is_woken_when_it_or_the_code_around_it_is_asked_to_stop():
+    def inside(outer, one):
+        STOP.set(outer)
+        inner = Stop()
+        STOP.set(inner)
+        waiting.append(one)
+        one.block()
+        one.block()  # asked before it waits, it does not wait
+        seen.append((inner.asked, stop_asked()))
+
+    waiting, seen = [], []
+    outer = Stop()
+    threads = [threading.Thread(target=inside, args=(outer, ThreadWaiter())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(waiting) < 2:
+        threads[0].join(0.001)
+    outer.ask()
+    for thread in threads:
+        thread.join()
+    assert seen == [(True, True)] * 2
+    assert not stop_asked()
+
+
+def test_who_is_asked_to_stop_inside_says_nothing_about_the_code_around_it():
+    outer = Stop()
+
+    def inside():
+        STOP.set(outer)
+        inner = Stop()
+        inner.ask()
+        return inner.asked
+
+    assert copy_context().run(inside)
+    assert not outer.asked

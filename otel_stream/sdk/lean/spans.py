@@ -20,6 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_stream import semconv
+from otel_stream.sdk.samplers import ForcedSampler
 
 _logger = logging.getLogger(__name__)
 
@@ -108,7 +109,8 @@ class LeanSpan(Span):
 
     @property
     def links(self) -> Sequence[Link]:
-        return super().links if self._given_links or "_links" in vars(self) else ()
+        # Given ones are as clean as the attributes.
+        return super().links if "_links" in vars(self) else tuple(self._given_links)
 
     @property
     def dropped_attributes(self) -> int:
@@ -144,6 +146,43 @@ class LeanSpan(Span):
         processor.on_end(self)
 
 
+class FoldableSpan(LeanSpan):
+    """A lean span that is never exported if it is shorter than ``least`` and nobody has needed it.
+
+    Needed is a span that somebody has written to, or asked for its ids: for a child, a link or a log
+    record. Processors see it start when it ends, and not at all if it is ``folded``.
+    """
+
+    least = 0
+    folded = False
+    _needed = False
+    _parent_context: Context | None = None
+
+    def get_span_context(self) -> SpanContext:
+        self._needed = True
+        return super().get_span_context()
+
+    def set_attribute(self, key: str, value: AnyValue) -> None:
+        self._needed = True
+        super().set_attribute(key, value)
+
+    def end(self, end_time: int | None = None) -> None:
+        own = vars(self)
+        end_time = time_ns() if end_time is None else end_time
+        needed = self._needed or not own.keys().isdisjoint(_TOUCHED)
+        if not needed and "_end_time" not in own and end_time - own["_start_time"] < self.least:
+            own["_end_time"] = end_time
+            self.folded = True
+            return
+        if "_end_time" not in own:
+            self._span_processor.on_start(self, self._parent_context)
+        super().end(end_time)
+
+
+#: What is among a span's own fields once somebody has written to it.
+_TOUCHED: Final = frozenset({"_attributes", "_events", "_links", "_status"})
+
+
 class LeanTracer(trace.Tracer):
     """Starts lean spans below sampled ones of this process; every other as the SDK's ``tracer`` does."""
 
@@ -158,6 +197,7 @@ class LeanTracer(trace.Tracer):
             "_span_processor": tracer.span_processor,
         }
         self._span: Callable[..., LeanSpan] = type("LeanSpan", (LeanSpan,), shared)
+        self._foldable: Callable[..., FoldableSpan] = type("FoldableSpan", (FoldableSpan,), shared)
 
     def start_span(
         self,
@@ -182,13 +222,39 @@ class LeanTracer(trace.Tracer):
         self._processor.on_start(span, context)
         return span
 
+    def start_foldable_span(
+        self,
+        name: str,
+        context: Context,
+        attributes: dict[str, AnyValue],
+        links: Sequence[Link],
+        start_time: int,
+        least: int,
+    ) -> tuple[trace.Span, SpanContext]:
+        """Start a span that may be folded if it is shorter than ``least`` nanoseconds.
+
+        Returns the span, and its ids for those who may know them without needing the span.
+        """
+        parent = get_current_span(context).get_span_context()
+        about = SpanContext(parent.trace_id, self._new_id(), False, parent.trace_flags, parent.trace_state)
+        span = self._foldable(name, about, parent, attributes, links, start_time)
+        span.least, span._parent_context = least, context
+        return span, about
+
     def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the SDK does."""
         return self._tracer.start_as_current_span(*args, **kwargs)
 
 
 class LeanTracerProvider(TracerProvider):
-    """The SDK's provider; its tracer for graph runs makes lean spans where those are the same."""
+    """The SDK's provider; its tracer for graph runs makes lean spans where those are the same.
+
+    Runs that ask for it are always sampled (``ForcedSampler``).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sampler = ForcedSampler(self.sampler)
 
     def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
         tracer = super().get_tracer(instrumenting_module_name, *args, **kwargs)
@@ -200,6 +266,8 @@ class LeanTracerProvider(TracerProvider):
 def _is_plain(tracer: Tracer) -> bool:
     """Return whether children of sampled spans are always sampled, and nothing is counted or cut."""
     sampler, limits = tracer.sampler, tracer._span_limits
+    if type(sampler) is ForcedSampler:  # it has a say in roots alone
+        sampler = sampler.inner
     if type(sampler).should_sample is ParentBased.should_sample:
         sampler = sampler._local_parent_sampled  # type: ignore[attr-defined]
     return (

@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import suppress
+from contextvars import copy_context
 from itertools import count
 
 import pytest
@@ -26,10 +27,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from opentelemetry.trace import Link, SpanContext, StatusCode, TraceFlags, set_span_in_context
 
 from otel_stream import semconv
+from otel_stream.events import End, Run, RunEnded, RunStarted, SuperstepStarted, Task
 from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
 from otel_stream.sdk.lean.logs import LeanLogRecord
 from otel_stream.sdk.lean.metrics import LeanHistogram
 from otel_stream.sdk.lean.spans import LeanSpan, LeanTracer
+from otel_stream.telemetry import consumer_for_run
 from otel_stream.telemetry.scope import FixedAttributes
 
 RESOURCE = Resource({"service.name": "test"})
@@ -315,3 +318,18 @@ def _points(data):
         for metric in scope.metrics
         for p in metric.data.data_points
     ]
+
+
+@pytest.mark.parametrize(("metadata", "sampled"), [({"graph.sampling.force": True}, True), ({}, False)])
+def test_a_run_that_asks_for_its_trace_gets_it_whatever_the_sampler_says(metadata, sampled):
+    provider = LeanTracerProvider(sampler=ParentBased(ALWAYS_OFF), shutdown_on_exit=False)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    consumer = consumer_for_run(tracer_provider=provider)
+    run = Run("run-1", "triage", context=copy_context(), metadata=metadata)
+    consumer.on_event(RunStarted(run, {}, False, 1))
+    task = Task(run, "plan", 1, id="task-1")
+    consumer.on_event(SuperstepStarted(run, 1, (task,), 2))
+    consumer.on_event(RunEnded(run, End.OK, {}, None, (), 1, 3))
+    names = [span.name for span in exporter.get_finished_spans()]
+    assert names == (["superstep", "invoke_workflow triage"] if sampled else [])

@@ -15,12 +15,17 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_stream.sdk import Counts, configure
 from otel_stream.telemetry import get_options
 
-ALL_OF_TWO_NODES = {"spans": Counts(4, 4), "logs": Counts(2, 2)}
+ALL_OF_TWO_NODES = {"spans": Counts(4, 4), "logs": Counts(3, 3)}
 METRICS = {
     "gen_ai.invoke_workflow.duration",
     "graph.superstep.duration",
     "graph.node.duration",
+    "graph.node.active",
     "graph.run.active",
+    "graph.run.supersteps",
+    "otel_stream.export.exported",
+    "otel_stream.export.lost",
+    "otel_stream.export.queue",
 }
 
 
@@ -52,8 +57,9 @@ def test_a_run_arrives_whole_at_an_endpoint(http_and_grpc, run_something, monkey
     assert [(r.event_name, names[r.span_id]) for r in endpoint.records()] == [
         ("graph.updates", "invoke_node n0"),
         ("graph.updates", "invoke_node n1"),
+        ("graph.run_end", "invoke_workflow triage"),
     ]
-    assert endpoint.metrics() == METRICS
+    assert endpoint.metrics() == METRICS | {"graph.superstep.tasks"}
     assert endpoint.services() == {"triage-service"}
     counts = handle.counts()
     assert _without_metrics(counts) == ALL_OF_TWO_NODES
@@ -70,7 +76,7 @@ def test_each_signal_can_have_its_own_protocol_and_endpoint(http_and_grpc, run_s
     assert handle.shutdown() is True
     over_grpc, over_http = http_and_grpc["grpc"], http_and_grpc["http/protobuf"]
     assert (len(over_grpc.spans()), len(over_grpc.records()), over_grpc.metrics()) == (3, 0, set())
-    assert (len(over_http.spans()), len(over_http.records()), over_http.metrics()) == (0, 1, METRICS)
+    assert (len(over_http.spans()), len(over_http.records()), over_http.metrics()) == (0, 2, METRICS)
 
 
 def test_flush_delivers_what_waits_and_the_run_goes_on(http_endpoint, run_something):
@@ -104,9 +110,9 @@ def test_an_endpoint_nobody_answers_on_costs_telemetry_and_nothing_else(
     handle = configure(endpoint=nobody, protocol=protocol)
     run_something(nodes=2)
     assert handle.shutdown(timeout=0.5) is False
-    assert _without_metrics(handle.counts()) == {"spans": Counts(4, 0, 4, 0), "logs": Counts(2, 0, 2, 0)}
+    assert _without_metrics(handle.counts()) == {"spans": Counts(4, 0, 4, 0), "logs": Counts(3, 0, 3, 0)}
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said.startswith(f"Telemetry was lost on its way to {nobody} ({protocol}): 4 spans, 2 logs, ")
+    assert said.startswith(f"Telemetry was lost on its way to {nobody} ({protocol}): 4 spans, 3 logs, ")
 
 
 def test_a_signal_that_is_switched_off_is_not_set_up(http_endpoint, run_something, monkeypatch):
@@ -199,12 +205,12 @@ def test_a_full_queue_is_counted_as_loss(http_endpoint, run_something, monkeypat
         monkeypatch.setenv(f"OTEL_{kind}_MAX_QUEUE_SIZE", "4")
         monkeypatch.setenv(f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE", "4")
         monkeypatch.setenv(f"OTEL_{kind}_SCHEDULE_DELAY", "3600000")
-    monkeypatch.setattr("opentelemetry.sdk._shared_internal.BatchProcessor.worker", lambda self: None)
+    monkeypatch.setattr("otel_stream.sdk.batch.Batch._begin", lambda self: None)
     handle = configure(endpoint=http_endpoint.url)
-    run_something(nodes=8)  # 10 spans, 8 log events
-    assert _without_metrics(handle.counts()) == {"spans": Counts(10, 0, 6, 4), "logs": Counts(8, 0, 4, 4)}
+    run_something(nodes=8)  # 10 spans, 9 log events
+    assert _without_metrics(handle.counts()) == {"spans": Counts(10, 0, 6, 4), "logs": Counts(9, 0, 5, 4)}
     assert handle.flush() is True
-    assert _without_metrics(handle.counts()) == {"spans": Counts(10, 4, 6, 0), "logs": Counts(8, 4, 4, 0)}
+    assert _without_metrics(handle.counts()) == {"spans": Counts(10, 4, 6, 0), "logs": Counts(9, 4, 5, 0)}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,12 @@ START = 1_700_000_000_000_000_000
 MS = 1_000_000
 
 
+class LinkedTask(Task):
+    """A task that is told what triggered it."""
+
+    sources = ()
+
+
 class Scene:
     """Providers with exporters in memory, one consumer, and an engine that ticks 1 ms per event."""
 
@@ -53,18 +59,22 @@ class Scene:
 
     def run(self, graph="triage", *, parent=None, context=None, resumed=False, **more):
         ns = () if parent is None else (*parent.run.ns, f"{parent.node}:{parent.id}")
+        resumes = more.pop("resumes", None)
         run = Run("run-1", graph, context=(context or copy_context()), parent=parent, ns=ns, **more)
+        run.resumes = resumes
         self.emit(e.RunStarted(run, {}, resumed, self.now()))
         return run
 
-    def end(self, run, end=End.OK, error=None, step=1):
-        self.emit(e.RunEnded(run, end, {}, error, (), step, self.now()))
+    def end(self, run, end=End.OK, error=None, step=1, interrupts=()):
+        self.emit(e.RunEnded(run, end, {}, error, interrupts, step, self.now()))
 
-    def step(self, run, *nodes, number=1):
+    def step(self, run, *nodes, number=1, sources=()):
         tasks = tuple(
-            Task(run, node, number, triggers=(f"branch:to:{node}",), id=f"task-{next(self.ids)}")
+            LinkedTask(run, node, number, triggers=(f"branch:to:{node}",), id=f"task-{next(self.ids)}")
             for node in nodes
         )
+        for task in tasks:
+            task.sources = sources
         self.emit(e.SuperstepStarted(run, number, tasks, self.now()))
         return tasks
 
@@ -76,12 +86,13 @@ class Scene:
 
     def attempt(self, task, number=1, *, retryable=False):
         task.attempt = number
+        self.retryable = retryable
         context = task.run.context.copy()
         self.emit(e.AttemptStarted(task, number, context, retryable, self.now()))
         return context
 
     def attempt_end(self, task, number=1, error=None, retry_after=None):
-        self.emit(e.AttemptEnded(task, number, error, retry_after, self.now()))
+        self.emit(e.AttemptEnded(task, number, error, retry_after, self.now(), self.retryable))
 
     def finish(self, task, end=End.OK, update=None, error=None, *, cached=False):
         event = e.TaskEnded(task, end, update, update or {}, error, (), cached, self.now())

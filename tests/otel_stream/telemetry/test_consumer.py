@@ -63,7 +63,7 @@ def test_a_global_provider_counts_whenever_it_was_set(otel_globals, when):
     ("signals", "kinds", "modes"),
     [
         (("traces",), RUN | TASKS | {e.AttemptStarted}, set()),
-        (("logs",), RUN, {"values", "updates", "custom", "messages"}),
+        (("logs",), RUN | {e.RouteChosen, e.RunInterrupted}, {"values", "updates", "custom", "messages"}),
         (("metrics",), RUN | TASKS | {e.CheckpointWritten}, set()),
     ],
 )

@@ -1,5 +1,6 @@
 """Log events: one per exported part, on the right span, with content only where asked for."""
 
+import hashlib
 import json
 
 import pytest
@@ -10,8 +11,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from otel_stream import events as e
 from otel_stream.events import End
 from otel_stream.telemetry import TelemetryOptions
+from otel_stream.telemetry.deltas import digest
 
 CONTENT = TelemetryOptions(event_content=True)
+
+
+def records(scene):
+    """The log events of parts; the one of the end of the run is a matter of its own."""
+    return [record for record in scene.records() if record.event_name != "graph.run_end"]
 
 
 def _run_with_parts(scene, update, values):
@@ -31,14 +38,21 @@ def test_a_part_becomes_a_log_event_on_the_span_it_belongs_to(make_scene):
     known = {"graph.run.id": "run-1", "graph.name": "triage", "graph.superstep": 1}
     assert [
         (r.event_name, r.severity_number, r.trace_id, r.span_id, dict(r.attributes), json.loads(r.body))
-        for r in scene.records()
+        for r in records(scene)
     ] == [
         (
             "graph.updates",
             SeverityNumber.INFO,
             node.trace_id,
             node.span_id,
-            {**known, "graph.stream.seq": 0, "gen_ai.node.name": "plan", "graph.task.id": "task-1"},
+            {
+                **known,
+                "graph.stream.mode": "updates",
+                "graph.stream.seq": 0,
+                "graph.log.seq": 0,
+                "gen_ai.node.name": "plan",
+                "graph.task.id": "task-1",
+            },
             {"plan": {"x": 1}},
         ),
         (
@@ -46,7 +60,14 @@ def test_a_part_becomes_a_log_event_on_the_span_it_belongs_to(make_scene):
             SeverityNumber.INFO,
             run.trace_id,
             run.span_id,
-            {**known, "graph.stream.seq": 1},
+            {
+                **known,
+                "graph.stream.mode": "values",
+                "graph.stream.seq": 1,
+                "graph.log.seq": 1,
+                "graph.values.encoding": "keyframe",
+                "graph.values.digest": f"{digest({'x': 1, 'y': [1, 2]}):08x}",
+            },
             {"x": 1, "y": [1, 2]},
         ),
     ]
@@ -57,13 +78,13 @@ def test_a_log_event_has_the_time_of_its_event(make_scene):
     run = scene.run()
     event = e.ValuesChanged(run, 1, {}, scene.now())
     scene.part("values", {}, event)
-    (record,) = scene.records()
+    (record,) = records(scene)
     assert (record.timestamp, record.observed_timestamp >= record.timestamp) == (event.time, True)
 
 
 def test_without_content_a_body_has_keys_and_sizes_and_no_values(scene):
     _run_with_parts(scene, {"secret": "canary", "n": 5}, {"messages": ["canary"] * 3, "n": 5})
-    assert [json.loads(record.body) for record in scene.records()] == [
+    assert [json.loads(record.body) for record in records(scene)] == [
         {"node": "plan", "type": "dict", "keys": ["secret", "n"], "sizes": [6, None]},
         {"type": "dict", "keys": ["messages", "n"], "sizes": [3, None]},
     ]
@@ -101,7 +122,7 @@ class Message:
 def test_a_summary_shows_shapes_of_any_data(scene, mode, data, body):
     run = scene.run()
     scene.part(mode, data, e.ValuesChanged(run, 1, data, scene.now()))
-    assert [json.loads(record.body) for record in scene.records()] == [body]
+    assert [json.loads(record.body) for record in records(scene)] == [body]
 
 
 class Odd:
@@ -121,7 +142,7 @@ def test_any_data_makes_a_body_that_is_a_string_of_json(make_scene, data):
     scene = make_scene(options=CONTENT)
     run = scene.run()
     scene.part("values", data, e.ValuesChanged(run, 1, data, scene.now()))
-    (record,) = scene.records()
+    (record,) = records(scene)
     assert isinstance(record.body, str)
     json.loads(record.body)
     assert scene.consumer.failures == 0
@@ -131,34 +152,32 @@ def test_any_data_makes_a_body_that_is_a_string_of_json(make_scene, data):
 def test_a_long_body_is_cut_and_says_how_long_it_was(make_scene, length):
     scene = make_scene(options=TelemetryOptions(event_content=True, max_body_bytes=100))
     run = scene.run()
-    scene.part("values", "x" * length, e.ValuesChanged(run, 1, "", scene.now()))
-    (record,) = scene.records()
+    scene.part("custom", "x" * length, e.ValuesChanged(run, 1, "", scene.now()))
+    (record,) = records(scene)
     whole = '"' + "x" * length + '"'
-    cut = len(whole) > 100
-    assert (record.body, record.attributes.get("graph.stream.body.size")) == (
-        whole[:100],
-        101 if cut else None,
-    )
+    about = [record.attributes.get(f"graph.stream.body.{name}") for name in ("form", "size", "sha256")]
+    cut = ["cut", 101, hashlib.sha256(whole.encode()).hexdigest()]
+    assert (record.body, about) == (whole[:100], cut if len(whole) > 100 else [None] * 3)
 
 
 def test_a_body_is_never_cut_inside_a_character(make_scene):
     scene = make_scene(options=TelemetryOptions(event_content=True, max_body_bytes=4))
     run = scene.run()
-    scene.part("values", "€€", e.ValuesChanged(run, 1, "", scene.now()))
-    assert [record.body for record in scene.records()] == ['"€']
+    scene.part("custom", "€€", e.ValuesChanged(run, 1, "", scene.now()))
+    assert [record.body for record in records(scene)] == ['"€']
 
 
 def test_modes_that_are_not_exported_make_no_log_event(make_scene):
     scene = make_scene(options=TelemetryOptions(modes=frozenset({"updates"})))
     _run_with_parts(scene, {"x": 1}, {"x": 1})
-    assert [record.event_name for record in scene.records()] == ["graph.updates"]
+    assert [record.event_name for record in records(scene)] == ["graph.updates"]
 
 
 def test_debug_is_of_debug_severity(make_scene):
     scene = make_scene(options=TelemetryOptions(modes=frozenset({"debug"})))
     run = scene.run()
     scene.part("debug", {"type": "task"}, e.ValuesChanged(run, 1, "", scene.now()))
-    (record,) = scene.records()
+    (record,) = records(scene)
     assert (record.event_name, record.severity_number, record.severity_text) == (
         "graph.debug",
         SeverityNumber.DEBUG,
@@ -170,7 +189,7 @@ def test_a_mode_of_the_program_has_a_static_event_name_and_its_own_in_an_attribu
     scene = make_scene(options=TelemetryOptions(modes=frozenset({"routes"})))
     run = scene.run()
     scene.part("routes", [1], e.ValuesChanged(run, 1, "", scene.now()))
-    (record,) = scene.records()
+    (record,) = records(scene)
     assert (record.event_name, record.attributes["graph.stream.mode"]) == ("graph.custom_mode", "routes")
 
 
@@ -185,7 +204,7 @@ def test_parts_of_a_subgraph_and_of_later_attempts_say_so(make_scene):
     scene.attempt(leaf, 2, retryable=True)
     scene.part("custom", 1, e.CustomWritten(leaf, 1, scene.now()))
     scene.end(run, End.CANCELLED)
-    (record,) = scene.records()
+    (record,) = records(scene)
     assert dict(record.attributes) == {
         "graph.run.id": "run-1",
         "graph.name": "inner",
@@ -193,7 +212,9 @@ def test_parts_of_a_subgraph_and_of_later_attempts_say_so(make_scene):
         "gen_ai.node.name": "leaf",
         "graph.task.id": "task-2",
         "graph.task.attempt": 2,
+        "graph.stream.mode": "custom",
         "graph.stream.seq": 0,
+        "graph.log.seq": 0,
         "graph.superstep": 1,
     }
     assert record.span_id == scene.span("invoke_node leaf").context.span_id
@@ -205,7 +226,7 @@ def test_without_a_tracer_log_events_are_on_the_span_of_the_caller(make_scene):
         run = scene.run()
     (task,) = scene.step(run, "plan")
     scene.part("custom", 1, e.CustomWritten(task, 1, scene.now()))
-    (record,) = scene.records()
+    (record,) = records(scene)
     assert record.span_id == span.get_span_context().span_id
     assert record.attributes["gen_ai.node.name"] == "plan"
 
@@ -217,14 +238,14 @@ def test_a_log_event_never_falls_back_to_what_is_current_where_it_is_emitted(mak
     run = scene.run()
     with scene.tracer.start_as_current_span("elsewhere") as span:
         scene.part("custom", 1, e.CustomWritten(scene.step(run, "plan")[0], 1, scene.now()))
-    (record,) = scene.records()
+    (record,) = records(scene)
     assert record.trace_id != span.get_span_context().trace_id
 
 
 def test_nothing_is_emitted_for_an_unsampled_run(make_scene):
     scene = make_scene(sampler=ALWAYS_OFF)
     _run_with_parts(scene, {"x": 1}, {"x": 1})
-    assert scene.records() == []
+    assert records(scene) == []
 
 
 class Gate(LogRecordProcessor):

@@ -1,11 +1,20 @@
 """Measurements: what is recorded, of what, and that exemplars lead to the trace."""
 
+import gc
+import time
+from contextvars import copy_context
+from typing import NamedTuple
+
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_stream import events as e
-from otel_stream.events import End
+from otel_stream.config import StreamConfig
+from otel_stream.events import End, Resumption, Run
+from otel_stream.modes import StreamPart
+from otel_stream.receiver import StreamReceiver
 from otel_stream.statistics import ModeStatistics, ReceiverStatistics
+from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 
 
 def _run(scene, end=End.OK, error=None):
@@ -40,7 +49,9 @@ def test_durations_are_in_seconds_whether_or_not_the_run_is_sampled(make_scene, 
         ],
         "graph.superstep.duration": [({"graph.name": "triage"}, 0.005, 1)],
         "graph.node.duration": [({"graph.name": "triage", "gen_ai.node.name": "plan"}, 0.003, 1)],
+        "graph.run.supersteps": [({"graph.name": "triage", "graph.run.end": "ok"}, 1, 1)],
         "graph.run.active": [({"graph.name": "triage"}, 0, None)],
+        "graph.node.active": [({"graph.name": "triage", "gen_ai.node.name": "plan"}, 0, None)],
     }
 
 
@@ -77,6 +88,79 @@ def test_retries_are_counted_by_what_failed(scene):
     assert scene.points()["graph.node.retries"] == [
         ({"graph.name": "triage", "gen_ai.node.name": "flaky", "error.type": "ValueError"}, 2, None)
     ]
+
+
+def test_every_attempt_of_a_retried_node_is_measured_and_of_other_nodes_none(scene):
+    run = scene.run()
+    flaky, plain = scene.step(run, "flaky", "plain")
+    scene.do(plain)
+    scene.start(flaky)
+    scene.attempt(flaky, 1, retryable=True)
+    scene.attempt_end(flaky, 1, ValueError("canary"), retry_after=0.1)
+    scene.attempt(flaky, 2, retryable=True)
+    scene.attempt_end(flaky, 2)
+    scene.finish(flaky)
+    about = {"graph.name": "triage", "gen_ai.node.name": "flaky"}
+    assert [(a, round(v, 9), n) for a, v, n in scene.points()["graph.attempt.duration"]] == [
+        ({**about, "error.type": "ValueError"}, 0.001, 1),
+        (about, 0.001, 1),
+    ]
+
+
+def test_tasks_are_active_while_they_last_and_failures_are_counted_by_type(scene):
+    run = scene.run()
+    tasks = scene.step(run, "a", "a", "b")
+    for task in tasks:
+        scene.start(task)
+    active = {a["gen_ai.node.name"]: v for a, v, _ in scene.points()["graph.node.active"]}
+    assert active == {"a": 2, "b": 1}
+    for task in tasks:
+        scene.finish(task, End.ERROR, error=KeyError())
+    points = scene.points()
+    assert {a["gen_ai.node.name"]: v for a, v, _ in points["graph.node.active"]} == {"a": 0, "b": 0}
+    assert {a["gen_ai.node.name"]: (v, a["error.type"]) for a, v, _ in points["graph.node.errors"]} == {
+        "a": (2, "KeyError"),
+        "b": (1, "KeyError"),
+    }
+
+
+def test_the_width_of_a_fan_out_is_measured_and_a_chain_is_none(scene):
+    run = scene.run()
+    scene.step(run, "plan")
+    scene.step(run, "a", "b", "c", number=2)
+    scene.end(run, End.ERROR, KeyError())
+    points = scene.points()
+    assert points["graph.superstep.tasks"] == [({"graph.name": "triage"}, 3, 1)]
+    ended = {"graph.name": "triage", "graph.run.end": "error"}
+    assert points["graph.run.supersteps"] == [(ended, 2, 1)]
+    assert points["graph.run.errors"] == [({**ended, "error.type": "KeyError"}, 1, None)]
+
+
+def test_an_interrupt_waits_until_a_run_of_this_process_answers_it(scene):
+    first = scene.run()
+    scene.end(first, End.INTERRUPTED, interrupts=(Interrupt("a"), Interrupt("b")))
+    assert scene.points()["graph.interrupt.waiting"] == [({"graph.name": "triage"}, 2, None)]
+    assert scene.points()["graph.interrupt.raised"] == [({"graph.name": "triage"}, 2, None)]
+    assert scene.points()["graph.interrupt.age"][0][1] > 0
+    raised = scene._time
+    second = scene.run(resumed=True, resumes=Resumption("checkpoint", interrupts=("a", "b", "unknown")))
+    points = scene.points()
+    seconds = (scene._time - raised) * 1e-9
+    assert [(round(v, 9), n) for _, v, n in points["graph.interrupt.duration"]] == [(2 * seconds, 2)]
+    assert points["graph.interrupt.waiting"] == [({"graph.name": "triage"}, 0, None)]
+    assert points["graph.interrupt.age"] == [({"graph.name": "triage"}, 0, None)]
+    scene.end(second)
+
+
+def test_new_options_share_the_gauges_of_the_provider(scene):
+    scene.run()
+    again = consumer_for_run(meter_provider=scene.meters, options=TelemetryOptions(span_content=True))
+    again.on_event(e.RunStarted(Run("run-2", "triage", context=copy_context()), {}, False, 1))
+    assert scene.points()["graph.run.active"] == [({"graph.name": "triage"}, 2, None)]
+
+
+class Interrupt(NamedTuple):
+    id: str
 
 
 def test_the_time_of_checkpoints_is_measured(scene):
@@ -131,13 +215,14 @@ def test_every_instrument_has_a_unit_and_a_description(scene):
 
 
 class Receiver:
-    pass
+    config = StreamConfig(modes="values", overflow="drop_oldest")
 
 
 def _statistics(**modes):
     return ReceiverStatistics(0, 0, 0, 0, 0, 0, 0, modes, {})
 
 
+@pytest.mark.clause("S-ACC-5")
 def test_the_parts_of_receivers_are_counted_by_mode_and_only_once(scene):
     run, receiver = scene.run(), Receiver()
     scene.consumer.on_receiver_statistics(
@@ -148,14 +233,19 @@ def test_the_parts_of_receivers_are_counted_by_mode_and_only_once(scene):
     )
     scene.consumer.on_receiver_statistics(Receiver(), _statistics(values=ModeStatistics(1, 1, 0)))
     scene.end(run)
-    values = {"graph.name": "triage", "graph.stream.mode": "values"}
-    updates = {"graph.name": "triage", "graph.stream.mode": "updates"}
+    about = {"graph.name": "triage", "graph.stream.policy": "drop_oldest"}
+    values = {**about, "graph.stream.mode": "values"}
+    updates = {**about, "graph.stream.mode": "updates"}
     points = scene.points()
     assert {
         name: {(a["graph.stream.mode"], v) for a, v, _ in points[name]}
-        for name in ("graph.stream.parts.offered", "graph.stream.parts.dropped")
+        for name in points
+        if name.startswith("graph.stream.parts.")
     } == {
         "graph.stream.parts.offered": {("values", 12), ("updates", 5)},
+        "graph.stream.parts.delivered": {("values", 9), ("updates", 5)},
+        "graph.stream.parts.sampled_out": {("values", 0), ("updates", 0)},
+        "graph.stream.parts.filtered": {("values", 0), ("updates", 0)},
         "graph.stream.parts.dropped": {("values", 3), ("updates", 0)},
     }
     assert sorted(points["graph.stream.parts.dropped"], key=lambda p: p[1]) == [
@@ -180,5 +270,31 @@ def test_attribute_sets_of_graphs_made_on_the_fly_do_not_pile_up(make_scene, mon
     for number in range(5):
         scene.end(scene.run(f"graph-{number}"))
     instruments = scene.consumer._metrics._instruments
-    assert len(instruments._of_graph) == 2
+    assert len(instruments.gauges.runs) == 2
     assert len(scene.points()["gen_ai.invoke_workflow.duration"]) == 5
+
+
+def test_who_listens_and_how_far_they_are_behind_can_be_seen_while_they_are(scene):
+    config = StreamConfig(modes="values", overflow="drop_oldest", buffer_size=2)
+    early, late = StreamReceiver(config), StreamReceiver(config)
+    scene.consumer.on_receiver(early)
+    run = scene.run()
+    scene.consumer.on_receiver(late)
+    for seq in range(3):
+        early.offer(StreamPart("values", (), {}, seq, time.time_ns() - 1_000_000_000))
+    about = {"graph.name": "triage", "graph.stream.policy": "drop_oldest"}
+
+    def shown(name):
+        ((attributes, value, _),) = scene.points()[f"graph.stream.{name}"]
+        assert attributes == about
+        return value
+
+    assert (shown("receivers"), shown("buffer.depth")) == (2, 2)
+    assert shown("lag") >= 1
+    early.close()
+    late.close()
+    assert (shown("receivers"), shown("buffer.depth"), shown("lag")) == (0, 0, 0)
+    scene.end(run)
+    del early, late
+    gc.collect()
+    assert (shown("receivers"), shown("buffer.depth"), shown("lag")) == (0, 0, 0)

@@ -3,7 +3,16 @@
 import pytest
 
 from otel_stream.telemetry import TelemetryOptions, get_options, resolve, set_options
-from otel_stream.telemetry.options import CAPTURE_CONTENT, EXPORT_MODES, OPT_IN
+from otel_stream.telemetry.options import (
+    CAPTURE_CONTENT,
+    EXPORT_MESSAGES,
+    EXPORT_MODES,
+    OPT_IN,
+    RECORD_AS,
+    REDACT_PATHS,
+    REDACT_PATTERN,
+)
+from otel_stream.telemetry.redaction import MASK, Redaction
 
 
 @pytest.mark.parametrize(
@@ -61,6 +70,8 @@ def test_modes(environ, modes, chosen):
     ("arguments", "message"),
     [
         ({"max_body_bytes": 0}, "max_body_bytes=0 is no size: give a number of bytes, 1 or more."),
+        ({"record_as": "spans"}, "record_as='spans' is not known: use one of log_events, span_events, both."),
+        ({"messages": "tokens"}, "messages='tokens' is not known: use one of joined, chunks."),
         (
             {"modes": ["values", 3]},
             "modes contains 3: name stream modes, such as custom, messages, updates, values.",
@@ -71,6 +82,39 @@ def test_what_cannot_be_meant_is_refused_with_the_remedy(arguments, message):
     with pytest.raises(ValueError) as caught:
         resolve(**arguments, environ={})
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("environ", "chosen"),
+    [
+        ({}, ("joined", "log_events")),
+        ({EXPORT_MESSAGES: "Chunks", RECORD_AS: " both "}, ("chunks", "both")),
+        ({EXPORT_MESSAGES: "", RECORD_AS: ""}, ("joined", "log_events")),
+    ],
+)
+def test_the_environment_chooses_how_parts_are_recorded(environ, chosen):
+    options = resolve(environ=environ)
+    assert (options.messages, options.record_as) == chosen
+    assert (
+        resolve(messages="chunks", record_as="both", environ={EXPORT_MESSAGES: "joined"}).messages == "joined"
+    )
+
+
+def test_the_environment_hides_more_and_never_less():
+    environ = {REDACT_PATHS: "user.email, *.token", REDACT_PATTERN: "canary"}
+    for given in (None, Redaction("name")):
+        rules = resolve(redaction=given, environ=environ).redaction
+        assert rules.data({"user": {"email": 1}, "a": {"token": 2}, "b": "canary", "name": "n"}) == {
+            "user": {"email": MASK}, "a": {"token": MASK}, "b": MASK, "name": MASK if given else "n"
+        }  # fmt: skip
+    assert resolve(environ={}).redaction is None
+
+
+def test_a_pattern_of_the_environment_that_cannot_be_meant_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^OTEL_STREAM_REDACT_PATHS or OTEL_STREAM_REDACT_PATTERN: '\(' is no"
+    ):
+        resolve(environ={REDACT_PATTERN: "("})
 
 
 def test_options_are_read_once_until_they_are_set(monkeypatch):

@@ -1,0 +1,162 @@
+"""A client's stream as it is, except that every event that is taken from it is also shown as a message.
+
+It knows no client: ``read`` makes chunks of an event. Outside of a node, or where nobody wants messages, the
+stream is just passed on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from otel_stream.adapters.chunks import MessageChunk, as_part, speaker
+from otel_stream.config import ConfigError
+
+logger = logging.getLogger(__name__)
+
+#: Makes chunks of one event of a client's stream; one of its own for every stream.
+Read: TypeAlias = Callable[[Any], Iterable[MessageChunk]]
+
+#: Methods of clients' streams that take what is left, and then return something of it.
+_DRAINING: Final = frozenset(
+    {
+        "until_done",
+        "get_final_completion",
+        "get_final_message",
+        "get_final_response",
+        "get_final_text",
+    }
+)
+
+
+class _Told:
+    """What both kinds share. Whatever is not about iterating is the client's."""
+
+    def __init__(self, stream: Any, read: Read, metadata: Mapping[str, Any]) -> None:
+        #: What the client returned: a stream, or a manager that makes one when it is entered.
+        self._given = stream
+        self._stream = stream
+        self._read = read
+        self._metadata = metadata
+        self._speaker = speaker()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} passes on nothing private, such as {name!r}")
+        own = getattr(self._stream, name)
+        if name == "text_stream":
+            return self._texts()
+        return self._drained(own) if name in _DRAINING else own
+
+    def _texts(self) -> Any:
+        """Return an iterator over the text alone, as the client's ``text_stream`` is one."""
+        raise NotImplementedError
+
+    def _drained(self, own: Callable[[], Any]) -> Callable[[], Any]:
+        """Return ``own``, preceded by taking what is left here, so that it is shown."""
+        raise NotImplementedError
+
+    def _tell(self, event: Any) -> None:
+        node = self._speaker
+        if node is None:
+            return
+        try:
+            for chunk in self._read(event):
+                if node.wanted:
+                    node.show(as_part(chunk), self._metadata)
+        except Exception:  # an event of a shape that is not known must not break the node
+            self._speaker = None
+            logger.exception("a stream is no longer shown as messages, for %r is not understood", event)
+
+
+class ToldStream(_Told):
+    """A synchronous stream. Leaving its loop early closes it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for event in self._stream:
+                self._tell(event)
+                yield event
+        finally:
+            if close := getattr(self._stream, "close", None):
+                close()
+
+    def __next__(self) -> Any:
+        event = next(self._stream)
+        self._tell(event)
+        return event
+
+    def __enter__(self) -> Self:
+        self._stream = self._given.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return self._given.__exit__(kind, error, trace)
+
+    def _texts(self) -> Any:
+        return (event.text for event in self if getattr(event, "type", None) == "text")
+
+    def _drained(self, own: Callable[[], Any]) -> Callable[[], Any]:
+        def call() -> Any:
+            for event in self._stream:
+                self._tell(event)
+            return own()
+
+        return call
+
+
+class AsyncToldStream(_Told):
+    """An asynchronous stream. Leaving its loop early closes it; at once if it is used with ``async with``."""
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        try:
+            async for event in self._stream:
+                self._tell(event)
+                yield event
+        finally:
+            if close := getattr(self._stream, "close", None):
+                await close()
+
+    async def __anext__(self) -> Any:
+        event = await anext(self._stream)
+        self._tell(event)
+        return event
+
+    async def __aenter__(self) -> Self:
+        self._stream = await self._given.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return await self._given.__aexit__(kind, error, trace)
+
+    def _texts(self) -> Any:
+        return (event.text async for event in self if getattr(event, "type", None) == "text")
+
+    def _drained(self, own: Callable[[], Any]) -> Callable[[], Any]:
+        async def call() -> Any:
+            async for event in self._stream:
+                self._tell(event)
+            return await own()
+
+        return call
+
+
+def told(stream: Any, read: Read, metadata: Mapping[str, Any]) -> Any:
+    """Return ``stream``, made to show its events as messages of the node that is running here.
+
+    Raises:
+        ConfigError: it can't be iterated.
+    """
+    kind = type(stream)
+    if hasattr(kind, "__aiter__") or hasattr(kind, "__aenter__"):
+        return AsyncToldStream(stream, read, metadata)
+    if hasattr(kind, "__iter__") or hasattr(kind, "__enter__"):
+        return ToldStream(stream, read, metadata)
+    remedy = "await it first" if hasattr(kind, "__await__") else "give what the client returns for a stream"
+    raise ConfigError(f"stream_messages: {stream!r} is no stream; {remedy}")

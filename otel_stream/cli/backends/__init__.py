@@ -1,0 +1,1 @@
+"""``otel-stream backends``: a Collector with Tempo, Jaeger, Loki and Prometheus behind it, on loopback."""

@@ -1,0 +1,185 @@
+"""What is true at the moment of asking: what is in progress, what waits for answers, and who listens.
+
+A counter that goes up and down costs as much as a span. So runs only count here, in steps that are atomic,
+and the SDK asks when it collects.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from threading import Lock
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from otel_stream import semconv
+from otel_stream.config import StreamConfig
+from otel_stream.telemetry.scope import Attributes, FixedAttributes
+
+#: Interrupts that are remembered until they are answered; the oldest are forgotten first.
+_MAX_WAITING: Final = 10_000
+
+
+class Active:
+    """How many of something are in progress: begun, and not ended. From any thread, without a lock."""
+
+    __slots__ = ("_begun", "_ended", "attributes", "begin", "end")
+
+    def __init__(self, attributes: FixedAttributes) -> None:
+        self.attributes = attributes
+        self._begun, self._ended = itertools.count(), itertools.count()
+        self.begin, self.end = self._begun.__next__, self._ended.__next__
+
+    def now(self) -> int:
+        """Return the number as it is now."""
+        ended, begun = _value(self._ended), _value(self._begun)  # in this order it can't be below 0
+        return begun - ended
+
+
+def _value(counter: itertools.count[int]) -> int:
+    """Return what a counter has come to, without counting."""
+    return int(counter.__reduce__()[1][0])
+
+
+class Waiting:
+    """Interrupts of this process that nobody has answered yet: id → graph and when they were raised."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._since: dict[str, tuple[str, int]] = {}
+
+    def raised(self, graph: str, ids: Iterable[str], now: int) -> None:
+        """Take note of interrupts that a run has ended at; ``now`` in nanoseconds since the epoch."""
+        with self._lock:
+            for one in ids:
+                self._since[one] = graph, now
+            while len(self._since) > _MAX_WAITING:
+                del self._since[next(iter(self._since))]
+
+    def answered(self, ids: Iterable[str], now: int) -> list[float]:
+        """Forget interrupts, and return how long each has waited, in seconds."""
+        with self._lock:
+            known = [self._since.pop(one, None) for one in ids]
+        return [max(0, now - found[1]) * 1e-9 for found in known if found is not None]
+
+    def by_graph(self) -> dict[str, tuple[int, float]]:
+        """Return how many wait, and the age of the oldest in seconds, by graph."""
+        now = time.time_ns()
+        with self._lock:
+            waiting = list(self._since.values())
+        found: dict[str, tuple[int, float]] = {}
+        for graph, since in waiting:
+            number, age = found.get(graph, (0, 0.0))
+            found[graph] = number + 1, max(age, (now - since) * 1e-9)
+        return found
+
+
+class Receiver(Protocol):
+    """What is asked of a receiver."""
+
+    config: StreamConfig
+
+    @property
+    def over(self) -> bool: ...
+
+    def waiting(self) -> tuple[int, int | None]:
+        """Return how many parts wait, and when the oldest came into being."""
+
+
+class Receivers:
+    """The receivers of runs of this process, as long as somebody has them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._graphs: WeakKeyDictionary[Receiver, str] = WeakKeyDictionary()
+
+    def attached(self, receiver: Receiver, graph: str) -> None:
+        """Take note of a receiver of a run of ``graph``."""
+        with self._lock:
+            self._graphs[receiver] = graph
+
+    def by_graph(self) -> dict[tuple[str, str], tuple[int, int, float]]:
+        """Return what there is to know by graph and overflow policy.
+
+        That is how many are attached, how many parts the fullest buffer holds, and the age in seconds of
+        the oldest part in any of them.
+        """
+        now = time.time_ns()
+        with self._lock:
+            known = list(self._graphs.items())
+        found: dict[tuple[str, str], tuple[int, int, float]] = {}
+        for receiver, graph in known:
+            held, since = receiver.waiting()
+            age = 0.0 if since is None else max(0, now - since) * 1e-9
+            key = graph, receiver.config.overflow.value
+            number, most, oldest = found.get(key, (0, 0, 0.0))
+            found[key] = number + (not receiver.over), max(most, held), max(oldest, age)
+        return found
+
+
+class Gauges:
+    """The instruments of one meter that are asked."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.receivers = Receivers()
+        #: Graphs and policies that ever had a receiver: they are shown with 0 when it is gone.
+        self._received: set[tuple[str, str]] = set()
+        self.runs: dict[str, Active] = {}
+        self.nodes: dict[tuple[str, str], Active] = {}
+        self.waiting = Waiting()
+        #: Graphs that have ever waited: they are shown with 0 once everything is answered.
+        self._waited: set[str] = set()
+        meter.create_observable_up_down_counter(
+            semconv.RUN_ACTIVE.name, [self._runs], semconv.RUN_ACTIVE.unit, semconv.RUN_ACTIVE.description
+        )
+        meter.create_observable_up_down_counter(
+            semconv.NODE_ACTIVE.name, [self._nodes], semconv.NODE_ACTIVE.unit, semconv.NODE_ACTIVE.description
+        )
+        name, unit, description, _ = semconv.INTERRUPT_WAITING
+        meter.create_observable_up_down_counter(name, [self._interrupts], unit, description)
+        name, unit, description, _ = semconv.INTERRUPT_AGE
+        meter.create_observable_gauge(name, [self._ages], unit, description)
+        name, unit, description, _ = semconv.STREAM_RECEIVERS
+        meter.create_observable_up_down_counter(name, [self._receivers(0)], unit, description)
+        name, unit, description, _ = semconv.STREAM_DEPTH
+        meter.create_observable_gauge(name, [self._receivers(1)], unit, description)
+        name, unit, description, _ = semconv.STREAM_LAG
+        meter.create_observable_gauge(name, [self._receivers(2)], unit, description)
+
+    def _receivers(self, which: int) -> Callable[[CallbackOptions], Iterator[Observation]]:
+        def observe(_: CallbackOptions) -> Iterator[Observation]:
+            found = self.receivers.by_graph()
+            self._received.update(found)
+            for graph, policy in self._received:
+                value = found.get((graph, policy), (0, 0, 0.0))[which]
+                yield Observation(value, {**_named(graph), semconv.GRAPH_STREAM_POLICY: policy})
+
+        return observe
+
+    def _runs(self, _: CallbackOptions) -> Iterator[Observation]:
+        return _observed(list(self.runs.values()))
+
+    def _nodes(self, _: CallbackOptions) -> Iterator[Observation]:
+        return _observed(list(self.nodes.values()))
+
+    def _interrupts(self, _: CallbackOptions) -> Iterator[Observation]:
+        waiting = self.waiting.by_graph()
+        self._waited.update(waiting)
+        for graph in self._waited:
+            yield Observation(waiting.get(graph, (0, 0.0))[0], _named(graph))
+
+    def _ages(self, _: CallbackOptions) -> Iterator[Observation]:
+        waiting = self.waiting.by_graph()
+        for graph in self._waited | waiting.keys():
+            yield Observation(waiting.get(graph, (0, 0.0))[1], _named(graph))
+
+
+def _observed(active: list[Active]) -> Iterator[Observation]:
+    return (Observation(one.now(), one.attributes) for one in active)
+
+
+def _named(graph: str) -> Attributes:
+    return {semconv.GRAPH_NAME: graph}

@@ -1,0 +1,254 @@
+"""What must not leave the process: masked by path, by pattern or by a function, and cut by length.
+
+Redaction sees values as JSON knows them: a message is the mapping of its fields. It works on what is
+exported alone; receivers in the process are shown everything.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+from otel_stream.encoding import decode, encode
+
+MASK: Final = "[redacted]"
+FAILED: Final = "[redaction failed]"
+#: The one key of what stands for a value that was cut.
+CUT: Final = "$cut"
+
+#: From the outside in: keys, and indices of lists as decimal digits.
+Path: TypeAlias = tuple[str, ...]
+#: Takes the path, joined by dots, and a text, a number or a truth value; returns what to export instead.
+Call: TypeAlias = Callable[[str, Any], Any]
+
+_logger = logging.getLogger(__name__)
+
+
+class Redaction:
+    """The rules. Immutable but for ``failures``; may be shared by threads.
+
+    Args:
+        paths: globs of dotted paths, such as ``"user.email"`` or ``"messages.*.content"``. What a path
+            names is masked as a whole, wherever the path begins: ``"email"`` means any ``email``.
+        patterns: regular expressions; what they match in a text or in a key is masked.
+        call: called as ``call(path, value)`` for every text, number and truth value that is left;
+            returns what to export instead. If it raises, the value is withheld, and counted.
+        max_value_bytes: longest text, in bytes of UTF-8; a longer one is cut, and its length and
+            SHA-256 are told.
+
+    Raises:
+        ValueError: a path or a pattern that cannot be used; names it, and the remedy.
+    """
+
+    def __init__(
+        self,
+        paths: str | Iterable[str] = (),
+        patterns: str | Iterable[str] = (),
+        call: Call | None = None,
+        *,
+        max_value_bytes: int | None = None,
+    ) -> None:
+        if max_value_bytes is not None and max_value_bytes < 1:
+            raise ValueError(
+                f"max_value_bytes={max_value_bytes!r} is no size: give a number of bytes, 1 or more."
+            )
+        if call is not None and not callable(call):
+            raise ValueError(f"redaction by {call!r} is impossible: give a function of a path and a value.")
+        self._paths = [_compiled_path(path) for path in _listed(paths)]
+        self._patterns = [_compiled(pattern) for pattern in _listed(patterns)]
+        self._call = call
+        self._max = max_value_bytes
+        #: How often ``call`` raised.
+        self.failures = 0
+
+    def extended(self, paths: Iterable[str], patterns: Iterable[str]) -> Redaction:
+        """Return these rules and more.
+
+        Raises:
+            ValueError: as when they are made.
+        """
+        more = Redaction(paths, patterns, self._call, max_value_bytes=self._max)
+        more._paths += self._paths
+        more._patterns += self._patterns
+        return more
+
+    @property
+    def opens(self) -> bool:
+        """Whether mappings may be exported key by key: a pattern could mask a part of a key."""
+        return not self._patterns
+
+    def hides(self, path: Path) -> bool:
+        """Tell whether a path glob names exactly what is at ``path``."""
+        return any(
+            len(path) >= len(globs) and all(map(_matches, globs, path[len(path) - len(globs) :]))
+            for globs in self._paths
+        )
+
+    def text(self, text: str, *path: str) -> str:
+        """Return ``text`` as it may leave the process: an exception's, a tag, a value of metadata.
+
+        ``path`` is where rules may find it, for instance ``"exception", "message"``. Never raises.
+        """
+        shown = self.data(text, path)
+        if isinstance(shown, str):
+            return shown
+        cut = shown.get(CUT) if isinstance(shown, dict) else None
+        if cut is None:
+            return encode(shown).decode()
+        return f"{cut['head']}… ({cut['bytes']} bytes, sha256 {cut['sha256']})"
+
+    def data(self, value: Any, path: Path = ()) -> Any:
+        """Return ``value`` in terms of JSON as it may leave the process. Never raises."""
+        return self.counted(value, path)[0]
+
+    def counted(self, value: Any, path: Path = ()) -> tuple[Any, int]:
+        """Return the same as ``data``, and how many values were masked or withheld."""
+        walk = _Walk(self)
+        if any(self.hides(path[:length]) for length in range(1, len(path))):
+            # It is a part of something that is masked as a whole.
+            return MASK, 1
+        try:
+            return walk.shown(decode(encode(value)), path), walk.count
+        except RecursionError:
+            self.failed(path, "it is nested too deeply")
+            return FAILED, 1
+
+    def failed(self, path: Path, why: object) -> None:
+        """Count a value that had to be withheld; the first one is reported."""
+        self.failures += 1
+        if self.failures == 1:
+            _logger.error("Redaction of %r failed (%s): what it fails for is withheld.", ".".join(path), why)
+
+    # -- for the walk -------------------------------------------------------------------------
+
+    def masked(self, text: str) -> str:
+        """Return ``text`` with a mask in place of whatever a pattern matches."""
+        for pattern in self._patterns:
+            text = pattern.sub(MASK, text)
+        return text
+
+    def called(self, value: Any, path: Path) -> Any:
+        """Return what the function makes of ``value``."""
+        if self._call is None:
+            return value
+        try:
+            # Once more through JSON: a function may return anything.
+            return decode(encode(self._call(".".join(path), value)))
+        except Exception as error:  # noqa: BLE001 - a function of the user's; the text may quote the value
+            self.failed(path, type(error).__name__)
+            return FAILED
+
+    def cut(self, value: Any) -> Any:
+        """Return ``value``, or what stands for it if it is a text that is too long."""
+        if self._max is None or not isinstance(value, str) or len(value) * 4 <= self._max:
+            return value
+        whole = value.encode(errors="replace")
+        if len(whole) <= self._max:
+            return value
+        head = whole[: self._max].decode(errors="ignore")
+        return {CUT: {"head": head, "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}}
+
+
+class _Walk:
+    """One pass through one value."""
+
+    __slots__ = ("_rules", "count")
+
+    def __init__(self, rules: Redaction) -> None:
+        self._rules = rules
+        self.count = 0
+
+    def shown(self, value: Any, path: Path) -> Any:
+        if path and self._rules.hides(path):
+            self.count += 1
+            return MASK
+        if isinstance(value, dict):
+            return {self._key(key): self.shown(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.shown(item, (*path, str(index))) for index, item in enumerate(value)]
+        return value if value is None else self._leaf(value, path)
+
+    def _key(self, key: str) -> str:
+        shown = self._rules.masked(key)
+        self.count += shown != key
+        return shown
+
+    def _leaf(self, value: Any, path: Path) -> Any:
+        rules = self._rules
+        shown = rules.masked(value) if isinstance(value, str) else self._number(value)
+        shown = rules.called(shown, path)
+        if shown is not value and shown != value:
+            self.count += 1
+        return rules.cut(shown)
+
+    def _number(self, value: Any) -> Any:
+        if self._rules.opens:  # no patterns
+            return value
+        text = encode(value).decode()
+        shown = self._rules.masked(text)
+        return value if shown == text else shown
+
+
+class Writer:
+    """Makes JSON of what is exported, under the rules of ``redaction`` if there is one."""
+
+    __slots__ = ("_rules", "count", "plain")
+
+    def __init__(self, redaction: Redaction | None = None) -> None:
+        self._rules = redaction
+        #: Whether JSON is all it makes of a value.
+        self.plain = redaction is None
+        #: How many values were masked or withheld since somebody set this to 0.
+        self.count = 0
+
+    def text(self, value: Any, path: Path) -> bytes:
+        """Return the JSON of ``value``, which is at ``path``."""
+        if self._rules is None:
+            return encode(value)
+        shown, count = self._rules.counted(value, path)
+        self.count += count
+        return encode(shown)
+
+    def opens(self, path: Path) -> bool:
+        """Tell whether the value at ``path`` may be exported part by part."""
+        rules = self._rules
+        return rules is None or ((rules.opens or not path) and not rules.hides(path))
+
+
+def shown_tags(tags: Sequence[Any], redaction: Redaction | None) -> tuple[str, ...]:
+    """Return tags as they may leave the process; rules find the first of them at ``tags.0``."""
+    texts = [str(tag) for tag in tags]
+    if redaction is None:
+        return tuple(texts)
+    return tuple(redaction.text(text, "tags", str(index)) for index, text in enumerate(texts))
+
+
+def _listed(given: str | Iterable[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _compiled_path(path: object) -> tuple[Callable[[str], Any], ...]:
+    if not isinstance(path, str) or not all(path.split(".")):
+        raise ValueError(
+            f"{path!r} is no path to redact: give names or globs joined by dots, like 'user.email'."
+        )
+    return tuple(re.compile(fnmatch.translate(glob)).match for glob in path.split("."))
+
+
+def _compiled(pattern: object) -> re.Pattern[str]:
+    if isinstance(pattern, re.Pattern):
+        return pattern
+    try:
+        return re.compile(pattern)  # type: ignore[call-overload, no-any-return]
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"{pattern!r} is no pattern to redact by ({error}): give a regular expression."
+        ) from None
+
+
+def _matches(glob: Callable[[str], Any], name: str) -> bool:
+    return glob(name) is not None

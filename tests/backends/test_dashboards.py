@@ -1,0 +1,163 @@
+"""Every query of every panel and every rule is answered by real backends, after an hour of mixed traffic."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from dashboards import ask, collector, draw, names, rules
+from dashboards.__main__ import DASHBOARDS, FOLDER
+from otel_stream import semconv
+from otel_stream.cli.backends.programs import url
+from tests.backends.polling import eventually
+from tests.backends.stores import Stack
+from tests.dashboard_queries import promql_selectors
+
+ROOT = Path(__file__).parents[2]
+#: The hour, compressed: long enough for two evaluations of the rules.
+SECONDS = 45
+ROLES = ("app", "lossy", "tail")
+#: Metrics that are in the registry and that nothing emits yet. To be empty.
+NOT_EMITTED_YET: tuple[semconv.Metric, ...] = (semconv.CHECKPOINT_SIZE,)
+#: Alerts whose fault is that something is not there: they are asked about a time when nothing is.
+ABSENT = {"OtelStreamNoData", "OtelStreamCollectorGone"}
+#: Alerts whose fault is part of the traffic. Those of the others are planted in test_dashboards_rules.
+PLANTED = {
+    "OtelStreamRunsFail",
+    "OtelStreamNodeFails",
+    "OtelStreamRetryStorm",
+    "OtelStreamPartsDropped",
+    "OtelStreamExportLoses",
+}
+
+
+class Hour:
+    """What the traffic left in the backends, and a run of it to look at."""
+
+    def __init__(self, stack: Stack) -> None:
+        urls = {name: url(stack.ports[name]) for name in ("prometheus", "tempo", "loki")}
+        self.backends = ask.Backends(urls, seconds=SECONDS + 60)
+        # One that another run went on from: then every list of the run explorer has something in it.
+        before = f"span.{semconv.GRAPH_RESUME_TRACE_ID}"
+        resumed = f"{{ {before} != nil }} | select({before})"
+        self.trace_id = eventually(lambda: self._attribute(resumed, semconv.GRAPH_RESUME_TRACE_ID))
+
+    def _attribute(self, query: str, name: str) -> str:
+        found = [a for span in self.backends.tempo(query) for a in span["attributes"] if a["key"] == name]
+        return str(found[0]["value"]["stringValue"]) if found else ""
+
+    def rows(self, query: ask.Asked, file: Path) -> list[Any]:
+        return self.backends.rows(query, {**ask.defaults(file), "trace_id": self.trace_id})
+
+
+@pytest.fixture(scope="module")
+def hour(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
+    logs = tmp_path_factory.mktemp("traffic")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": stack.endpoint,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        "OTEL_RESOURCE_ATTRIBUTES": f"{names.ENVIRONMENT}=lab",
+    }
+    started = {}
+    for role in ROLES:
+        command = [sys.executable, "-m", "tests.backends.traffic", role, str(SECONDS)]
+        with (logs / role).open("w") as log:
+            started[role] = subprocess.Popen(command, cwd=logs, env=environment, stdout=log, stderr=log)
+    try:
+        codes = {role: process.wait(SECONDS + 60) for role, process in started.items()}
+        assert codes == dict.fromkeys(ROLES, 0), "".join((logs / role).read_text() for role in ROLES)
+        yield Hour(stack)
+    finally:
+        for process in started.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def is_missing(expression: str) -> bool:
+    ours, missing = names.metrics_by_series(), {metric.name for metric in NOT_EMITTED_YET}
+    return any(ours.get(name) in missing for name, _ in promql_selectors(expression))
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_query_of_every_panel_returns_data(name: str, hour: Hour) -> None:
+    file = FOLDER / "json" / f"{name}.json"
+    queries = ask.asked(file)
+    assert queries
+    empty = [
+        query
+        for query in queries
+        if not eventually(partial(hour.rows, query, file), seconds=20 * (not is_missing(query.text)))
+    ]
+    missing = [query for query in queries if query.kind == "prometheus" and is_missing(query.text)]
+    assert [str(query) for query in empty] == [str(query) for query in missing]
+
+
+def test_every_metric_has_the_name_in_prometheus_that_we_derive(hour: Hour) -> None:
+    found = {row["metric"]["__name__"] for row in hour.backends.prometheus('{__name__!=""}', instant=True)}
+    ours = {name for name in found if name.startswith(("graph_", "gen_ai_", "otel_stream_"))}
+    assert ours - set(names.metrics_by_series()) == set()
+    # What found a queue full, or one of two names, is not there.
+    assert collector.SERIES - found <= set(collector.ENQUEUE_FAILED)
+
+
+def test_prometheus_evaluates_our_rules_without_error(hour: Hour) -> None:
+    def health() -> dict[str, str]:
+        groups = hour.backends.rules()
+        return {
+            rule["name"]: rule["health"] + rule.get("lastError", "")
+            for group in groups
+            for rule in group["rules"]
+        }
+
+    wanted = {rule[0]: "ok" for rule in (*rules.RECORDINGS, *rules.ALERTS)}
+    assert eventually(health, lambda got: got == wanted) == wanted
+
+
+@pytest.mark.parametrize("rule", [*rules.RECORDINGS, *rules.ALERTS], ids=lambda rule: rule[0])
+def test_every_rule_measures_something(rule: rules.Recording | rules.Alert, hour: Hour) -> None:
+    # Instant queries look back for five minutes.
+    later = time.time() + 400 if rule[0] in ABSENT else None
+    query = partial(hour.backends.prometheus, rule.expr, instant=True, at=later)
+    wanted = not is_missing(rule.expr)
+    assert bool(eventually(query, seconds=20 * wanted)) is wanted
+
+
+@pytest.mark.parametrize("name", sorted(PLANTED))
+def test_an_alert_is_about_to_fire_on_the_fault_in_the_traffic(name: str, hour: Hour) -> None:
+    (alert,) = [alert for alert in rules.ALERTS if alert.name == name]
+    rows = eventually(partial(hour.backends.prometheus, alert.condition, instant=True), seconds=20)
+    assert rows, hour.backends.prometheus(alert.expr, instant=True)
+    pending = eventually(partial(hour.backends.prometheus, f'ALERTS{{alertname="{name}"}}', instant=True))
+    assert {row["metric"]["alertstate"] for row in pending} <= {"pending", "firing"}
+    assert pending
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_pictures_can_be_drawn_of_what_the_backends_answered(name: str, hour: Hour, tmp_path: Path) -> None:
+    """``DASHBOARD_PICTURES=docs/images`` keeps them, for the documentation."""
+    file = FOLDER / "json" / f"{name}.json"
+    picture = draw.draw(file, hour.backends, {"trace_id": hour.trace_id})
+    chosen = ROOT / os.environ.get("DASHBOARD_PICTURES", tmp_path)
+    chosen.mkdir(parents=True, exist_ok=True)
+    (chosen / f"dashboard-{name}.svg").write_text(picture)
+    shown = "".join(ET.fromstring(picture).itertext())
+    titles = [panel["title"] for panel in ask.panels(json.loads(file.read_text()))]
+    assert [title for title in titles if title not in shown] == []
+    empty = {
+        query.panel["id"]
+        for query in ask.asked(file)
+        if query.kind == "prometheus" and is_missing(query.text)
+    }
+    assert shown.count("no data") == len(empty)

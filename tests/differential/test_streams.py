@@ -1,0 +1,29 @@
+"""Whatever LangGraph 1.2.22 streams, ours streams; see ``compare.py`` for what it leaves open."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.differential.build import LANGGRAPH, OURS
+from tests.differential.compare import differences
+from tests.differential.generate import cases
+from tests.differential.run import run
+from tests.differential.specs import Case
+
+#: The same graphs each time; as many others as are asked for: ``OTEL_STREAM_EXAMPLES=5000``.
+ASKED = os.environ.get("OTEL_STREAM_EXAMPLES")
+EXAMPLES = int(ASKED or "250")
+
+
+@pytest.mark.timeout(60 + EXAMPLES)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=ASKED is None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+@given(cases())
+def test_a_generated_graph_streams_what_langgraph_streams(case: Case) -> None:
+    assert differences(case, run(LANGGRAPH, case), run(OURS, case)) == []

@@ -1,0 +1,217 @@
+"""Collector configurations and compose.yaml, as far as files can be judged without running them.
+
+That the Collector accepts them is shown by tests/backends.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from otel_stream import semconv
+from otel_stream.cli.backends import docker
+from otel_stream.cli.backends.ports import DEFAULTS, PUBLIC
+from otel_stream.cli.backends.programs import collector_environment
+from otel_stream.events import End
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "collector-config"
+COLLECTORS = {name: FOLDER / f"{name}.yaml" for name in ("local", "agent", "gateway")}
+BACKENDS = sorted((FOLDER / "backends").glob("*.yaml"))
+EVERYTHING = [*COLLECTORS.values(), *BACKENDS, FOLDER / "compose.yaml", *(FOLDER / "grafana").rglob("*.yaml")]
+
+#: Resource attributes that OpenTelemetry names itself.
+OF_OPENTELEMETRY = {
+    "service.name",
+    "service.namespace",
+    "service.instance.id",
+    "deployment.environment.name",
+    "event.name",
+}
+
+
+def names_of_ours() -> set[str]:
+    """Return every attribute name of semconv."""
+    return {value for value in vars(semconv).values() if isinstance(value, str)}
+
+
+def leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield str(value)
+
+
+@pytest.mark.parametrize("file", EVERYTHING, ids=lambda file: file.name)
+def test_every_dotted_name_is_one_that_we_emit(file: Path) -> None:
+    dotted = {
+        name
+        for text in leaves(yaml.safe_load(file.read_text()))
+        for name in re.findall(
+            r"(?<![\w./$-])(?:gen_ai|graph|service|deployment|error|event)\.[a-z_.]+\b", text
+        )
+    }
+    assert dotted - names_of_ours() - OF_OPENTELEMETRY == set()
+
+
+def test_span_metrics_and_sampling_go_by_attributes_of_ours() -> None:
+    gateway = yaml.safe_load(COLLECTORS["gateway"].read_text())
+    dimensions = {item["name"] for item in gateway["connectors"]["spanmetrics"]["dimensions"]}
+    assert dimensions <= names_of_ours()
+    policies = {policy["name"]: policy for policy in gateway["processors"]["tail_sampling"]["policies"]}
+    unfinished = policies["unfinished"]["string_attribute"]
+    assert unfinished["key"] == semconv.GRAPH_RUN_END
+    assert set(unfinished["values"]) <= {end.value for end in End}
+    assert {"errors", "slow", "share"} <= policies.keys()
+
+
+def test_measuring_comes_before_sampling_and_redaction_before_both() -> None:
+    pipelines = yaml.safe_load(COLLECTORS["gateway"].read_text())["service"]["pipelines"]
+    measured, kept = pipelines["traces/measure"], pipelines["traces/keep"]
+    assert measured["receivers"] == kept["receivers"] == ["otlp/shard"]
+    assert "tail_sampling" in kept["processors"]
+    assert "tail_sampling" not in measured["processors"]
+    assert "redaction" in pipelines["traces/front"]["processors"]
+    assert "redaction" in pipelines["logs"]["processors"]
+
+
+@pytest.mark.parametrize("name", COLLECTORS)
+def test_every_pipeline_starts_with_the_memory_limiter(name: str) -> None:
+    pipelines = yaml.safe_load(COLLECTORS[name].read_text())["service"]["pipelines"]
+    assert {signal: pipe["processors"][0] for signal, pipe in pipelines.items()} == dict.fromkeys(
+        pipelines, "memory_limiter"
+    )
+
+
+def test_the_agent_holds_nothing_in_memory_that_the_app_was_told_is_safe() -> None:
+    agent = yaml.safe_load(COLLECTORS["agent"].read_text())
+    queues = [exporter["sending_queue"] for exporter in agent["exporters"].values()]
+    assert [queue["storage"] for queue in queues] == ["file_storage"] * len(queues)
+    assert "batch" not in {kind.partition("/")[0] for kind in agent["processors"]}
+
+
+@pytest.mark.parametrize("file", [*COLLECTORS.values(), *BACKENDS], ids=lambda file: file.name)
+def test_every_listener_is_on_loopback_unless_told_otherwise(file: Path) -> None:
+    for text in leaves(yaml.safe_load(file.read_text())):
+        assert "0.0.0.0" not in text
+    defaults = re.findall(
+        r"\$\{(?:env:)?(OTEL_STREAM_(?:GRPC|HTTP|HEALTH|SHARD|LISTEN)):-([^}]*)\}", file.read_text()
+    )
+    assert [name for name, default in defaults if not default.startswith("127.0.0.1")] == []
+
+
+@pytest.mark.parametrize("name", COLLECTORS)
+def test_every_variable_has_a_default(name: str) -> None:
+    assert re.findall(r"\$\{env:\w+\}", COLLECTORS[name].read_text()) == []
+
+
+def test_up_fills_in_variables_that_exist() -> None:
+    known = {name for file in COLLECTORS.values() for name in re.findall(r"\$\{env:(\w+)", file.read_text())}
+    assert collector_environment(dict(DEFAULTS)).keys() <= known
+
+
+@pytest.mark.parametrize("name", COLLECTORS)
+def test_every_component_is_in_the_collector_that_we_build(name: str) -> None:
+    built = {
+        item["gomod"].split()[0].rpartition("/")[2]
+        for kind, items in yaml.safe_load((ROOT / "backends/otelcol/builder.yaml").read_text()).items()
+        if kind != "dist"
+        for item in items
+    }
+    config = yaml.safe_load(COLLECTORS[name].read_text())
+    # What the module is called where that is not the type of the component.
+    other = {"otlp_grpc": "otlp", "otlp_http": "otlphttp", "file_storage": "filestorage"}
+    missing = set()
+    for kind in ("receivers", "processors", "exporters", "connectors", "extensions"):
+        for component in config.get(kind, {}):
+            named = component.partition("/")[0]
+            module = other.get(named, named).replace("_", "")
+            if not {module, f"{module}{kind[:-1]}"} & built:
+                missing.add(component)
+    assert missing == set()
+
+
+#: The keys of a service that we use, out of those of the compose specification.
+SERVICE = {"image", "command", "environment", "volumes", "ports", "depends_on", "restart"}
+
+
+class TestCompose:
+    """What docker compose would complain about, and what it would not but should."""
+
+    @pytest.fixture
+    def compose(self) -> dict[str, Any]:
+        return yaml.safe_load((FOLDER / "compose.yaml").read_text())  # type: ignore[no-any-return]
+
+    def test_it_has_only_keys_that_the_specification_knows(self, compose: dict[str, Any]) -> None:
+        assert compose.keys() == {"name", "services"}
+        for service in compose["services"].values():
+            assert service.keys() <= SERVICE
+            assert set(service.get("depends_on", [])) <= compose["services"].keys()
+            texts = [*service.get("command", []), *service.get("environment", {}).values()]
+            # YAML makes a boolean or a number of what is not quoted, and compose refuses those.
+            assert [text for text in texts if not isinstance(text, str)] == []
+
+    def test_images_are_pinned_and_name_no_registry(self, compose: dict[str, Any]) -> None:
+        images = {name: service["image"] for name, service in compose["services"].items()}
+        assert {
+            n: i for n, i in images.items() if not re.fullmatch(r"[a-z-]+/[a-z-]+:v?\d+\.\d+\.\d+", i)
+        } == {}
+        assert images.keys() == {"otelcol", "tempo", "jaeger", "loki", "prometheus", "grafana"}
+
+    def test_ports_are_published_on_loopback_and_can_be_changed(self, compose: dict[str, Any]) -> None:
+        published = [port for service in compose["services"].values() for port in service["ports"]]
+        pattern = re.compile(r"127\.0\.0\.1:\$\{(OTEL_STREAM_PORT_\w+):-(\d+)\}:(\d+)")
+        found = [pattern.fullmatch(port) for port in published]
+        assert all(found), published
+        variables = {match[1]: int(match[2]) for match in found if match}
+        known = docker.environment(dict(DEFAULTS), "local")
+        assert {name: str(port) for name, port in variables.items()}.items() <= known.items()
+        public = {f"OTEL_STREAM_PORT_{name.upper()}" for name in PUBLIC}
+        assert public <= variables.keys()
+
+    def test_files_that_are_mounted_exist_and_are_not_written(self, compose: dict[str, Any]) -> None:
+        for service in compose["services"].values():
+            for volume in service.get("volumes", []):
+                source, _, mode = volume.split(":")
+                assert mode == "ro"
+                # The dashboards are generated into a folder of the repository of their own.
+                assert source == "../dashboards" or (FOLDER / source).exists()
+
+    def test_services_find_each_other_by_the_addresses_that_the_collector_is_given(
+        self, compose: dict[str, Any]
+    ) -> None:
+        environment = compose["services"]["otelcol"]["environment"]
+        addresses = {
+            name: re.sub(r"^http://", "", environment[f"OTEL_STREAM_{name}"])
+            for name in ("TEMPO", "JAEGER", "LOKI", "PROMETHEUS")
+        }
+        assert addresses == {
+            "TEMPO": f"tempo:{DEFAULTS['tempo-otlp']}",
+            "JAEGER": f"jaeger:{DEFAULTS['jaeger-otlp']}",
+            "LOKI": f"loki:{DEFAULTS['loki']}",
+            "PROMETHEUS": f"prometheus:{DEFAULTS['prometheus']}",
+        }
+
+
+def test_grafana_links_each_signal_to_the_others() -> None:
+    file = FOLDER / "grafana/provisioning/datasources/otel-stream.yaml"
+    sources = {source["uid"]: source for source in yaml.safe_load(file.read_text())["datasources"]}
+    assert sources.keys() == {"prometheus", "tempo", "jaeger", "loki"}
+    exemplars = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    assert {(to["name"], to["datasourceUid"]) for to in exemplars} == {
+        ("trace_id", "tempo"),
+        ("trace_id", "jaeger"),
+    }
+    assert sources["tempo"]["jsonData"]["tracesToLogsV2"]["datasourceUid"] == "loki"
+    assert sources["tempo"]["jsonData"]["tracesToMetrics"]["datasourceUid"] == "prometheus"
+    assert sources["loki"]["jsonData"]["derivedFields"][0]["datasourceUid"] == "tempo"
+    # A single dollar sign would be filled in from Grafana's own environment, with nothing.
+    assert re.findall(r"(?<!\$)\$(?!\$)", file.read_text()) == []
