@@ -96,7 +96,7 @@ class Run:
         #: 32 and 16 hexadecimal digits, written by telemetry when the run is traced.
         self.trace_id: str | None = None
         self.span_id: str | None = None
-        #: The same as a W3C ``traceparent``: an engine keeps it with its checkpoints for who goes on from them.
+        #: The same as a W3C ``traceparent``: an engine keeps it with its checkpoints, for a run to go on.
         self.traceparent: str | None = None
         #: What it goes on from; None for a run that starts over.
         self.resumes: Resumption | None = None

@@ -7,13 +7,11 @@ loses nothing unseen: ``emitted == exported + lost + waiting`` at every moment.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from contextlib import suppress
 from copy import copy
 from typing import Any, Final
-from weakref import WeakMethod
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, set_value
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
@@ -21,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from otel_stream.sdk.accounting import Account, CountedLogExporter, CountedSpanExporter
+from otel_stream.sdk.forking import in_child
 from otel_stream.sdk.lean.logs import LeanLogRecord
 from otel_stream.sdk.limits import BatchLimits
 
@@ -51,9 +50,7 @@ class Batch:
         self._closed = False
         self._start_anew()
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            after = WeakMethod(self._after_fork)
-            os.register_at_fork(after_in_child=lambda: (call := after()) and call())
+        in_child(self._after_fork)
 
     def _start_anew(self) -> None:
         #: Whether the worker has been called and has not yet looked.

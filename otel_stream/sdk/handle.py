@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 from typing import Any
-from weakref import WeakMethod
 
 import msgspec
 
 from otel_stream.sdk.accounting import Account, Counts
+from otel_stream.sdk.forking import in_child
+from otel_stream.sdk.termination import before_sigterm
 
 _logger = logging.getLogger("otel_stream.sdk")
 
@@ -65,8 +65,8 @@ class Handle:
         self._cause = ""
         if self.owned:
             atexit.register(self.shutdown)
-            if hasattr(os, "register_at_fork"):
-                os.register_at_fork(after_in_child=_weakly(WeakMethod(self._after_fork)))
+            before_sigterm(self.shutdown)
+            in_child(self._after_fork)
 
     def __repr__(self) -> str:
         what = f"destination={self.destination!r}" if self.owned else f"reason={self.reason!r}"
@@ -163,17 +163,6 @@ def _total(counts: Sequence[Counts]) -> Counts:
         sum(one.lost for one in counts),
         sum(one.waiting for one in counts),
     )
-
-
-def _weakly(method: WeakMethod[Callable[[], None]]) -> Callable[[], None]:
-    """Wrap ``method`` for a registry that keeps what it is given forever."""
-
-    def call() -> None:
-        alive = method()
-        if alive is not None:
-            alive()
-
-    return call
 
 
 class _Waiting(Thread):

@@ -87,6 +87,7 @@ class Receiver(Protocol):
 
     def waiting(self) -> tuple[int, int | None]:
         """Return how many parts wait, and when the oldest came into being."""
+        ...
 
 
 class Receivers:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord  # noqa: TID251 - a test's SDK, not the app's
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor  # noqa: TID251
-from opentelemetry.sdk.metrics import MeterProvider  # noqa: TID251
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: TID251
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider  # noqa: TID251
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: TID251
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: TID251
-from opentelemetry.sdk.trace.sampling import Sampler  # noqa: TID251
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Sampler
 
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 from otel_stream.telemetry.options import DEFAULT_MODES

@@ -6,8 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.otlp_servers import attributes
 
 RUN = "invoke_workflow audit"

@@ -96,6 +96,28 @@ def test_a_program_that_just_ends_has_exported_its_runs(programs, end, code):
     assert "elemetry" not in err
 
 
+@pytest.mark.parametrize("handler", ["", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"])
+def test_a_program_that_is_told_to_end_exports_its_runs_first(programs, handler):
+    program = f"""
+    {handler}
+    small.graph().invoke({{"x": 0}})
+    os.kill(os.getpid(), signal.SIGTERM)
+    """
+    assert programs.run(HEAD + program, code=0 if handler else -signal.SIGTERM) == ("", "")
+    assert programs.exported().names == TREE
+
+
+def test_sigterm_does_what_the_program_has_said_even_before_configure(programs):
+    program = """
+    import signal
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    from otel_stream import configure
+    configure(path="t.jsonl")
+    print(signal.getsignal(signal.SIGTERM) is signal.SIG_IGN)
+    """
+    assert programs.run(program) == ("True\n", "")
+
+
 def test_a_program_that_is_gone_at_once_has_exported_what_it_flushed(programs):
     program = """
     def leaves(state):
@@ -214,18 +236,7 @@ def _ask(address):
 @pytest.mark.skipif(os.name == "nt", reason="uvicorn takes no inherited socket there")
 @pytest.mark.parametrize(
     "lifespan",
-    [
-        True,
-        pytest.param(
-            False,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="uvicorn ends by raising SIGTERM again with its default handler, so nothing that is "
-                "registered with atexit is called: what the last seconds brought is lost. A program has to "
-                "shut its handle down in its lifespan",
-            ),
-        ),
-    ],
+    [True, False],
 )
 def test_a_server_that_is_restarted_by_a_signal_loses_no_run_and_tells_none_twice(programs, lifespan):
     (programs.folder / "program.py").write_text(SERVER.replace("LIFESPAN", str(lifespan)))
