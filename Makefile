@@ -38,6 +38,10 @@ fix: $(VENV)/.dev ## Format, and mend what ruff can mend
 bench: $(VENV)/.dev ## Compare with LangGraph, interleaved, in one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: peers
+peers: $(VENV)/.dev ## Measure the telemetry of others for LangGraph beside ours, and write docs/peers.md
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 .PHONY: survey
 survey: $(VENV)/.dev ## Run all of LangGraph's public-API tests against our engine, and list what fails
 	$(BIN)/python -m tests.conformance.survey $(ARGS)

@@ -49,7 +49,7 @@ def chosen(only: list[str] | None) -> list[Row]:
 
 
 def main(only: Names = None, quick: Quick = False, output: Output = None) -> None:
-    """Compare our engine with LangGraph by turns, in CPU time; takes up to three minutes."""
+    """Compare our engine with LangGraph by turns, in CPU time; takes up to five minutes."""
     rows = chosen(only)
     console = Console()
     if not console.is_terminal:

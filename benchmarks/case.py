@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 #: ratio: ours / theirs. microseconds: ours a unit. added: ours a unit, less the row named ``over``.
-Kind = Literal["ratio", "microseconds", "added"]
+#: amount: ours, in the quantity of the row.
+Kind = Literal["ratio", "microseconds", "added", "amount"]
+#: What the numbers of a row are. CPU time is taken by the harness; anything else is what a call returns.
+Quantity = Literal["CPU µs", "µs", "ms", "KB", "MB"]
+
+#: Set in the process of a row, and so in its children, when nothing is meant by the numbers.
+QUICK = "OTEL_STREAM_BENCH_QUICK"
+
+
+def sized(full: int) -> int:
+    """Return ``full``, or a fiftieth of it in a quick run."""
+    return max(1, full // 50) if os.environ.get(QUICK) else full
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class Case(Protocol):
 
     ``ours`` and ``theirs`` are called many times, by turns; each call does ``count`` units of work from
     start to end, leaves nothing behind for the next one, and raises if the work did not come out right.
+    Where ``quantity`` is not CPU time, a call returns the number itself.
     """
 
     @property
@@ -44,17 +57,22 @@ class Case(Protocol):
         ...
 
     @property
+    def quantity(self) -> Quantity:
+        """What its numbers are."""
+        ...
+
+    @property
     def count(self) -> int:
         """How many units one call does."""
         ...
 
     @property
-    def ours(self) -> Callable[[], None]:
+    def ours(self) -> Callable[[], float | None]:
         """Do the work with our engine."""
         ...
 
     @property
-    def theirs(self) -> Callable[[], None] | None:
+    def theirs(self) -> Callable[[], float | None] | None:
         """Do the same work with what we are compared to."""
         ...
 
@@ -77,7 +95,8 @@ class Comparison:
     title: str
     unit: str
     count: int
-    ours: Callable[[], None]
-    theirs: Callable[[], None] | None
+    ours: Callable[[], float | None]
+    theirs: Callable[[], float | None] | None
+    quantity: Quantity = "CPU µs"
     against: str = "LangGraph"
     goal: Goal | None = None

@@ -1,4 +1,4 @@
-"""Samples of CPU time, by turns: ours, theirs, ours, theirs."""
+"""Samples, by turns: ours, theirs, ours, theirs. Of CPU time, or of what a case measures itself."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ class Effort:
 
 
 def measure(case: Case, effort: Effort) -> Iterator[tuple[str, float]]:
-    """Yield (side, CPU microseconds a unit), one sample at a time.
+    """Yield (side, CPU microseconds a unit, or whatever the case's quantity is), one sample at a time.
 
-    The first call of each side warms it up, the second says how many calls make a sample.
+    The first call of each side warms it up, the second says how many calls make a sample. What a case
+    measures itself is asked for twice.
     """
     deadline = time.monotonic() + effort.seconds
     sides = {"ours": case.ours} if case.theirs is None else {"ours": case.ours, "theirs": case.theirs}
+    if case.quantity != "CPU µs":
+        yield from ((side, float(work() or 0)) for _ in range(2) for side, work in sides.items())
+        return
     repeats = {side: _warm_up(work, effort.sample) for side, work in sides.items()}
     rounds = 0
     while rounds < effort.rounds or time.monotonic() < deadline:
@@ -42,12 +46,12 @@ def measure(case: Case, effort: Effort) -> Iterator[tuple[str, float]]:
         rounds += 1
 
 
-def _warm_up(work: Callable[[], None], sample: float) -> int:
+def _warm_up(work: Callable[[], object], sample: float) -> int:
     work()
     return max(1, round(sample / max(_seconds(work, 1), 1e-6))) if sample else 1
 
 
-def _seconds(work: Callable[[], None], repeats: int) -> float:
+def _seconds(work: Callable[[], object], repeats: int) -> float:
     # What the other side left is not to be collected at our expense; what a side makes itself is, so
     # the collector stays on.
     gc.collect()

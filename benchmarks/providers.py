@@ -63,10 +63,15 @@ class _Metrics(MetricExporter):
         """Have nothing to close."""
 
 
+#: Spans or log records that may wait for an export.
+QUEUE = 4096
+
+
 class Providers:
     """A tracer, a logger and a meter provider whose spans and log records are counted on arrival.
 
-    Queues and intervals are the SDK's defaults. ``flush`` belongs to what is measured: otherwise the
+    Queues hold what one run makes, so that nothing is lost on a busy machine; the rest is the SDK's
+    default. ``flush`` belongs to what is measured: otherwise the
     work of the processors' threads would fall into the samples of the other side.
     """
 
@@ -98,10 +103,10 @@ def as_configured(telemetry: Telemetry) -> Providers:
         LeanMeterProvider([PeriodicExportingMetricReader(_Metrics())], shutdown_on_exit=False),
     )
     account = Account(_lost)
-    spans = Batch(CountedSpanExporter(providers.spans, account), account, BatchLimits(), "spans")
+    spans = Batch(CountedSpanExporter(providers.spans, account), account, BatchLimits(QUEUE), "spans")
     providers.tracers.add_span_processor(BatchSpans(spans))
     account = Account(_lost)
-    logs = Batch(CountedLogExporter(providers.logs, account), account, BatchLimits(), "logs")
+    logs = Batch(CountedLogExporter(providers.logs, account), account, BatchLimits(QUEUE), "logs")
     providers.loggers.add_log_record_processor(BatchLogs(logs))
     return providers
 
@@ -117,8 +122,8 @@ def of_the_sdk() -> Providers:
         LoggerProvider(shutdown_on_exit=False),
         MeterProvider([PeriodicExportingMetricReader(_Metrics())], shutdown_on_exit=False),
     )
-    providers.tracers.add_span_processor(BatchSpanProcessor(providers.spans))
-    providers.loggers.add_log_record_processor(BatchLogRecordProcessor(providers.logs))
+    providers.tracers.add_span_processor(BatchSpanProcessor(providers.spans, max_queue_size=QUEUE))
+    providers.loggers.add_log_record_processor(BatchLogRecordProcessor(providers.logs, max_queue_size=QUEUE))
     return providers
 
 

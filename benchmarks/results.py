@@ -29,10 +29,10 @@ CLOCK = "time.process_time: CPU time of the row's whole process, all threads, us
 
 @dataclass(slots=True)
 class Measured:
-    """What is known of one row so far; samples are CPU microseconds a unit."""
+    """What is known of one row so far; samples are CPU microseconds a unit, or its case's quantity."""
 
     name: str
-    #: title, unit, count, against, goal; None until its process has said.
+    #: title, quantity, unit, count, against, goal; None until its process has said.
     case: dict[str, Any] | None = None
     samples: dict[str, list[float]] = field(default_factory=dict)
     done: bool = False
@@ -58,7 +58,7 @@ def report(rows: Iterable[Measured], *, quick: bool) -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
         "clock": CLOCK,
-        "unit": "microseconds of CPU time per unit of the row",
+        "unit": "microseconds of CPU time per unit of the row, unless its quantity is another",
         "machine": machine(),
         "versions": versions(),
         "rows": [_row(row, measured) for row in measured.values()],
@@ -66,10 +66,10 @@ def report(rows: Iterable[Measured], *, quick: bool) -> dict[str, Any]:
 
 
 def _row(row: Measured, others: Mapping[str, Measured]) -> dict[str, Any]:
-    case = row.case or dict.fromkeys(("title", "unit", "count", "against", "goal"))
+    case = row.case or dict.fromkeys(("title", "quantity", "unit", "count", "against", "goal"))
     return {
         "name": row.name,
-        **{key: case[key] for key in ("title", "unit", "count", "against")},
+        **{key: case[key] for key in ("title", "quantity", "unit", "count", "against")},
         "ours": _side(row.samples.get("ours")),
         "theirs": _side(row.samples.get("theirs")),
         "ratio": _rounded(row.ratio),
@@ -118,7 +118,7 @@ def _value(goal: Mapping[str, Any], row: Measured, others: Mapping[str, Measured
     ours = row.least("ours")
     if goal["kind"] == "ratio":
         return row.ratio
-    if goal["kind"] == "microseconds" or ours is None:
+    if goal["kind"] in ("microseconds", "amount") or ours is None:
         return ours
     base = others[goal["over"]].least("ours") if goal["over"] in others else None
     return None if base is None else ours - base

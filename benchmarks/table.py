@@ -25,7 +25,7 @@ def fraction(ratio: float | None) -> str:
 
 
 def micros(value: float | None) -> str:
-    """Write microseconds with as many digits as mean something."""
+    """Write microseconds, or whatever it is, with as many digits as mean something."""
     if value is None:
         return ""
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
@@ -69,13 +69,18 @@ class Display:
             return f"failed: {row.error}"
         rounds = len(row.samples.get("ours", ()))
         ours, theirs = micros(row.least("ours")), micros(row.least("theirs"))
-        beside = f", theirs {theirs} µs: {fraction(row.ratio)}" if theirs else ""
-        return f"{rounds} rounds, ours {ours} µs{beside}" if rounds else "warming up"
+        quantity = row.case["quantity"] if row.case else ""
+        beside = f", theirs {theirs} {quantity}: {fraction(row.ratio)}" if theirs else ""
+        return f"{rounds} rounds, ours {ours} {quantity}{beside}" if rounds else "warming up"
 
 
 def print_table(console: Console, report: dict[str, Any]) -> None:
     """Print the rows of a report with their goals, then what the rows are and where they were measured."""
-    table = Table(title="CPU µs per unit: minimum (median)", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        title="CPU µs per unit, or what the unit says: minimum (median)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for name in ("row", "unit"):
         table.add_column(name)
     for name in ("ours", "theirs", "ratio", "must", "goal"):
@@ -106,12 +111,12 @@ def _cells(row: dict[str, Any]) -> list[str | Text]:
     goal = row["goal"]
     return [
         row["name"],
-        row["unit"],
+        row["unit"] if row["quantity"] == "CPU µs" else f"{row['quantity']}: {row['unit']}",
         _side(row["ours"]),
         _side(row["theirs"]),
         fraction(row["ratio"]),
-        _met(goal, "must"),
-        _met(goal, "aim"),
+        _met(goal, "must", row["quantity"]),
+        _met(goal, "aim", row["quantity"]),
     ]
 
 
@@ -123,12 +128,13 @@ def _side(side: dict[str, Any] | None) -> str:
     return "" if side is None else f"{micros(side['min'])} ({micros(side['median'])})"
 
 
-def _met(goal: dict[str, Any] | None, which: str) -> Text:
+def _met(goal: dict[str, Any] | None, which: str, quantity: str) -> Text:
     limit = goal and goal[which]
     if not goal or not limit:
         return Text("")
     kind, bound = goal["kind"], limit["limit"]
-    wanted = f"≤ {fraction(bound)}" if kind == "ratio" else f"≤ {micros(bound)} µs"
+    of = quantity if kind == "amount" else "µs"
+    wanted = f"≤ {fraction(bound)}" if kind == "ratio" else f"≤ {micros(bound)} {of}"
     if kind == "added":
         wanted = f"+ {micros(bound)} µs over {goal['over']}"
     if limit["met"] is None:

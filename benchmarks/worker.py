@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from benchmarks import providers
+from benchmarks.case import QUICK
 from benchmarks.cases import ROWS, Row
 from benchmarks.measure import Effort, measure
 
@@ -32,14 +33,15 @@ def work(row: Row, effort: Effort) -> None:
         row=row.name,
         case={
             "title": case.title,
+            "quantity": case.quantity,
             "unit": case.unit,
             "count": case.count,
             "against": None if case.theirs is None else case.against,
             "goal": goal and {"kind": goal.kind, "over": goal.over, "must": goal.must, "aim": goal.aim},
         },
     )
-    for side, microseconds in measure(case, effort):
-        say(row=row.name, side=side, us=microseconds)
+    for side, value in measure(case, effort):
+        say(row=row.name, side=side, value=value)
     say(row=row.name, done=True)
 
 
@@ -48,6 +50,8 @@ def main() -> None:
     for variable in [name for name in os.environ if name.startswith(AMBIENT)]:
         del os.environ[variable]
     effort = Effort(float(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    if not effort.sample:
+        os.environ[QUICK] = "1"
     names = sys.argv[4:]
     rows = [row for row in ROWS if row.name in names]
     if len({row.telemetry for row in rows}) != 1 or len(rows) != len(names):

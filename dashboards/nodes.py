@@ -212,7 +212,8 @@ def _graph() -> list[Panel]:
         ),
         lines(
             "Routes taken",
-            "How often a node's conditional edge, or its Command, chose which nodes.",
+            "How often a node's conditional edge, or its Command, chose which nodes. Only of programs that "
+            "export `graph.route`: OTEL_STREAM_EXPORT_MODES.",
             "short",
             logged(f"sum by ({by}) (count_over_time({routed} [$__interval]))"),
             span=HALF,

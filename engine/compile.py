@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .channels import (
@@ -38,7 +38,8 @@ class NodeSpec:
     cache_policy: CachePolicy | None = None
     error_handler: str | None = None
     is_handler: bool = False
-    ends: tuple[str, ...] = ()
+    #: Where its Commands may go, and what to call that.
+    ends: Mapping[str, str | None] = field(default_factory=dict)
     timeout: TimeoutPolicy | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from otel_stream.config import StreamConfig, parse_modes
 from .batch import run_abatch, run_batch
 from .cached import cache_namespace
 from .config import merge_configs
-from .executors import ThreadExecutor, async_executor, drive
+from .drawing import Drawing, draw
+from .executors import Executor, ThreadExecutor, async_executor, drive
 from .launch import Options, concurrency, launch
 from .loop import RunLoop
+from .printing import launch_printing
 from .program import Program
 from .pulled import astream, stream
 from .schema import json_schema
@@ -24,6 +27,10 @@ from .types import INTERRUPT, All, Config, GraphOutput
 
 if TYPE_CHECKING:
     from .graph import StateGraph
+
+
+#: What ``debug=True`` prints.
+_DEBUG = ("updates", "values")
 
 
 class CompiledStateGraph(StateApi):
@@ -57,6 +64,8 @@ class CompiledStateGraph(StateApi):
         self.name = name
         self.config: Config = {}
         self.context_schema = builder.context_schema
+        #: Whether streams print their parts.
+        self.debug = False
         #: Seconds that one superstep may take.
         self.step_timeout: float | None = None
 
@@ -132,12 +141,12 @@ class CompiledStateGraph(StateApi):
             ``version="v2"``. With another ``stream_mode`` than "values", the list of its parts.
         """
         asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode
         ).and_also(options)
         if stream_mode != "values":
             return list(self._stream(input, config, asked, stream_mode, False, version))
         executor = ThreadExecutor(concurrency(self, config))
-        loop = launch(self, input, config, asked, executor, inherited_observer())
+        loop = self._launch(input, config, asked, executor)
         try:
             drive(loop.execute())
         finally:
@@ -162,14 +171,19 @@ class CompiledStateGraph(StateApi):
     ) -> Any:
         """Run to the end on asyncio or trio and return the result; see :meth:`invoke`."""
         asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode
         ).and_also(options)
         if stream_mode != "values":
             return [part async for part in self._astream(input, config, asked, stream_mode, False, version)]
         executor = async_executor(concurrency(self, config))
-        loop = launch(self, input, config, asked, executor, inherited_observer())
+        loop = self._launch(input, config, asked, executor)
         await loop.execute()
         return self._output(loop, version)
+
+    def _launch(self, input: Any, config: Config | None, asked: Options, executor: Executor) -> RunLoop:
+        if asked.printed:
+            return launch_printing(self, input, config, asked, executor)
+        return launch(self, input, config, asked, executor, inherited_observer())
 
     def _output(self, loop: RunLoop, version: str) -> Any:
         value = loop.result if loop.shown else None
@@ -229,13 +243,16 @@ class CompiledStateGraph(StateApi):
 
         Yields:
             With ``version="v1"`` the data of each part, in a tuple behind its namespace (``subgraphs=True``)
-            and its mode (several modes); with ``"v2"`` a mapping of ``type``, ``ns`` and ``data``.
+            and its mode (several modes); with ``"v2"`` a mapping of ``type``, ``ns`` and ``data``. Parts of
+            ``print_mode`` are printed, too, or only, where they come into being.
 
         Raises:
             ConfigError: a mode that does not exist.
         """
+        if self.debug if debug is None else debug:
+            print_mode = _DEBUG
         asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode, True
         )
         asked = asked.and_also(options)
         return self._stream(input, config, asked, stream_mode, subgraphs, version)
@@ -266,8 +283,10 @@ class CompiledStateGraph(StateApi):
         **options: Any,
     ) -> AsyncIterator[Any]:
         """Run on asyncio or trio as the caller iterates; see :meth:`stream`."""
+        if self.debug if debug is None else debug:
+            print_mode = _DEBUG
         asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys, whole=True
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode, True
         )
         asked = asked.and_also(options)
         return self._astream(input, config, asked, stream_mode, subgraphs, version)
@@ -302,6 +321,18 @@ class CompiledStateGraph(StateApi):
         return RunStream(self, input, streams, config, asked)
 
     # -- looking at it ---------------------------------------------------------------------------
+
+    def get_graph(self, config: Config | None = None, *, xray: int | bool = False) -> Drawing:
+        """Return the nodes and edges; ``xray`` opens subgraphs: all of them, or so many levels deep.
+
+        Example:
+            print(graph.get_graph(xray=True).draw_mermaid())
+        """
+        return draw(self, sys.maxsize if xray is True else int(xray))
+
+    async def aget_graph(self, config: Config | None = None, *, xray: int | bool = False) -> Drawing:
+        """Do what :meth:`get_graph` does."""
+        return self.get_graph(config, xray=xray)
 
     def get_input_jsonschema(self, config: Config | None = None) -> dict[str, Any]:
         """Return the JSON schema of the input."""

@@ -16,6 +16,7 @@ from .cached import cache_namespace
 from .calls import call as start_call
 from .channels import EphemeralValue, LastValue
 from .compiled import CompiledStateGraph
+from .deprecated import by_old_name, refuse_others
 from .node import Callback, Node, Writes, callable_name, is_coroutine_function
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from .program import Program
@@ -102,12 +103,15 @@ def task(
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Any = None,
+    **old: Any,
 ) -> Any:
     """Make a function's calls tasks of the run they happen in.
 
     Raises:
         ValueError: a timeout on a sync function.
     """
+    retry_policy = by_old_name(old, "retry", "retry_policy", retry_policy)
+    refuse_others(old, "task")
     limit = TimeoutPolicy.coerce(timeout)
 
     def decorate(function: Callable[..., Any]) -> TaskFunction:
@@ -173,7 +177,11 @@ class entrypoint:  # noqa: N801 - LangGraph's name
         cache_policy: CachePolicy | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: Any = None,
+        **old: Any,
     ) -> None:
+        context_schema = by_old_name(old, "config_schema", "context_schema", context_schema)
+        retry_policy = by_old_name(old, "retry", "retry_policy", retry_policy)
+        refuse_others(old, "entrypoint")
         self.checkpointer = checkpointer
         self.store = store
         self.cache = cache

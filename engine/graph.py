@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from typing_extensions import TypeVar
 
 from .channels import Channel
 from .compile import DEFAULT_HANDLER, Compiler, NodeSpec, check_checkpointer
-from .node import Branch, Callback, annotated_destinations, first_parameter_schema
+from .deprecated import by_old_name, refuse_others
+from .node import Branch, Callback, annotated_destinations, first_parameter_schema, path_map_of
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from .reachability import may_route, unreachable
 from .schema import Key, read_schema, same_channel
@@ -43,7 +44,12 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         *,
         input_schema: type[InputT] | Any = None,
         output_schema: type[OutputT] | Any = None,
+        **old: Any,
     ) -> None:
+        context_schema = by_old_name(old, "config_schema", "context_schema", context_schema)
+        input_schema = by_old_name(old, "input", "input_schema", input_schema)
+        output_schema = by_old_name(old, "output", "output_schema", output_schema)
+        refuse_others(old, "StateGraph")
         self.nodes: dict[str, NodeSpec] = {}
         self.edges: list[tuple[str, str]] = []
         self.waiting_edges: list[tuple[tuple[str, ...], str]] = []
@@ -99,6 +105,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         destinations: Mapping[str, str] | Sequence[str] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
         trace_policy: Any = None,
+        **old: Any,
     ) -> Self:
         """Add a node: a function, coroutine function, runnable, or a compiled graph.
 
@@ -108,6 +115,9 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         Raises:
             ValueError: the name is taken, reserved, or a key of the state; a timeout of 0 or less.
         """
+        retry_policy = by_old_name(old, "retry", "retry_policy", retry_policy)
+        input_schema = by_old_name(old, "input", "input_schema", input_schema)
+        refuse_others(old, "add_node")
         if not isinstance(node, str):
             action, node = node, Callback.of(node).name
         elif action is None:
@@ -125,7 +135,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             metadata=metadata,
             retry_policy=None if retry_policy is None else as_policies(retry_policy),
             cache_policy=cache_policy,
-            ends=tuple(destinations or annotated_destinations(action)),
+            ends=_destinations(destinations or annotated_destinations(action)),
             timeout=TimeoutPolicy.coerce(timeout),
         )
         if error_handler is not None:
@@ -208,7 +218,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         schema = first_parameter_schema(path)
         if schema is not None:
             self._add_schema(schema)
-        self.branches[source][name] = Branch(name, callback, _path_map(path, path_map), own_schema=schema)
+        self.branches[source][name] = Branch(name, callback, path_map_of(path, path_map), own_schema=schema)
         return self
 
     def add_sequence(self, nodes: Sequence[Any]) -> Self:
@@ -362,7 +372,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         check_checkpointer(checkpointer)
         before, after = interrupt_before or [], interrupt_after or []
         self.validate([*(before if before != "*" else []), *(after if after != "*" else [])])
-        return CompiledStateGraph(
+        compiled = CompiledStateGraph(
             builder=self,
             program=Compiler(self).program(),
             checkpointer=checkpointer,
@@ -372,15 +382,9 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             interrupt_after=after,
             name=name or "LangGraph",
         )
+        compiled.debug = debug
+        return compiled
 
 
-def _path_map(path: Any, path_map: Mapping[Hashable, str] | list[str] | None) -> dict[Hashable, str] | None:
-    if isinstance(path_map, Mapping):
-        return dict(path_map)
-    if path_map is not None:
-        return {name: name for name in path_map}
-    try:
-        returned = get_type_hints(path if hasattr(path, "__code__") else path.__call__).get("return")
-    except Exception:  # noqa: BLE001 - a router without resolvable hints may go anywhere
-        return None
-    return {name: name for name in get_args(returned)} if get_origin(returned) is Literal else None
+def _destinations(given: Mapping[str, str] | Sequence[str]) -> Mapping[str, str | None]:
+    return given if isinstance(given, Mapping) else dict.fromkeys(given)

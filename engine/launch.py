@@ -36,6 +36,8 @@ class Options(NamedTuple):
     durability: str | None = None
     control: Any = None
     output_keys: str | Sequence[str] | None = None
+    #: Modes whose parts go to standard output, too.
+    printed: Any = ()
     #: Show the whole state instead of the graph's output.
     whole: bool = False
 
@@ -49,7 +51,7 @@ class Options(NamedTuple):
         rest = {name: value for name, value in given.items() if name not in _IGNORED}
         during = rest.pop("checkpoint_during", None)
         if rest:
-            known = ", ".join(self._fields[:-1])
+            known = ", ".join(self._fields[:-2])
             raise TypeError(f"{next(iter(rest))!r} is no option of a run; known: {known}")
         if during is None:
             return self

@@ -26,8 +26,20 @@ def sources_of(task: NodeTask) -> tuple[Source, ...]:
     if task.failure is not None:  # an error handler: the task that failed is what its place was made of
         return tuple((task.triggers[0], one) for one in loop.tasks if one.path == task.path[1])
     if loop.lineage is None:
+        finished = loop.finished
+        if len(finished) == 1 and not task.is_pushed:
+            return _written_by(finished[0], task.triggers)
         loop.lineage = Lineage(loop.program.lasting)
     return loop.lineage.sources(task, loop.finished)
+
+
+def _written_by(writer: NodeTask, triggers: tuple[str, ...]) -> tuple[Source, ...]:
+    """Return the same where nobody else can have written: a chain, and most loops."""
+    found: list[Source] = []
+    for name, _ in writer.writes or ():
+        if name in triggers and (name, writer) not in found:
+            found.append((name, writer))
+    return tuple(found)
 
 
 class Lineage:
@@ -44,6 +56,8 @@ class Lineage:
 
     def remember(self, loop: RunLoop, tasks: Sequence[NodeTask]) -> None:
         """Take note of what ``tasks``, which come in the order of their writes, are about to write."""
+        if not self._lasting:
+            return
         channels = loop.state.channels
         for name in {trigger for task in tasks for trigger in task.triggers}:
             if name in self._lasting and channels[name].available:

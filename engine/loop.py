@@ -118,7 +118,7 @@ class RunLoop:
         self.stop = recursion_limit
         self.step_timeout = graph.step_timeout
         self.tasks: list[NodeTask] = []
-        #: Who wrote to joins and deferred nodes. Without any it is made when somebody asks who triggered what.
+        #: Who wrote to joins and deferred nodes; without any, made when somebody asks who triggered what.
         self.lineage = Lineage(self.program.lasting) if self.program.lasting else None
         #: Task → futures of the functional tasks it has called, while it runs.
         self.called: dict[NodeTask, list[Any]] = {}
@@ -361,6 +361,7 @@ class RunLoop:
         """End an interrupted run: normally at the root, by passing the interrupt on in a subgraph."""
         if self.persist is not None:
             await self.persist.leave(failed=True)
+            await self.persist.sign()
         self.interrupts = tuple(pause.args[0]) if pause.args else ()
         if self.parent_task is not None:
             raise pause

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final
 
 from otel_stream.adapters.chunks import register
-from otel_stream.events import MessageWritten, Observer
+from otel_stream.events import MessageReturned, MessageWritten, Observer
 
 from .runtime import CURRENT, show_life, task_metadata
 from .state import NodeTask
@@ -42,14 +42,24 @@ class LangChainHook:
         adapter: Any,
         outer: LangChainHook | None,
         context: Context,
+        *,
+        nested: bool,
     ) -> None:
-        self._observer = observer
+        self.observer = observer
         self._config = config
         self._adapter = adapter
+        #: Whether there is a run around this one: who watches that need not see what this one shows.
+        self.nested = nested
+        #: The hook of the run around this one, if that has another audience.
+        self.around: LangChainHook | None = None
+        if outer is not None and outer.observer is not observer:
+            self.around, outer = outer, None
         #: Ids of messages that were shown; one set for the root run and its subgraphs.
         self.seen: set[str] = outer.seen if outer is not None else set()
+        #: Those that only subgraphs have shown, so that who sees no subgraphs has not seen them.
+        self.inside: set[str] = outer.inside if outer is not None else set()
         self._per_attempt = any(config.get(key) for key in _INHERITED)
-        self._handler = adapter.MessagesHandler(_emit, _RETURNED, self.seen)
+        self._handler = adapter.MessagesHandler(_emit, _RETURNED, self.seen, self.inside, _emit_again)
         #: The config that LangChain calls inherit, unless an attempt has its own.
         self.installed: Config | None = None
         if not self._per_attempt:
@@ -58,9 +68,11 @@ class LangChainHook:
 
     def attempt(self, task: NodeTask, context: Context) -> None:
         """Prepare for the LangChain calls of an attempt, which runs in ``context``."""
-        observer = self._observer
+        observer = self.observer
         wanted = observer is not None and bool(observer.interest & MessageWritten.bit)
         if wanted and _may_hold_messages(task.input):
+            if self.nested or self.inside:
+                self._place(task, self._adapter.ids_in(task.input))
             self._handler.node_input(task, task.input)
         if self._per_attempt:
             configurable = {**self._config.get("configurable", {}), "checkpoint_ns": task.ns}
@@ -69,13 +81,35 @@ class LangChainHook:
 
     def answer(self, task: NodeTask, answer: Any) -> None:
         """Report messages that the node returns and that nobody has seen. For the task's context."""
-        observer = self._observer
+        observer = self.observer
         if observer is not None and observer.interest & MessageWritten.bit and _may_hold_messages(answer):
             self._handler.node_output(task, answer)
 
-    def shown(self, id: str) -> None:
-        """Take note that a message was shown, so that it is not shown again when a node returns it."""
+    def shown(self, task: NodeTask, id: str) -> None:
+        """Take note that ``task`` shows a message, so that it is not shown again when a node returns it."""
+        if self.nested or self.inside:
+            self.places(task, id)
         self.seen.add(id)
+
+    def places(self, task: NodeTask, id: str) -> None:
+        """Take note of where a message is shown, before it is in ``seen``."""
+        self._place(task, (id,))
+        if self.around is not None:
+            self.around.shown_inside(id)
+
+    def shown_inside(self, id: str) -> None:
+        """Take note that a run with another audience shows a message."""
+        if id not in self.seen:
+            self.seen.add(id)
+            self.inside.add(id)
+            if self.around is not None:
+                self.around.shown_inside(id)
+
+    def _place(self, task: NodeTask, ids: Sequence[str]) -> None:
+        if task.run.ns:
+            self.inside.update(id for id in ids if id not in self.seen)
+        else:
+            self.inside.difference_update(ids)
 
 
 class NodeSpeaker:
@@ -101,7 +135,7 @@ class NodeSpeaker:
         if observer is None or NOSTREAM in (about.get("tags") or ()):
             return
         if hook is not None:
-            hook.shown(chunk.id)
+            hook.shown(task, chunk.id)
         observer.emit(MessageWritten(task, chunk, about, time.time_ns()))
 
 
@@ -124,6 +158,9 @@ def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
     if task is None or task.loop.observer is None:
         return
     show_life(task)
+    hook: LangChainHook | None = task.loop.langchain
+    if hook is not None and (hook.nested or hook.inside):
+        hook.places(task, chunk.id)
     if metadata is _RETURNED:
         found = returned_metadata(task)
     else:
@@ -132,6 +169,17 @@ def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
             found.pop("tags", None)
         _in_subgraph(task, found)
     task.loop.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
+
+
+def _emit_again(message: Any) -> None:
+    """Report a message that a node returns to those who were not shown it: it came up in a subgraph."""
+    task = CURRENT.get()
+    if task is None or task.run.ns or task.loop.langchain is None:
+        return
+    task.loop.langchain.inside.discard(message.id)
+    observer = task.loop.observer
+    if observer is not None and observer.interest & MessageReturned.bit:
+        observer.emit(MessageReturned(task, message, returned_metadata(task), time.time_ns()))
 
 
 def returned_metadata(task: NodeTask) -> dict[str, Any]:
@@ -166,4 +214,4 @@ def langchain_hook(
     if not langchain.available():
         return None
     outer = parent.loop.langchain if parent is not None else None
-    return LangChainHook(observer, config, langchain, outer, context)
+    return LangChainHook(observer, config, langchain, outer, context, nested=parent is not None)

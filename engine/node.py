@@ -134,6 +134,19 @@ def annotated_destinations(target: Any) -> tuple[str, ...]:
     return ()
 
 
+def path_map_of(path: Any, path_map: Mapping[Hashable, str] | list[str] | None) -> dict[Hashable, str] | None:
+    """Return what a router's answers stand for: as given, or as it is annotated; None if that is anything."""
+    if isinstance(path_map, Mapping):
+        return dict(path_map)
+    if path_map is not None:
+        return {name: name for name in path_map}
+    try:
+        returned = get_type_hints(path if hasattr(path, "__code__") else path.__call__).get("return")
+    except Exception:  # noqa: BLE001 - a router without resolvable hints may go anywhere
+        return None
+    return {name: name for name in get_args(returned)} if get_origin(returned) is Literal else None
+
+
 def first_parameter_schema(target: Any) -> Any:
     """Return the annotation of a callable's first parameter if it is a schema, else None."""
     is_function = inspect.isfunction(target) or inspect.ismethod(target)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stream.events import CheckpointWritten, Resumption
 
 from .checkpoint.base import checkpoint_id
+from .checkpoint.sizes import CountingSerde, counted
 from .node import Writes
 from .state import ERROR, ERROR_SOURCE, RESUME, NodeTask, State
 from .types import INTERRUPT, MISSING, Config
@@ -52,6 +53,10 @@ class Persistence:
     def __init__(self, checkpointer: Any, loop: RunLoop, durability: str) -> None:
         self.checkpointer = trusting(checkpointer)
         self.loop = loop
+        self._sizes: CountingSerde | None = None
+        observer = loop.observer
+        if observer is not None and observer.interest & CheckpointWritten.bit:
+            self.checkpointer, self._sizes = counted(self.checkpointer)
         self.durability = durability
         self.config: Config = {"configurable": _place(loop)}
         #: Whether the run was pointed at a checkpoint, and whether that is no longer the thread's latest.
@@ -65,8 +70,9 @@ class Persistence:
         self.origin: Mapping[str, str] = {}
         self.saved_versions: dict[str, Any] = {}
         self.saved_id: str | None = None
-        #: The tasks that wrote something in this run.
+        #: The tasks that wrote something in this run, and whether it stored a checkpoint.
         self._kept: set[str] = set()
+        self._stored = False
         #: Writes made since the last checkpoint, or loaded with it.
         self.pending: PendingWrites = []
         self._lock = Lock()
@@ -108,7 +114,11 @@ class Persistence:
         self.parent_config = found.parent_config
         self.metadata = dict(found.metadata)
         self.origin = self.metadata.pop(ORIGIN, {})
-        self.pending = [(str(write[0]), write[1], write[2]) for write in found.pending_writes or ()]
+        pending = [(str(write[0]), write[1], write[2]) for write in found.pending_writes or ()]
+        self.pending = [write for write in pending if write[1] != ORIGIN]
+        signed = [write[2] for write in pending if write[1] == ORIGIN]
+        if signed:
+            self.origin = max(signed, key=lambda one: one[0])[1]
         self.saved_versions = dict(found.checkpoint["channel_versions"])
         self.saved_id = found.checkpoint["id"]
         checkpoint: Mapping[str, Any] = found.checkpoint
@@ -139,17 +149,31 @@ class Persistence:
         self.parent_config = self.config if configurable.get("checkpoint_id") else None
         put_config: Config = {"configurable": {**configurable, "checkpoint_ns": self.loop.checkpoint_ns}}
         put_config["metadata"] = self.loop.run.metadata
+        if self._sizes is not None:
+            self._sizes.bytes = 0
         await self._call("put", put_config, checkpoint, self._signed(), new)
         self.saved_id = state.checkpoint_id
+        self._stored = True
         self.config = {"configurable": {**put_config["configurable"], "checkpoint_id": state.checkpoint_id}}
         self._report(time.perf_counter() - started)
 
     def _signed(self) -> Mapping[str, Any]:
         """Return the metadata with what a run that goes on from here links to."""
+        origin = self._own_origin()
+        return {**self.metadata, ORIGIN: origin} if origin else self.metadata
+
+    def _own_origin(self) -> Mapping[str, str]:
         run = self.loop.run
-        if run.traceparent is None:
-            return self.metadata
-        return {**self.metadata, ORIGIN: {"run_id": run.root.id, "traceparent": run.traceparent}}
+        return {"run_id": run.root.id, "traceparent": run.traceparent} if run.traceparent else {}
+
+    async def sign(self) -> None:
+        """Leave with the checkpoint, now that the run waits, that it is the one to go on from.
+
+        The checkpoints that it has stored itself say so already; the writes have an owner of their own.
+        """
+        origin = self._own_origin()
+        if origin and not self._stored and self.saved_id is not None:
+            await self._put_writes([(ORIGIN, [time.time_ns(), origin])], self.loop.run.id, "")
 
     def resumption(self, answer: Any) -> Resumption:
         """Say what a run goes on from that comes with ``answer``; None if it comes with none."""
@@ -160,7 +184,9 @@ class Persistence:
     def _report(self, seconds: float) -> None:
         observer = self.loop.observer
         if observer is not None and observer.interest & CheckpointWritten.bit:
-            observer.emit(CheckpointWritten(self.loop.run, self.metadata["step"], seconds, time.time_ns()))
+            size = None if self._sizes is None else self._sizes.bytes
+            step = self.metadata["step"]
+            observer.emit(CheckpointWritten(self.loop.run, step, seconds, time.time_ns(), size))
 
     async def keep(self, task_id: str, writes: Sequence[tuple[str, Any]], path: str = "") -> None:
         """Keep a task's writes until the superstep is over, so that a resumed run need not repeat the task.

@@ -15,6 +15,7 @@ from otel_stream.wait import Waiter, waiter
 from .background import background
 from .executors import PAUSE, ThreadExecutor, async_executor
 from .launch import Options, concurrency, launch
+from .printing import printers
 from .runtime import CURRENT
 from .shapes import Shape
 from .streaming import audience, relay_outwards, report, see_off
@@ -75,7 +76,8 @@ async def astream(
     """Run the graph as the caller iterates, yielding ``shape(part)``."""
     receiver = _Pulled(modes, shape.subgraphs, bounded=True)
     relay = relay_outwards()
-    stream = audience((receiver,) if relay is None else (receiver, relay))
+    others = printers(options, shape.subgraphs)
+    stream = audience((receiver, *others) if relay is None else (receiver, relay, *others))
     executor = async_executor(concurrency(graph, config))
     loop = launch(graph, input, config, options, executor, stream, detached=CURRENT.get() is not None)
     loop.drain = receiver.pulled
@@ -117,7 +119,8 @@ def stream(
     receiver = _Pulled(modes, shape.subgraphs, bounded=executor.live, wake=executor.wake)
     executor.held = lambda: receiver.held
     relay = relay_outwards()
-    heard = audience((receiver,) if relay is None else (receiver, relay))
+    others = printers(options, shape.subgraphs)
+    heard = audience((receiver, *others) if relay is None else (receiver, relay, *others))
     loop = launch(graph, input, config, options, executor, heard, detached=CURRENT.get() is not None)
 
     if relay is not None:

@@ -22,7 +22,7 @@ def push_message(message: MessageLike, *, state_key: str | None = "messages") ->
         raise ValueError("Message ID is required: give the message an id, so that the state knows it again")
     task = current_task()
     if task.loop.langchain is not None:
-        task.loop.langchain.shown(found.id)
+        task.loop.langchain.shown(task, found.id)
     emit_message(found)
     if state_key:
         task.pushed = [*(task.pushed or ()), (state_key, found)]

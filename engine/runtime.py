@@ -9,7 +9,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -25,10 +25,28 @@ ContextT = TypeVar("ContextT", default=None)
 
 #: The task whose node is running here. Every attempt runs in a context of its own, so it is never reset.
 CURRENT: ContextVar[NodeTask | None] = ContextVar("engine_task", default=None)
+#: A task and its metadata, as ``emit_message`` shows them; set in the context of the task's attempt.
+_ABOUT: ContextVar[tuple[NodeTask, dict[str, Any]] | None] = ContextVar("engine_about", default=None)
 
 
-def _nothing(*_args: Any) -> None:
-    """Stand in for a stream writer or heartbeat outside of a node."""
+def _nothing() -> None:
+    """Stand in for a heartbeat outside of a node."""
+
+
+class _NoWriter:
+    """Stands in for a stream writer outside of a node."""
+
+    def __call__(self, data: Any, /) -> None:
+        pass
+
+    async def write(self, data: Any, /) -> None:
+        pass
+
+    def write_blocking(self, data: Any, /) -> None:
+        pass
+
+
+_NO_WRITER = _NoWriter()
 
 
 class RunControl:
@@ -99,7 +117,7 @@ class Runtime(Generic[ContextT]):
 
     context: ContextT = field(default=None)  # type: ignore[assignment]
     store: Any = None
-    stream_writer: StreamWriter = _nothing
+    stream_writer: StreamWriter = _NO_WRITER
     #: Tells an idle timeout that the node is alive.
     heartbeat: Callable[[], None] = _nothing
     #: What the previous run of an ``entrypoint`` on this thread returned or saved.
@@ -119,8 +137,8 @@ class Runtime(Generic[ContextT]):
             for name in ("context", "store", "previous", "execution_info", "server_info", "control")
             if getattr(other, name) is not None
         }
-        for name in ("stream_writer", "heartbeat"):
-            if getattr(other, name) is not _nothing:
+        for name, nothing in (("stream_writer", _NO_WRITER), ("heartbeat", _nothing)):
+            if getattr(other, name) is not nothing:
                 changes[name] = getattr(other, name)
         return replace(self, **changes)
 
@@ -178,7 +196,7 @@ def task_writer(task: NodeTask) -> StreamWriter:
     own: Any = writer
     # Not closures that know `writer`: it would be garbage in a circle then, with its task.
     own.write, own.write_blocking = partial(_write, task), partial(_write_blocking, task)
-    return writer
+    return cast("StreamWriter", writer)
 
 
 async def _write(task: NodeTask, data: Any) -> None:
@@ -283,10 +301,20 @@ def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
     if observer is not None and observer.interest & MessageWritten.bit:
         name = chunk.get("id") if isinstance(chunk, dict) else getattr(chunk, "id", None)
         if task.loop.langchain is not None and isinstance(name, str):
-            task.loop.langchain.shown(name)  # so that it isn't shown again when the node returns it
-        observer.emit(
-            MessageWritten(task, chunk, {**task_metadata(task), **(metadata or {})}, time.time_ns())
-        )
+            task.loop.langchain.shown(task, name)  # so that it isn't shown again when the node returns it
+        about = _about(task)
+        if metadata:
+            about = {**about, **metadata}
+        observer.emit(MessageWritten(task, chunk, about, time.time_ns()))
+
+
+def _about(task: NodeTask) -> dict[str, Any]:
+    """Return the metadata of ``task``: one mapping for all chunks that it writes itself."""
+    known = _ABOUT.get()
+    if known is None or known[0] is not task:
+        known = task, task_metadata(task)
+        _ABOUT.set(known)
+    return known[1]
 
 
 def task_metadata(task: NodeTask) -> dict[str, Any]:

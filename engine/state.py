@@ -201,6 +201,11 @@ class NodeTask(Task):
         return self.path[0] == PUSH and isinstance(self.path[1], int)
 
     @property
+    def retryable(self) -> bool:
+        """Whether a failing attempt may be followed by another one."""
+        return bool(self.spec.retry) and self.spec.retryable
+
+    @property
     def sources(self) -> tuple[tuple[str, Task], ...]:
         """The tasks whose writes scheduled this one, each with the channel; while it has not ended."""
         return () if self.caller is not None or self.loop is None else sources_of(self)

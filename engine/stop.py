@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 import anyio
@@ -26,22 +27,25 @@ THREAD_GRACE = 1.0
 class InThread:
     """One call of sync code in a worker thread of the event loop."""
 
-    __slots__ = ("_call", "_ended", "_error", "_left", "_started", "_waiter", "stop")
+    __slots__ = ("_call", "_claim", "_ended", "_error", "_waiter", "stop")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.stop = Stop()
         self._call = call
         #: What the call itself has raised.
         self._error: Exception | None = None
-        self._started = self._ended = self._left = False
+        #: Taken by who comes first: the thread, or who gives the call up before it has begun.
+        self._claim = Lock()
+        self._ended = False
         self._waiter: Waiter | None = None
 
     def __call__(self) -> Any:
-        self._started = True  # and only then looks: one of the two sees what the other has done
+        if not self._claim.acquire(blocking=False):
+            return None
         if self._waiter is not None:
             self._waiter.wake()
         try:
-            return None if self._left else self._call()
+            return self._call()
         except Exception as error:
             self._error = error
             raise
@@ -58,8 +62,7 @@ class InThread:
         try:
             return await anyio.to_thread.run_sync(self, abandon_on_cancel=True)
         except anyio.get_cancelled_exc_class() as cancellation:
-            self._left = True
-            if self._started and not self._ended:
+            if not self._claim.acquire(blocking=False) and not self._ended:
                 await self._leave(name)
             if self._error is not None:
                 cancellation.__cause__ = self._error
@@ -67,9 +70,9 @@ class InThread:
 
     async def begun(self) -> None:
         """Wait until the call has begun, if it has not; no longer than for its end."""
-        if not self._started and not self._left:
+        if not self._claim.locked():
             self._waiter = waiter()
-            if not self._started:
+            if not self._claim.locked():
                 await self._waiter.wait(THREAD_GRACE)
 
     async def _leave(self, name: str) -> None:

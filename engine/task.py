@@ -62,6 +62,7 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> tuple[float, Exception]
     context = _attempt_context(task, loop)
     failed: BaseException | None = None
     pause: float | None = None
+    again: tuple[float, Exception] | None = None
     try:
         task.writes = await _attempt(task, loop, context)
         task.end = End.OK
@@ -75,26 +76,28 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> tuple[float, Exception]
         failed, pause = error, _pause(task, error)
         if pause is None:
             _fail(task, error)
+        else:
+            again = pause, error
     except BaseException as cancellation:
         failed = task.error = cancellation
         task.end = End.CANCELLED
-        error = _error_of_its_own(task, cancellation)
-        if error is None:
+        own = _error_of_its_own(task, cancellation)
+        if own is None:
             raise
-        failed = error
-        _fail(task, error)
+        failed = own
+        _fail(task, own)
     finally:
         observer = loop.observer
         if observer is not None and observer.interest & AttemptEnded.bit:
             retryable = task.spec.retryable
             observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns(), retryable))
-    return None if pause is None else (pause, failed)  # type: ignore[return-value]
+    return again
 
 
 def _error_of_its_own(task: NodeTask, cancellation: BaseException) -> Exception | None:
     """Return what a cancelled task is to blame for itself, None if it was just cancelled."""
     cause = cancellation.__cause__
-    if isinstance(cause, Exception) and _given_up(task.loop):
+    if isinstance(cause, Exception) and not isinstance(cause, GraphBubbleUp) and _given_up(task.loop):
         return cause  # its thread failed, too, before it could be stopped or because of that
     if not task.loop.executor.cancelled_itself(cancellation):
         return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_type_hints
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, get_type_hints
 
 from .policies import TimeoutPolicy
 
@@ -19,12 +19,28 @@ INTERRUPT = sys.intern("__interrupt__")
 
 All: TypeAlias = Literal["*"]
 Durability: TypeAlias = Literal["sync", "async", "exit"]
-#: Writes any value to the *custom* stream; does nothing when nobody listens.
-StreamWriter: TypeAlias = Callable[[Any], None]
 #: A RunnableConfig: ``configurable``, ``tags``, ``metadata``, ``recursion_limit``, ``max_concurrency``, ...
 Config: TypeAlias = dict[str, Any]
 N = TypeVar("N", bound=Hashable)
 T = TypeVar("T")
+
+
+class StreamWriter(Protocol):
+    """Writes any value to the *custom* stream; does nothing when nobody listens. For any thread."""
+
+    def __call__(self, data: Any, /) -> None:
+        """Write ``data``, and wait for nobody."""
+
+    async def write(self, data: Any, /) -> None:
+        """Write ``data``, then wait until every ``block`` receiver has room again."""
+
+    def write_blocking(self, data: Any, /) -> None:
+        """Do what :meth:`write` does from a sync node: it is the node's thread that waits.
+
+        Raises:
+            RuntimeError: called on an event loop's thread, which would wait for itself.
+            CancelledError: nobody waits for the node any more.
+        """
 
 
 class Missing:

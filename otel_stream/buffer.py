@@ -25,6 +25,7 @@ from otel_stream.config import OverflowPolicy
 from otel_stream.gap import Gap
 from otel_stream.modes import StreamPart
 from otel_stream.statistics import ModeStatistics, ReceiverStatistics
+from otel_stream.wait import Waiter, wake_all
 
 
 class Buffer:
@@ -41,8 +42,8 @@ class Buffer:
 
     __slots__ = (
         "_clock", "_closed", "_dropped", "_evicts", "_filtered", "_gap", "_high", "_limit", "_newest",
-        "_offered", "_parts", "_reasons", "_sampled_out", "_sealed", "_shared", "_ttl", "_windows", "capacity",
-        "lock", "overflow", "pop",
+        "_offered", "_parts", "_reasons", "_sampled_out", "_sealed", "_shared", "_ttl", "_windows",
+        "capacity", "lock", "overflow", "pop",
     )  # fmt: skip
 
     def __init__(
@@ -88,25 +89,42 @@ class Buffer:
 
     def offer(self, part: StreamPart) -> bool:
         """Hold ``part``, or do with it what the policy says. False: the receiver must fail."""
-        with self.lock:
-            return self.put(part)
-
-    def put(self, part: StreamPart) -> bool:
-        """Do what ``offer`` does, for whoever has ``lock``."""
-        parts = self._parts
-        held = len(parts)
-        if held >= self._limit:
-            return self._sealed or self._offer(part)
+        # Not `with`: that way of entering and leaving costs as much again as the lock.
+        lock = self.lock
+        lock.acquire()
         try:
-            self._offered[part.type] += 1
-        except KeyError:
-            self._offered[part.type] = 1
-        parts.append(part)
-        if held >= self._high:
-            self._high = held + 1
-        if self._newest is not None:
-            self._newest.hold(part)
-        return True
+            return self._sealed or self._offer(part)
+        finally:
+            lock.release()
+
+    def putting(self, consumers: deque[Waiter]) -> Callable[[StreamPart, object], None] | None:
+        """Return what does what ``offer`` does, and wakes ``consumers``, for who has ``lock``.
+
+        It takes half the time. None if the policy may let the receiver fail, which it could not tell.
+        """
+        if self.overflow is OverflowPolicy.ERROR:
+            return None
+        parts, offered, newest = self._parts, self._offered, self._newest
+        append = parts.append
+
+        def put(part: StreamPart, _: object) -> None:
+            held = len(parts)
+            if held < self._limit:
+                try:
+                    offered[part.type] += 1
+                except KeyError:
+                    offered[part.type] = 1
+                append(part)
+                if held >= self._high:
+                    self._high = held + 1
+                if newest is not None:
+                    newest.hold(part)
+            elif not self._sealed:
+                self._offer(part)
+            if consumers:
+                wake_all(consumers)
+
+        return put
 
     def _offer(self, part: StreamPart) -> bool:
         self._count(part.type)
@@ -117,12 +135,16 @@ class Buffer:
 
     def absorb(self, part: StreamPart) -> bool:
         """Count ``part`` as offered and held by an open window. False: too late, it counts nowhere."""
-        with self.lock:
+        lock = self.lock
+        lock.acquire()
+        try:
             if self._sealed:
                 return False
             self._count(part.type)
             self._windows[part.type] += 1
             return True
+        finally:
+            lock.release()
 
     def release(self, part: StreamPart) -> bool:
         """Do what ``offer`` does with as many absorbed parts as ``part`` stands for, sealed or not."""
@@ -226,7 +248,9 @@ class Buffer:
 
     def refuse(self, part: StreamPart, why: Literal["filtered", "sampled_out", "failed"]) -> None:
         """Count a part that is not held: its consumer does not want it, or can't say whether it does."""
-        with self.lock:
+        lock = self.lock
+        lock.acquire()
+        try:
             if self._sealed:
                 return
             self._count(part.type)
@@ -234,6 +258,8 @@ class Buffer:
                 self._drop(part, why)
             else:
                 (self._filtered if why == "filtered" else self._sampled_out)[part.type] += 1
+        finally:
+            lock.release()
 
     def seal(self) -> None:
         """Take no more offers, and count none. What is held can still be taken."""
@@ -270,11 +296,24 @@ class Buffer:
             return sum(part.weight for part in self._parts) + self._windows.total(), oldest
 
     @property
+    def oldest(self) -> StreamPart | None:
+        """What a take would come to first, None if there is nothing; a take may get there before you."""
+        try:
+            return self._parts[0]
+        except IndexError:
+            return None
+
+    @property
     def idle(self) -> bool:
         """Whether a take would return nothing."""
         if self._ttl is not None:
             self.expires_in()  # what is too old is lost by looking
         return not self._parts and self._gap is None
+
+    @property
+    def half_full(self) -> bool:
+        """Whether at least half of the capacity is held."""
+        return len(self._parts) * 2 >= self.capacity
 
     @property
     def over_capacity(self) -> bool:

@@ -217,12 +217,26 @@ class RouteChosen(Event, frozen=True, gc=False):
 
 
 class CheckpointWritten(Event, frozen=True, gc=False):
-    """A checkpointer has stored a checkpoint, ``seconds`` after it was asked to."""
+    """A checkpointer has stored a checkpoint, ``seconds`` after it was asked to.
+
+    ``size``: in bytes, as it was serialised; None if it was not.
+    """
 
     bit: ClassVar[int] = 1 << 14
     run: Run
     step: int
     seconds: float
+    time: int
+    size: int | None = None
+
+
+class MessageReturned(Event, frozen=True, gc=False):
+    """A node of the root returned a message that only its subgraphs had shown: for who sees no subgraphs."""
+
+    bit: ClassVar[int] = 1 << 15
+    task: Task
+    chunk: Any
+    metadata: Mapping[str, Any]
     time: int
 
 
@@ -242,6 +256,7 @@ EVENTS: tuple[type[Event], ...] = (
     RunInterrupted,
     RouteChosen,
     CheckpointWritten,
+    MessageReturned,
 )
 
 #: Interest in everything.

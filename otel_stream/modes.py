@@ -157,7 +157,7 @@ def _breakpoint(event: events.RunInterrupted) -> Any:
     return SKIP if event.interrupts or event.run.parent is not None else {INTERRUPT: ()}
 
 
-def _message(event: events.MessageWritten) -> Any:
+def _message(event: events.MessageWritten | events.MessageReturned) -> Any:
     return event.chunk, event.metadata
 
 
@@ -271,6 +271,12 @@ COMES: Final[Mapping[Make, Callable[[Any], bool]]] = {
     _task: lambda _: True,
     _task_result: lambda _: True,
 }
+
+#: What *messages* shows besides to who sees no subgraphs.
+RETURNED_TABLE: Final[Mapping[type[Event], Recipe]] = {events.MessageReturned: Recipe(_message)}
+
+#: Functions that make nothing, and can't fail: they hand on what a node wrote.
+HANDED_ON: Final[frozenset[Callable[[Any], Any]]] = frozenset((_custom, _message))
 
 #: Not a mode: the part that ``StreamConfig(include_end=True)`` adds.
 END_TABLE: Final[Mapping[type[Event], Recipe]] = {events.RunEnded: Recipe(_end)}

@@ -22,7 +22,7 @@ from otel_stream.config import ConfigError, StreamConfig
 from otel_stream.events import End, Event
 from otel_stream.modes import StreamPart
 from otel_stream.statistics import ReceiverStatistics
-from otel_stream.wait import ThreadWaiter, Waiter, breathe, in_event_loop, leave, stop_asked, wake_all, waiter
+from otel_stream.wait import ThreadWaiter, Waiter, breathe, in_event_loop, leave, stop_asked, waiter, wake_all
 
 logger = logging.getLogger(__name__)
 
@@ -105,13 +105,8 @@ class StreamReceiver:
         Who is of one run only makes ``lock`` its own: then a part takes one lock, however many want it.
         """
         plain = self.admission is None and not self.lasting and type(self).offer is StreamReceiver.offer
-        return self._put if plain and self._buffer.share(lock) else self.offer
-
-    def _put(self, part: StreamPart, _: Event | None) -> None:
-        if not self._buffer.put(part):
-            self._fail_for_overflow()
-        if self._consumers:
-            wake_all(self._consumers)
+        put = self._buffer.putting(self._consumers) if plain else None
+        return self.offer if put is None or not self._buffer.share(lock) else put
 
     def _fail_for_overflow(self) -> None:
         config = self.config
@@ -181,6 +176,11 @@ class StreamReceiver:
         return not self._buffer.idle
 
     @property
+    def half_full(self) -> bool:
+        """Whether at least half of what the buffer may hold waits to be taken."""
+        return self._buffer.half_full
+
+    @property
     def over_capacity(self) -> bool:
         """Whether a run should wait for the consumer."""
         return not self._over and self._buffer.over_capacity
@@ -204,7 +204,7 @@ class StreamReceiver:
         expiring = self.config.ttl is not None  # what fills the buffer leaves by itself
         patience: float | None = None if expiring else self.stall_timeout
         while self.makes_wait(source) and not stop_asked():
-            taken = self._buffer.statistics().delivered
+            oldest = self._buffer.oldest
             producer = waiter()
             self._producers.append(producer)
             try:
@@ -212,14 +212,11 @@ class StreamReceiver:
                     await producer.wait(self._buffer.expires_in() if expiring else patience)
             finally:
                 leave(self._producers, producer)
-            if patience is not None and self._is_stalled(taken):
+            if patience is not None and self.over_capacity and self._buffer.oldest is oldest:
                 patience = None  # said once
                 self._warn_of_stall()
                 if on_stall is not None:
                     on_stall(self)
-
-    def _is_stalled(self, taken: int) -> bool:
-        return self.over_capacity and self._buffer.statistics().delivered == taken
 
     def _warn_of_stall(self) -> None:
         logger.warning(

@@ -165,6 +165,11 @@ class Task:
         raise NotImplementedError("a task is given its id, or knows how to make it")
 
     @property
+    def retryable(self) -> bool:
+        """Whether a failing attempt may be followed by another one."""
+        return False
+
+    @property
     def sources(self) -> tuple[tuple[str, Task], ...]:
         """The tasks whose writes scheduled this one, each with the channel, or edge, it wrote to.
 

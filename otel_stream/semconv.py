@@ -138,14 +138,6 @@ GRAPH_VALUES_ENCODING: Final = "graph.values.encoding"
 GRAPH_VALUES_BASE_SEQ: Final = "graph.values.base_seq"
 #: string. Digest of the complete state after this part, in hexadecimal digits.
 GRAPH_VALUES_DIGEST: Final = "graph.values.digest"
-#: int. How many parts are missing.
-GRAPH_GAP_PARTS: Final = "graph.gap.parts"
-#: int. Place of the first missing part.
-GRAPH_GAP_FIRST_SEQ: Final = "graph.gap.first_seq"
-#: int. Place of the last missing part.
-GRAPH_GAP_LAST_SEQ: Final = "graph.gap.last_seq"
-#: string[]. Modes of the missing parts.
-GRAPH_GAP_MODES: Final = "graph.gap.modes"
 #: int. Place of the log event among those of its root run, from 0, without gaps; a missing one is lost.
 GRAPH_LOG_SEQ: Final = "graph.log.seq"
 #: int. Present if the body is spread over several log events. Place of this piece, from 0.
@@ -189,7 +181,7 @@ EVENT_BY_MODE: Final[dict[str, str]] = {
 }
 #: The run stops and waits, for answers to its interrupts or at a breakpoint.
 EVENT_INTERRUPT: Final = "graph.interrupt"
-#: A conditional edge or a Command chose where to go next.
+#: A conditional edge or a Command chose where to go next; if `graph.route` is among the exported modes.
 EVENT_ROUTE: Final = "graph.route"
 #: A task shorter than the least duration of a span; on the span of its superstep.
 EVENT_NODE: Final = "graph.node"
@@ -199,8 +191,6 @@ EVENT_EXCEPTION: Final = "graph.exception"
 EVENT_SPAN_EXCEPTION: Final = "exception"
 #: A part of any mode that a program defined itself; event names are few and known beforehand.
 EVENT_CUSTOM_MODE: Final = "graph.custom_mode"
-#: Parts that should have become log events are lost; how many, and which.
-EVENT_GAP: Final = "graph.gap"
 #: The root run has ended; the last log event of it.
 EVENT_RUN_END: Final = "graph.run_end"
 
@@ -256,7 +246,7 @@ SUPERSTEP_DURATION: Final = Metric(
 SUPERSTEP_TASKS: Final = Metric(
     "graph.superstep.tasks",
     "{task}",
-    "Tasks that a superstep runs side by side, its fan-out.",
+    "Tasks that a superstep runs side by side, its fan-out; of supersteps with more than one.",
     _POWERS_OF_TWO,
 )
 NODE_DURATION: Final = Metric(

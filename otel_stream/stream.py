@@ -13,21 +13,24 @@ Rules of this file
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from threading import RLock
+from time import monotonic
 from typing import Any, Protocol, TypeAlias
 
 from msgspec import structs
 
 from otel_stream.config import Custom, OverflowPolicy, StreamMode
-from otel_stream.events import EVENTS, End, Event, RunEnded, SuperstepEnded, Task, TaskEnded
-from otel_stream.foresight import foreseeing
-from otel_stream.modes import END_TABLE, SKIP, TABLES, Make, Recipe, StreamPart, Wrap, table_of
+from otel_stream.events import End, Event, RunEnded, Task
+from otel_stream.foresight import Lane, Plan, Put, Routes, plans
+from otel_stream.modes import SKIP, StreamPart
 from otel_stream.receiver import StreamReceiver
 from otel_stream.wait import breathe
 
 logger = logging.getLogger(__name__)
+
+#: Seconds after which consumers that have parts waiting get a turn of the event loop.
+_TURN_EVERY = 0.0002
 
 
 class TelemetryConsumer(Protocol):
@@ -48,24 +51,10 @@ class TelemetryConsumer(Protocol):
         """Export ``part``, which has all its metadata."""
 
 
-# Plain tuples, and not named ones: they are taken apart for every event, at a third of the time.
-
-#: What offers a part to one receiver; called by whoever has the stream's order.
-Put: TypeAlias = Callable[[StreamPart, Event | None], None]
-#: One mode's way to its consumers: its name, what to do with the data, how to offer the part to each of
-#: them, who they are, and whether it is exported.
-Lane: TypeAlias = tuple[str, Wrap | None, tuple[Put, ...], tuple[StreamReceiver, ...], bool]
-#: Lanes that share what ``make`` returns, and whether any of them is exported.
-Route: TypeAlias = tuple[Make, tuple[Lane, ...], bool]
-#: What to do about one kind of event: whether telemetry is told first, or last, whether it is about a
-#: task, and the routes of events from the root and of those from subgraphs.
-Plan: TypeAlias = tuple[bool, bool, bool, tuple[Route, ...], tuple[Route, ...]]
 #: A task, and of its parts what it does not change: ns, run id, graph, step, node, task id, tags.
 Known: TypeAlias = tuple[
     Task | None, tuple[str, ...], str, str, int | None, str | None, str | None, tuple[str, ...]
 ]
-#: What to do with parts, one per lane, that would be made for nobody.
-Refuse: TypeAlias = Callable[[tuple[Lane, ...], list[StreamPart]], None]
 
 
 class Stream:
@@ -102,6 +91,8 @@ class Stream:
         self._puts: dict[StreamReceiver, Put] = {}
         #: Guards who is in the audience. Nothing else is ever called under it.
         self._audience = RLock()
+        #: When consumers were last given a turn.
+        self._breathed = 0.0
         for receiver in self._receivers:
             self._join(receiver)
         self._introduce(self._receivers)
@@ -112,12 +103,47 @@ class Stream:
         plan = self._plans.get(type(event))
         if plan is None:
             return
+        handed_on, rest = plan
+        if handed_on is None:
+            self._emit(event, rest)
+            return
+        mode, make, put, everywhere = handed_on
+        task = event.task
+        # Most events are about the task of the one before; one look, since another thread may change it.
+        known = self._known
+        if known[0] is not task:
+            known = self._known = _known(task)
+        _, ns, run_id, graph, step, node, task_id, tags = known
+        if ns and not everywhere:
+            self._emit(event, rest)
+            return
+        data = make(event)
+        # Not `with`: that way of entering and leaving costs as much again as the lock.
+        order = self._order
+        order.acquire()
+        try:
+            part = StreamPart(
+                mode, ns, data, self._seq, event.time, run_id, graph, step, node,
+                task_id, task.attempt, task.trace_id, task.span_id, tags, None,
+            )  # fmt: skip
+            self._seq += 1
+            put(part, event)
+        finally:
+            order.release()
+
+    def _emit(self, event: Any, plan: Routes) -> None:  # noqa: C901, PLR0912 - one call per event
         told, told_last, of_task, root, deep = plan
-        if told:
-            self._tell(event)
+        telemetry = self.telemetry
+        if told and telemetry is not None:
+            # What telemetry raises it catches itself; this is for another one than ours.
+            try:
+                telemetry.on_event(event)
+            except Exception as error:  # noqa: BLE001 - a broken exporter never breaks a run
+                self._cut_off_telemetry(error)
+            if telemetry.interest != self._told:
+                self._told_anew()
         if of_task:
             task = about = event.task
-            # Most events are about the task of the one before; one look, since another thread may change it.
             known = self._known
             if known[0] is not task:
                 known = self._known = _known(task)
@@ -137,26 +163,27 @@ class Stream:
             if data is SKIP:
                 continue
             made: list[StreamPart] | None = [] if exported else None
-            # Not `with`: that way of entering and leaving costs as much again as the lock.
             order.acquire()
             try:
-                for mode, wrap, puts, _, _ in lanes:
+                for mode, wrap, put, _, _ in lanes:
                     part = StreamPart(
                         mode, ns, data if wrap is None else wrap(event, data), self._seq, event.time, run_id,
                         graph, step, node, task_id, attempt, about.trace_id, about.span_id, tags,
                         tuple(getattr(event, "interrupts", ())) if mode == "values" else None,
                     )  # fmt: skip
                     self._seq += 1
-                    for put in puts:
-                        put(part, event)
+                    put(part, event)
                     if made is not None:
                         made.append(part)
             finally:
                 order.release()
             if made is not None:
                 self._export(made, lanes, event)
-        if told_last:
-            self._tell(event)
+        if told_last and telemetry is not None:
+            try:
+                telemetry.on_event(event)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._cut_off_telemetry(error)
         if not of_task and type(event) is RunEnded and event.run.parent is None:
             self.finish(event.end, event.error)
 
@@ -177,14 +204,15 @@ class Stream:
             own = structs.replace(part, ns=(*ns, *part.ns), seq=self._seq, run_id=run_id)
             self._seq += 1
             for one in self._receivers:
-                if one.config.subgraphs and part.type in (getattr(mode, "name", mode) for mode in one.config.modes):
+                if one.config.subgraphs and part.type in _names(one.config.modes):
                     one.offer(own, event)
 
     async def drain(self) -> None:
         """Wait until no ``block`` receiver holds more than its size.
 
         Nodes that never await would keep consumers on the same event loop from running, so whoever has
-        parts waiting gets a turn here.
+        parts waiting gets a turn here: at once if the buffer is half full, else every fifth of a
+        millisecond, as a turn costs as much as a superstep.
         """
         for receiver in self._blocking:
             if receiver.over_capacity:
@@ -192,8 +220,9 @@ class Stream:
                     self.on_wait(receiver)
                 await receiver.room(self, self.on_stall)
         for receiver in self._receivers:
-            if receiver.held:
+            if receiver.held and (receiver.half_full or monotonic() - self._breathed > _TURN_EVERY):
                 await breathe()
+                self._breathed = monotonic()
                 return
 
     def finish(self, end: End, error: BaseException | None = None) -> None:
@@ -250,10 +279,9 @@ class Stream:
         receivers, telemetry = self._receivers, self.telemetry
         self._told = 0 if telemetry is None else telemetry.interest
         self._exported = frozenset() if telemetry is None else telemetry.modes
-        plans = _plans(receivers, self._puts, self._told, self._exported, self._refuse)
-        self._plans = plans
+        self._plans = table = plans(receivers, self._puts, self._told, self._exported, self._refuse)
         self._blocking = tuple(one for one in receivers if one.config.overflow is OverflowPolicy.BLOCK)
-        self.interest = sum(kind.bit for kind in plans)
+        self.interest = sum(kind.bit for kind in table)
 
     def _refuse(self, lanes: tuple[Lane, ...], parts: list[StreamPart]) -> None:
         """Count parts that nobody wants, one per lane, as if they had been made."""
@@ -264,16 +292,10 @@ class Stream:
                         receiver.admission.refuse(part)
             self._seq += len(parts)
 
-    def _tell(self, event: Event) -> None:
-        telemetry = self.telemetry
-        try:
-            if telemetry is not None:
-                telemetry.on_event(event)
-                if telemetry.interest != self._told or telemetry.modes is not self._exported:
-                    with self._audience:
-                        self._plan()
-        except Exception as error:  # noqa: BLE001 - a broken exporter never breaks a run
-            self._cut_off_telemetry(error)
+    def _told_anew(self) -> None:
+        """Ask telemetry again what it wants: an unsampled run is of little interest to it."""
+        with self._audience:
+            self._plan()
 
     def _export(self, parts: list[StreamPart], lanes: tuple[Lane, ...], event: Event) -> None:
         telemetry = self.telemetry
@@ -293,6 +315,10 @@ class Stream:
             logger.error("telemetry is cut off from this run: %r", error, exc_info=error)
 
 
+def _names(modes: Iterable[StreamMode | Custom]) -> Iterator[str]:
+    return (mode.name if isinstance(mode, Custom) else mode for mode in modes)
+
+
 def _cut_off(lanes: tuple[Lane, ...], error: Exception) -> None:
     for _, _, _, receivers, _ in lanes:
         for receiver in receivers:
@@ -305,96 +331,3 @@ _NOBODY: Known = (None, (), "", "", None, None, None, ())
 def _known(task: Task) -> Known:
     run = task.run
     return task, run.ns, run.root.id, run.graph, task.step, task.node, task.id, run.tags
-
-
-# --- The table -----------------------------------------------------------------------------------------
-
-_OF_TASKS = frozenset(kind for kind in EVENTS if "task" in kind.__struct_fields__)
-
-
-_ENDS = frozenset({RunEnded, TaskEnded})
-
-
-def _plans(
-    receivers: tuple[StreamReceiver, ...],
-    puts: Mapping[StreamReceiver, Put],
-    told: int,
-    exports: frozenset[str],
-    refuse: Refuse,
-) -> dict[type[Event], Plan]:
-    # The end of the run always counts: who comes later must learn of it.
-    ways: dict[type[Event], dict[Make, list[Lane]]] = {RunEnded: {}}
-    if told:
-        ways.update((kind, {}) for kind in EVENTS if kind.bit & told)
-    for mode, table, wanting, exported in _wanted(receivers, exports):
-        for kind, recipe in table.items():
-            lane = mode, recipe.wrap, tuple(puts[one] for one in wanting), wanting, exported
-            ways.setdefault(kind, {}).setdefault(recipe.make, []).append(lane)
-    return {
-        kind: (
-            bool(kind.bit & told) and kind not in _ENDS,
-            bool(kind.bit & told) and kind in _ENDS,
-            kind in _OF_TASKS,
-            tuple(_route(make, tuple(lanes), refuse) for make, lanes in by_make.items()),
-            _deep(by_make, puts, refuse),
-        )
-        for kind, by_make in ways.items()
-    }
-
-
-def _wanted(
-    receivers: tuple[StreamReceiver, ...], exports: frozenset[str]
-) -> Iterator[tuple[str, Mapping[type[Event], Recipe], tuple[StreamReceiver, ...], bool]]:
-    """Yield every mode that somebody wants, with its table and who that is, in the order of parts."""
-    wanting = tuple(one for one in receivers if one.config.aggregate is not None)
-    if wanting:
-        yield "", _passing(wanting), wanting, False
-    for mode, table in TABLES.items():
-        wanting = tuple(one for one in receivers if mode in one.config.modes)
-        if wanting or mode in exports:
-            yield mode, table, wanting, mode in exports
-    customs = dict.fromkeys(
-        mode for one in receivers for mode in one.config.modes if isinstance(mode, Custom)
-    )
-    for custom in customs:
-        wanting = tuple(one for one in receivers if custom in one.config.modes)
-        yield custom.name, table_of(custom), wanting, custom.name in exports
-    wanting = tuple(one for one in receivers if one.config.include_end)
-    if wanting:
-        yield "end", END_TABLE, wanting, False
-
-
-def _route(make: Make, lanes: tuple[Lane, ...], refuse: Refuse) -> Route:
-    exported = any(exported for *_, exported in lanes)
-    if not exported:
-        audience = [(mode, [one.admission for one in receivers]) for mode, _, _, receivers, _ in lanes]
-        make = foreseeing(make, audience, partial(refuse, lanes))
-    return make, lanes, exported
-
-
-def _passing(receivers: tuple[StreamReceiver, ...]) -> Mapping[type[Event], Recipe]:
-    """Return a mode without parts: it tells ``receivers`` when their windows end."""
-
-    def tell(event: Any) -> Any:
-        for receiver in receivers:
-            if receiver.admission is not None:
-                receiver.admission.passed(event)
-        return SKIP
-
-    return dict.fromkeys((SuperstepEnded, RunEnded), Recipe(tell))
-
-
-def _deep(
-    by_make: Mapping[Make, list[Lane]], puts: Mapping[StreamReceiver, Put], refuse: Refuse
-) -> tuple[Route, ...]:
-    """Leave out the receivers that don't want subgraphs; what is exported is exported from them too."""
-    routes: list[Route] = []
-    for make, lanes in by_make.items():
-        kept: list[Lane] = []
-        for mode, wrap, _, receivers, exported in lanes:
-            inner = tuple(one for one in receivers if one.config.subgraphs)
-            if inner or exported:
-                kept.append((mode, wrap, tuple(puts[one] for one in inner), inner, exported))
-        if kept:
-            routes.append(_route(make, tuple(kept), refuse))
-    return tuple(routes)

@@ -22,8 +22,8 @@ from otel_stream import semconv
 
 #: The run's span, and two a superstep: its own and its node's.
 SPANS = 2 * STEPS + 1
-#: The input's values, the end of the run, and three a superstep: updates, values and the route.
-RECORDS = 3 * STEPS + 2
+#: The input's values, the end of the run, and two a superstep: updates and values.
+RECORDS = 2 * STEPS + 2
 
 
 # What one run makes is checked, so that no queue overflows and no signal is off unnoticed.
@@ -144,8 +144,7 @@ class _Calls:
         self._before = node.get_span_context()
         context = set_span_in_context(node, outer)
         about = {semconv.GEN_AI_NODE_NAME: "count", semconv.GRAPH_TASK_ID: "task"}
-        chosen = {semconv.GRAPH_ROUTE_SOURCE: "more", semconv.GRAPH_ROUTE_TARGETS: ("count",)}
-        self._emit_event(context, semconv.EVENT_ROUTE, None, {**_ABOUT, **about, **chosen})
+        node.set_attribute(semconv.GRAPH_ROUTE_TARGETS, ("count",))
         self._log(context, "updates", step, **about)
         about = {semconv.GRAPH_NAME: "graph", semconv.GEN_AI_NODE_NAME: "count"}
         self._node_seconds.record(0.001, about, context)

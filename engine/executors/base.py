@@ -52,8 +52,8 @@ class Executor(Protocol):
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run tasks side by side and await ``done`` for each as it ends, never two at once.
 
-        The first task that ``failed`` stops the others: it is waited for how they end, and those after it that
-        have not begun never do.
+        The first task that ``failed`` stops the others: they are waited for, and those behind it that have
+        not begun never do.
         """
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -73,7 +73,7 @@ class Executor(Protocol):
 async def begun(tasks: Sequence[NodeTask], failed: NodeTask) -> None:
     """Wait until the threads have begun of those before ``failed``, which is one of ``tasks``.
 
-    They were called before it was, so that they fail in the same run must not depend on who has a thread first.
+    They were called before it was: whether they fail, too, must not depend on who is given a thread first.
     """
     for task in tasks:
         if task is failed:

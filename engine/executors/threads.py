@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import End
-from otel_stream.wait import STOP, Stop
+from otel_stream.wait import STOP, Stop, ThreadWaiter
 
 from ..node import PLAIN, Callback, is_runnable
 from .base import Done, RunOne, finished
@@ -126,8 +126,17 @@ class ThreadExecutor:
         )
 
     async def sleep(self, seconds: float) -> None:
-        """Block the thread."""
-        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to block
+        """Block the thread; in the pool, until another task has failed."""
+        if self._pool is None:
+            time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop to block
+            return
+        sleeper = ThreadWaiter()
+        self._stop.add(sleeper)
+        try:
+            if not self._stop.asked:
+                sleeper.block(seconds)
+        finally:
+            self._stop.discard(sleeper)
 
     def wake(self) -> None:
         """Tell ``run_all``, if it waits, that there are parts to hand out; from any thread."""
@@ -135,7 +144,7 @@ class ThreadExecutor:
             self._ended.put(None)
 
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
-        """Run ``tasks`` side by side; after a failure none behind it is begun, and all others are waited for."""
+        """Run ``tasks`` side by side; after a failure none behind it begins; the others are waited for."""
         self._waits = True
         futures = {task: self.submit(self._run, task, run_one) for task in tasks}
         try:
@@ -204,9 +213,7 @@ class ThreadExecutor:
             self._pool = None
 
 
-def _behind(
-    failed: NodeTask, places: Mapping[NodeTask, int], tasks: Iterable[NodeTask]
-) -> list[NodeTask]:
-    """Return the tasks that come after a failed one; those before it have their turn, to fail first if they do."""
+def _behind(failed: NodeTask, places: Mapping[NodeTask, int], tasks: Iterable[NodeTask]) -> list[NodeTask]:
+    """Return the tasks that come after a failed one. Those before it have their turn, and may fail, too."""
     place = places.get(failed, -1)
     return [task for task in tasks if places.get(task, len(places)) > place]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
@@ -70,19 +70,27 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     ``metadata`` goes with messages that the node returns; a chat model's own is LangChain's, which contains
     what ``install`` put there. ``seen`` holds the ids of messages that were shown; share one set among all
-    tasks of a root run, or a subgraph's messages are shown again when its node returns them.
+    tasks of a root run, or a subgraph's messages are shown again when its node returns them. Of those in
+    ``inside``, too, ``again`` is told when a node returns them.
     """
 
     #: Callbacks run where they occur, never in another thread: order is kept and nothing needs a lock.
     run_inline = True
 
     def __init__(
-        self, emit: Emit, metadata: Mapping[str, Any] | None = None, seen: set[str] | None = None
+        self,
+        emit: Emit,
+        metadata: Mapping[str, Any] | None = None,
+        seen: set[str] | None = None,
+        inside: Collection[str] = (),
+        again: Callable[[Any], object] = id,
     ) -> None:
         super().__init__()
         self._send = emit
         self._metadata: Mapping[str, Any] = metadata or {}
         self.seen: set[str] = set() if seen is None else seen
+        self._inside = inside
+        self._again = again
         #: The calls in progress, by their run ids, and the metadata of each.
         self._calls: dict[uuid.UUID, Mapping[str, Any]] = {}
 
@@ -90,7 +98,7 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     def node_input(self, task: Any, state: Any) -> None:
         """Take note that the messages in ``state`` are known; ``task`` is for the caller's convenience."""
-        self.seen.update(m.id for m in _messages_in(_values(state)) if m.id is not None)
+        self.seen.update(ids_in(state))
 
     def node_output(self, task: Any, output: Any) -> None:
         """Emit those messages a node returned that nobody has seen."""
@@ -167,8 +175,8 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         if message.id is None:
             # On the message itself: the state is about to hold it, and must know it by the same id.
             message.id = str(uuid.uuid4())
-        self.seen.add(message.id)
         self._send(message, metadata)
+        self.seen.add(message.id)
 
     def _show_returned(self, metadata: Mapping[str, Any], output: Any) -> None:
         parts = output if isinstance(output, list | tuple) else [output]
@@ -181,6 +189,13 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         for message in found:
             if message.id not in self.seen:
                 self._show(metadata, message)
+            elif message.id in self._inside:
+                self._again(message)
+
+
+def ids_in(state: Any) -> list[str]:
+    """Return the ids of the messages in a state."""
+    return [message.id for message in _messages_in(_values(state)) if message.id is not None]
 
 
 def install(context: Context, handler: MessagesHandler | None, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from otel_stream.cli.backends.commands import app as backends
+from otel_stream.cli.doctor.command import doctor
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.replay import replay
 from otel_stream.config import MODES, OverflowPolicy
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(backends)
 app.command()(replay)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -17,6 +17,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import TraceFlags
 
 from otel_stream.sdk.accounting import Account, CountedLogExporter, CountedSpanExporter
 from otel_stream.sdk.forking import in_child
@@ -146,7 +147,8 @@ class BatchSpans(SpanProcessor):
         self._offer = batch.offer
 
     def on_end(self, span: ReadableSpan) -> None:
-        if span.context is not None and span.context.trace_flags.sampled:
+        about = span.context
+        if about is not None and about.trace_flags & TraceFlags.SAMPLED:
             self._offer(span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -67,7 +67,7 @@ def configure(
         path: a file of OTLP JSON lines instead of an endpoint; an endpoint in the environment wins.
         capture_content: whether state, messages and exception texts are exported; by default not.
         modes: stream modes whose parts become log events; by default values, updates, custom and
-            messages; ``"none"`` for no log events. Comma-separated or a collection.
+            messages; ``"graph.route"`` adds what edges chose, ``"none"`` is no log events at all.
         max_body_bytes: longest body of a log event, in bytes of UTF-8; 64 KiB by default.
         redaction: what is masked or cut of the content that is exported.
         messages: ``"joined"``, one log event for a message, or ``"chunks"``, one for each chunk.

@@ -23,7 +23,7 @@ from otel_stream.telemetry.gauges import Gauges
 from otel_stream.telemetry.happenings import Happenings, attributes_of
 from otel_stream.telemetry.logs import Logs
 from otel_stream.telemetry.metrics import Instruments, Metrics
-from otel_stream.telemetry.options import TelemetryOptions, get_options
+from otel_stream.telemetry.options import ROUTES, TelemetryOptions, get_options
 from otel_stream.telemetry.parents import parent_context
 from otel_stream.telemetry.scope import RunScope, TaskScope
 from otel_stream.telemetry.spans import Spans
@@ -36,12 +36,15 @@ def _bits(*kinds: type[Event]) -> int:
 
 
 _RUN: Final = _bits(events.RunStarted, events.RunEnded)
-_TASKS: Final = _bits(
-    events.SuperstepStarted, events.SuperstepEnded, events.TaskStarted, events.TaskEnded, events.AttemptEnded
-)
-_SPANS: Final = _RUN | _TASKS | _bits(events.AttemptStarted)
+_TASKS: Final = _bits(events.SuperstepStarted, events.SuperstepEnded, events.TaskStarted, events.TaskEnded)
+#: Wanted once there is a task that may be retried; a start also by spans, to be current in the node.
+_ATTEMPTS: Final = _bits(events.AttemptStarted, events.AttemptEnded)
+_SPANS: Final = _RUN | _TASKS | _bits(events.AttemptStarted, events.RouteChosen)
 _METRICS: Final = _RUN | _TASKS | _bits(events.CheckpointWritten)
-_HAPPENINGS: Final = _RUN | _bits(events.RouteChosen, events.RunInterrupted)
+#: The start of a superstep is that of its tasks.
+_UNSAMPLED: Final = _METRICS & ~_bits(events.SuperstepStarted)
+_HAPPENINGS: Final = _RUN | _bits(events.RunInterrupted)
+_ROUTES: Final = _bits(events.RouteChosen)
 
 
 class Consumer:
@@ -61,6 +64,7 @@ class Consumer:
         "_recording",
         "_run",
         "_spans",
+        "_tells_routes",
         "failures",
         "interest",
         "modes",
@@ -80,10 +84,12 @@ class Consumer:
         self._early: list[Any] = []
         #: What went wrong inside the SDK or its processors.
         self.failures = 0
-        self.modes: frozenset[str] = options.modes if self._logs is not None else frozenset()
+        self.modes: frozenset[str] = options.modes - {ROUTES} if self._logs is not None else frozenset()
+        self._tells_routes = self._happenings is not None and ROUTES in options.modes
         self.interest = (
             (_SPANS if self._spans is not None else 0)
             | (_HAPPENINGS if self._happenings is not None else 0)
+            | (_ROUTES if self._tells_routes else 0)
             | (_METRICS if self._metrics is not None else 0)
         )
 
@@ -148,6 +154,7 @@ class Consumer:
                 if run.parent is None:
                     self._follow_sampler(spans)
         finally:
+            scope.untold = not self.interest & events.SuperstepStarted.bit
             if self._metrics is not None:
                 self._metrics.run_started(run, scope)
                 for receiver in self._early:
@@ -158,7 +165,7 @@ class Consumer:
         if not spans.recording:
             self._recording = None
             # Tasks are still given the ids of the trace: parts name them, sampled or not.
-            self.interest = _METRICS if self._metrics is not None else _RUN | events.TaskStarted.bit
+            self.interest = _UNSAMPLED if self._metrics is not None else _RUN | events.TaskStarted.bit
         if not spans.sampled:
             self._logs = self._happenings = self._exceptions = None
             self.modes = frozenset()
@@ -207,6 +214,7 @@ class Consumer:
             self._metrics.superstep_ended(event, scope)
         if self._recording is not None:
             self._recording.superstep_ended(event, scope)
+        scope.step_started = 0
 
     def _task_started(self, event: events.TaskStarted) -> None:
         task = event.task
@@ -214,8 +222,10 @@ class Consumer:
         if run is None:
             return
         task.telemetry = scope = TaskScope(run.step_context, event.time)
+        if task.retryable:
+            self.interest |= _ATTEMPTS
         if self._metrics is not None:
-            self._metrics.task_started(task, scope)
+            self._metrics.task_started(task, scope, run)
         if self._recording is not None:
             self._recording.task_started(event, scope, run)
         else:
@@ -262,7 +272,10 @@ class Consumer:
             self._metrics.checkpoint_written(event, scope)
 
     def _route_chosen(self, event: events.RouteChosen) -> None:
-        if self._happenings is not None:
+        scope: TaskScope | None = event.task.telemetry
+        if scope is not None:
+            scope.routes = (*scope.routes, *event.targets)
+        if self._tells_routes and self._happenings is not None:
             self._happenings.route_chosen(event)
 
     def _run_interrupted(self, event: events.RunInterrupted) -> None:

@@ -50,10 +50,13 @@ class Waiting:
     def __init__(self) -> None:
         self._lock = Lock()
         self._since: dict[str, tuple[str, int]] = {}
+        #: Graphs that have ever waited: they are shown with 0 once everything is answered.
+        self.graphs: set[str] = set()
 
     def raised(self, graph: str, ids: Iterable[str], now: int) -> None:
         """Take note of interrupts that a run has ended at; ``now`` in nanoseconds since the epoch."""
         with self._lock:
+            self.graphs.add(graph)
             for one in ids:
                 self._since[one] = graph, now
             while len(self._since) > _MAX_WAITING:
@@ -131,8 +134,6 @@ class Gauges:
         self.runs: dict[str, Active] = {}
         self.nodes: dict[tuple[str, str], Active] = {}
         self.waiting = Waiting()
-        #: Graphs that have ever waited: they are shown with 0 once everything is answered.
-        self._waited: set[str] = set()
         meter.create_observable_up_down_counter(
             semconv.RUN_ACTIVE.name, [self._runs], semconv.RUN_ACTIVE.unit, semconv.RUN_ACTIVE.description
         )
@@ -168,13 +169,12 @@ class Gauges:
 
     def _interrupts(self, _: CallbackOptions) -> Iterator[Observation]:
         waiting = self.waiting.by_graph()
-        self._waited.update(waiting)
-        for graph in self._waited:
+        for graph in list(self.waiting.graphs):
             yield Observation(waiting.get(graph, (0, 0.0))[0], _named(graph))
 
     def _ages(self, _: CallbackOptions) -> Iterator[Observation]:
         waiting = self.waiting.by_graph()
-        for graph in self._waited | waiting.keys():
+        for graph in list(self.waiting.graphs):
             yield Observation(waiting.get(graph, (0, 0.0))[1], _named(graph))
 
 

@@ -39,6 +39,7 @@ class Instruments:
         self.node_retries = _counter(meter, semconv.NODE_RETRIES)
         self.node_errors = _counter(meter, semconv.NODE_ERRORS)
         self.checkpoint_duration = _histogram(meter, semconv.CHECKPOINT_DURATION)
+        self.checkpoint_size = _histogram(meter, semconv.CHECKPOINT_SIZE)
         self.parts = {
             "offered": _counter(meter, semconv.STREAM_OFFERED),
             "delivered": _counter(meter, semconv.STREAM_DELIVERED),
@@ -128,23 +129,30 @@ class Metrics:
     # -- supersteps and tasks -----------------------------------------------------------------
 
     def superstep_started(self, event: events.SuperstepStarted, scope: RunScope) -> None:
-        """Count the superstep, and record its width if it is wider than one task."""
+        """Count the superstep."""
         scope.supersteps += 1
-        if len(event.tasks) > 1:
-            attributes = self._instruments.of_run(event.run).attributes
-            self._instruments.superstep_tasks.record(len(event.tasks), attributes, scope.context)
+        scope.width, scope.untold = len(event.tasks), False
 
     def superstep_ended(self, event: events.SuperstepEnded, scope: RunScope) -> None:
-        """Record the superstep's duration."""
+        """Record the superstep's duration, and its width if it is wider than one task."""
+        if scope.width > 1:
+            known = self._instruments.of_run(event.run).attributes
+            self._instruments.superstep_tasks.record(scope.width, known, scope.step_context)
         attributes: Attributes = self._instruments.of_run(event.run).attributes
         if event.end.failed:
             attributes = {**attributes, semconv.ERROR_TYPE: scope.error_type or event.end.value}
         self._record_superstep(_seconds(scope.step_started, event.time), attributes, scope.step_context)
 
-    def task_started(self, task: Task, scope: TaskScope) -> None:
+    def task_started(self, task: Task, scope: TaskScope, run: RunScope) -> None:
         """Count the task as active."""
         known = scope.active = self._instruments.of_task(task)
         known.begin()
+        if run.step_started == 0:
+            # Nobody is told of the starts of supersteps in an unsampled run: its tasks all start then.
+            run.step_started, run.width = scope.started, 0
+            run.supersteps += 1
+        if run.untold and scope.started == run.step_started:
+            run.width += 1
 
     def task_ended(self, event: events.TaskEnded, scope: TaskScope) -> None:
         """Record the task's duration, and that it failed if it did."""
@@ -171,9 +179,11 @@ class Metrics:
             self._instruments.node_retries.add(1, failed, scope.context)
 
     def checkpoint_written(self, event: events.CheckpointWritten, scope: RunScope) -> None:
-        """Record how long a checkpointer took."""
+        """Record how long a checkpointer took, and how much it stored."""
         attributes = self._instruments.of_run(event.run).attributes
         self._instruments.checkpoint_duration.record(max(0.0, event.seconds), attributes, scope.context)
+        if event.size is not None:
+            self._instruments.checkpoint_size.record(event.size, attributes, scope.context)
 
     # -- receivers ----------------------------------------------------------------------------
 

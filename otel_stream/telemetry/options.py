@@ -29,6 +29,8 @@ RecordAs = Literal["log_events", "span_events", "both"]
 ExceptionsAs = Literal["span_events", "logs", "logs/dup"]
 MessagesAs = Literal["joined", "chunks"]
 
+#: Beside stream modes: where conditional edges and commands went, as log events.
+ROUTES: Final = "graph.route"
 #: Modes whose parts become log events unless something else is asked for.
 DEFAULT_MODES: Final = frozenset({"values", "updates", "custom", "messages"})
 DEFAULT_MAX_BODY_BYTES: Final = 64 * 1024
@@ -50,9 +52,10 @@ _logger = logging.getLogger(__name__)
 class TelemetryOptions(msgspec.Struct, frozen=True):
     """What runs export: the resolved form of environment and configuration.
 
-    ``modes`` are those whose parts become log events; content means state, messages and exception
-    texts, ``max_body_bytes`` caps the body of one log event, in bytes of UTF-8. ``redaction`` is
-    applied to content before it leaves, to the texts of exceptions, tags and metadata, too.
+    ``modes`` are those whose parts become log events, and ``"graph.route"``; content means state, messages
+    and exception texts, ``max_body_bytes`` caps the body of one log event, in bytes of UTF-8.
+    ``redaction`` is applied to content before it leaves, to the texts of exceptions, tags and metadata,
+    too.
 
     ``messages``: whether the chunks of a message become one log event, or each its own.
     ``min_span_duration``: seconds; a node that is quicker, and inside of which no span was opened, becomes

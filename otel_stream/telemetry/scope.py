@@ -40,6 +40,7 @@ class TaskScope:
         "attempt_started",
         "context",
         "place",
+        "routes",
         "span",
         "started",
     )
@@ -54,6 +55,8 @@ class TaskScope:
         self.span: Span | None = None
         #: What others link to; it outlives the span.
         self.about: SpanContext | None = None
+        #: The nodes that its conditional edges and commands have chosen.
+        self.routes: tuple[str, ...] = ()
         #: Where it is counted among the tasks in progress.
         self.active: Any = None
         #: Span of the attempt in progress, if attempts have their own.
@@ -86,6 +89,8 @@ class RunScope:
         "step_started",
         "supersteps",
         "tasks",
+        "untold",
+        "width",
     )
 
     def __init__(self, context: Context, started: int) -> None:
@@ -106,6 +111,9 @@ class RunScope:
         #: Where it is counted among the runs in progress, and how many supersteps it has begun.
         self.active: Any = None
         self.supersteps = 0
+        #: How many tasks the superstep runs side by side, and whether its start is only known from theirs.
+        self.width = 0
+        self.untold = False
         #: How many tasks of this superstep have been folded into it.
         self.folded = 0
         #: What every log event of this run says.

@@ -233,6 +233,8 @@ class Spans:
         """End the task's span, and that of its last attempt; return whether it was folded."""
         run.tasks.discard(scope)
         span = scope.span
+        if scope.routes and span is not None and self._start_foldable is None:
+            span.set_attribute(semconv.GRAPH_ROUTE_TARGETS, scope.routes)
         if event.end is End.OK and span is not None and scope.attempt is None and not event.cached:
             # What nearly every task does.
             scope.span = None

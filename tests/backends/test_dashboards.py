@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 45
 ROLES = ("app", "lossy", "tail")
 #: Metrics that are in the registry and that nothing emits yet. To be empty.
-NOT_EMITTED_YET: tuple[semconv.Metric, ...] = (semconv.CHECKPOINT_SIZE,)
+NOT_EMITTED_YET: tuple[semconv.Metric, ...] = ()
 #: Alerts whose fault is that something is not there: they are asked about a time when nothing is.
 ABSENT = {"OtelStreamNoData", "OtelStreamCollectorGone"}
 #: Alerts whose fault is part of the traffic. Those of the others are planted in test_dashboards_rules.

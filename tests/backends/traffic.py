@@ -16,6 +16,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypedDict
 
+from langgraph.checkpoint.memory import InMemorySaver as LangGraphSaver
+
 from engine import (
     END,
     START,
@@ -98,7 +100,8 @@ def approval() -> Any:
     graph.add_node("approve", lambda state: {"answer": interrupt("Send it?")})
     graph.add_edge(START, "draft")
     graph.add_edge("draft", "approve")
-    return graph.compile(name="approval", checkpointer=InMemorySaver())
+    # A saver that tells the size of what it stores.
+    return graph.compile(name="approval", checkpointer=LangGraphSaver())
 
 
 def circle() -> Any:
@@ -211,7 +214,8 @@ async def mixed(seconds: float) -> None:
 
 
 def app(seconds: float) -> None:
-    handle = configure(service_name="app", capture_content=True, modes="values,updates,custom,messages")
+    modes = "values,updates,custom,messages,graph.route"
+    handle = configure(service_name="app", capture_content=True, modes=modes)
     asyncio.run(mixed(seconds))
     handle.shutdown()
 

@@ -223,7 +223,7 @@ def _failed_nodes(leg: Leg) -> list[str]:
 def _is_race(leg: Leg) -> bool:
     """Whether a node failed that may have had company: what is left in its thread is up to that.
 
-    Or a subgraph took too many steps: where it goes on from is a difference (docs/differences.md, 16).
+    Or a subgraph took too many steps: where it goes on from is a difference (docs/differences.md, 15).
     """
     nodes = _failed_nodes(leg)
     alone = hasattr(leg.state, "tasks") and len(leg.state.tasks) == 1 and len(nodes) == 1

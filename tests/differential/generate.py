@@ -144,13 +144,9 @@ def without_races(graph: Graph) -> Graph:
 
 def without_what_differs(case: Case) -> Case:
     """Leave out combinations that ``docs/differences.md`` says are different: its tests look at them."""
-    graph, modes = without_races(case.graph), case.modes if isinstance(case.modes, list) else [case.modes]
+    graph = without_races(case.graph)
     if anywhere(graph, lambda one: any(node.asks for node in one.nodes)):
         graph = in_subgraphs(graph, lambda one: replace(one, before=(), after=()))
-    if "messages" in modes and not (case.subgraphs and case.streams):
-        graph = in_subgraphs(
-            graph, lambda one: replace(one, nodes=tuple(replace(node, message="") for node in one.nodes))
-        )
     loses = case.durability == "sync" and anywhere(graph, lambda one: one.memory is False)
     return replace(case, graph=graph, durability="async" if loses else case.durability)
 

@@ -167,11 +167,11 @@ def test_a_writer_is_injected_by_name() -> None:
 
 
 def test_of_several_failing_nodes_the_first_by_task_order_is_raised() -> None:
-    both = (Node(name, raises="ValueError", is_async=True) for name in "ab")
-    graph = Graph(tuple(both), TWO)
-    case = Case(graph, world="astream", abreast=True)
-    assert str(run(LANGGRAPH, case)[0].error) in ("a failed", "b failed")
-    assert [str(run(OURS, case)[0].error) for _ in range(5)] == ["a failed"] * 5
+    for world in ("stream", "astream", "invoke", "ainvoke"):
+        both = (Node(name, raises="ValueError", is_async=world[0] == "a") for name in "ab")
+        case = Case(Graph(tuple(both), TWO), world=world, modes="values", abreast=True)
+        assert str(run(LANGGRAPH, case)[0].error) in ("a failed", "b failed")
+        assert [str(run(OURS, case)[0].error) for _ in range(5)] == ["a failed"] * 5
 
 
 def test_errors_of_the_engine_have_their_own_words() -> None:
@@ -241,15 +241,3 @@ def test_an_answered_question_is_no_longer_pending() -> None:
 
     assert pending(LANGGRAPH) == ["a?0"]
     assert pending(OURS) == []
-
-
-@pytest.mark.parametrize("message", ["returned", "streamed"])
-def test_a_message_is_shown_once(message: Any) -> None:
-    inner = Graph((Node("p", message=message),), ((START, "p"),))
-    case = Case(Graph((Node("a", graph=inner),), ((START, "a"),)), modes="messages")
-
-    def contents(api: Any) -> list[str]:
-        return [chunk.content for chunk, _ in run(api, case)[0].items]
-
-    assert len(contents(LANGGRAPH)) == 1
-    assert contents(OURS) == []

@@ -55,12 +55,12 @@ def legs(api: Any, case: Case) -> list[Leg]:
 
 
 def restored(part: Part) -> bool:
-    """Whether a part shows what an earlier run has done: docs/differences.md, 17."""
+    """Whether a part shows what an earlier run has done: docs/differences.md, 16."""
     return part.mode == "updates" and "__metadata__" in part.data
 
 
 def emptied(part: Part) -> bool:
-    """Whether LangGraph empties the part, or has: docs/differences.md, 19."""
+    """Whether LangGraph empties the part, or has: docs/differences.md, 18."""
     return part.mode == "updates" and part.data.keys() <= {"__interrupt__"}
 
 

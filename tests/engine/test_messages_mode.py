@@ -1,24 +1,32 @@
 """Messages mode: what models, ``emit_message`` and returned messages show, and how it adds up."""
 
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, TypedDict
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.tools import tool
-from langgraph import func as langgraph_func
-from langgraph import graph as langgraph_graph
-from langgraph import types as langgraph_types
+from langchain_core.messages import AIMessage, AIMessageChunk
 
-import engine
-from engine import START, add_messages, emit_message
+from engine import emit_message
 from otel_stream.adapters.chunks import MessageChunk
 from otel_stream.aggregate import Aggregate
+from otel_stream.config import Custom, StreamConfig
 from otel_stream.testing import arecord, expect, record
+from tests.engine.talking import (
+    GIVEN,
+    ONLY_ASYNC,
+    PLACES,
+    LangGraph,
+    Ours,
+    State,
+    chain,
+    in_a_node,
+    in_a_subgraph_of_a_subgraph,
+    in_a_subgraph_that_is_a_node,
+    in_two_nodes,
+    says,
+)
 
 
 @pytest.fixture
@@ -26,207 +34,11 @@ def anyio_backend() -> str:
     return "asyncio"  # LangChain knows no other
 
 
-class Says(BaseChatModel):
-    """Says these words, one chunk each; without a run's id, so that LangChain has to find one."""
-
-    words: tuple[str, ...]
-    name: str | None = None
-
-    @property
-    def _llm_type(self) -> str:
-        return "says"
-
-    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("".join(self.words)))])
-
-    def _stream(self, *args: Any, run_manager: Any = None, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
-        for word in self.words:
-            chunk = ChatGenerationChunk(message=AIMessageChunk(word))
-            if run_manager:
-                run_manager.on_llm_new_token(word, chunk=chunk)
-            yield chunk
-
-
-def says(*words: str) -> Says:
-    return Says(words=words)
-
-
-class State(TypedDict, total=False):
-    messages: Annotated[list[Any], add_messages]
-    note: Any
-
-
 # -- beside LangGraph --------------------------------------------------------------------------------
 
 
-@tool
-def ask(question: str) -> str:
-    """Ask a model."""
-    return says("in ", "a ", "tool").invoke(question).text
-
-
-@tool
-async def aask(question: str) -> str:
-    """Ask a model."""
-    return (await says("in ", "a ", "tool").ainvoke(question)).text
-
-
-def in_a_node(lib: Any) -> Any:
-    def node(state: Any) -> Any:
-        return {"messages": [says("hel", "lo").invoke("why?")]}
-
-    return chain(lib, node)
-
-
-def in_an_async_node(lib: Any) -> Any:
-    async def node(state: Any) -> Any:
-        return {"messages": [await says("hel", "lo").ainvoke("why?")]}
-
-    return chain(lib, node)
-
-
-def in_a_tool(lib: Any) -> Any:
-    def node(state: Any) -> Any:
-        return {"messages": [ToolMessage(ask.invoke({"question": "why?"}), tool_call_id="1", id="t")]}
-
-    return chain(lib, node)
-
-
-def in_an_async_tool(lib: Any) -> Any:
-    async def node(state: Any) -> Any:
-        return {"messages": [ToolMessage(await aask.ainvoke({"question": "?"}), tool_call_id="1", id="t")]}
-
-    return chain(lib, node)
-
-
-def in_a_subgraph_that_is_a_node(lib: Any) -> Any:
-    return chain(lib, in_a_node(lib))
-
-
-def in_a_subgraph_that_a_node_calls(lib: Any) -> Any:
-    inner = in_an_async_node(lib)
-
-    async def outer(state: Any) -> Any:
-        return {"messages": (await inner.ainvoke(state))["messages"]}
-
-    return chain(lib, outer)
-
-
-def in_a_subgraph_of_a_subgraph(lib: Any) -> Any:
-    return chain(lib, in_a_subgraph_that_is_a_node(lib))
-
-
-def returned_whole_by_a_subgraph(lib: Any) -> Any:
-    return chain(lib, returned_whole(lib))
-
-
-def in_two_nodes(lib: Any) -> Any:
-    def first(state: Any) -> Any:
-        return {"messages": [says("a", "b").invoke("why?")]}
-
-    def second(state: Any) -> Any:
-        says("un", "seen").with_config(tags=["nostream"]).invoke("why?")
-        return {"messages": [*state["messages"], says("c", "d").invoke("why?")]}
-
-    return chain(lib, first, second)
-
-
-def in_tasks(lib: Any) -> Any:
-    @lib.task
-    def one(text: str) -> str:
-        return str(says(text, "!").invoke("why?").text)
-
-    @lib.entrypoint()
-    def workflow(texts: Any) -> Any:
-        return [one(text).result() for text in ("a", "b")]
-
-    return workflow
-
-
-def in_async_tasks(lib: Any) -> Any:
-    @lib.task
-    async def one(text: str) -> str:
-        return (await says(text, "!").ainvoke("why?")).text
-
-    @lib.entrypoint()
-    async def workflow(texts: Any) -> Any:
-        return [await one(text) for text in ("a", "b")]
-
-    return workflow
-
-
-def sent(lib: Any) -> Any:
-    def spread(state: Any) -> Any:
-        return [lib.Send("worker", {"note": "a"})]
-
-    def worker(state: Any) -> Any:
-        return {"messages": [says(state["note"], "!").invoke("why?")]}
-
-    return (
-        lib.StateGraph(State)
-        .add_node("worker", worker)
-        .add_conditional_edges(START, spread, ["worker"])
-        .compile()
-    )
-
-
-def returned_whole(lib: Any) -> Any:
-    def node(state: Any) -> Any:
-        return {"messages": [*state["messages"], AIMessage("whole", id="w"), HumanMessage("too", id="h")]}
-
-    return chain(lib, node)
-
-
-class LangGraph:
-    StateGraph = langgraph_graph.StateGraph
-    Send = langgraph_types.Send
-    task = staticmethod(langgraph_func.task)
-    entrypoint = langgraph_func.entrypoint
-
-
-class Ours:
-    StateGraph = engine.StateGraph
-    Send = engine.Send
-    task = staticmethod(engine.task)
-    entrypoint = engine.entrypoint
-
-
-def chain(lib: Any, *nodes: Any) -> Any:
-    graph = lib.StateGraph(State)
-    names = [f"node_{index}" for index in range(len(nodes))]
-    for name, node in zip(names, nodes, strict=True):
-        graph.add_node(name, node)
-    for before, after in zip([START, *names], names, strict=False):
-        graph.add_edge(before, after)
-    return graph.compile()
-
-
-ONLY_ASYNC = {in_an_async_node, in_an_async_tool, in_a_subgraph_that_a_node_calls, in_async_tasks}
-PLACES: list[Callable[[Any], Any]] = [
-    in_a_node,
-    in_an_async_node,
-    in_a_tool,
-    in_an_async_tool,
-    in_a_subgraph_that_is_a_node,
-    in_a_subgraph_that_a_node_calls,
-    in_a_subgraph_of_a_subgraph,
-    returned_whole_by_a_subgraph,
-    in_two_nodes,
-    in_tasks,
-    in_async_tasks,
-    sent,
-    returned_whole,
-]
-TASKS = {in_tasks, in_async_tasks}
-SUBGRAPHS = {place for place in PLACES if "_subgraph" in place.__name__}
-GIVEN: dict[str, Any] = {"messages": [HumanMessage("hi", id="hi")]}
-
-
-def comparable(items: list[Any], *, of_tasks: bool) -> list[Any]:
-    """What does not differ from run to run: ids by their place, namespaces without task ids.
-
-    Of what a ``@task`` says, the namespaces are left out: LangGraph counts the caller in, our engine doesn't.
-    """
+def comparable(items: list[Any]) -> list[Any]:
+    """What does not differ from run to run: ids by their place, namespaces without task ids."""
     ids: dict[Any, str] = {}
     found = []
     for ns, (message, metadata) in items:
@@ -237,9 +49,8 @@ def comparable(items: list[Any], *, of_tasks: bool) -> list[Any]:
             if key.endswith("checkpoint_ns")
             else value
             for key, value in metadata.items()
-            # The first names the framework to LangChain's tracer; paths of pushed tasks have ids in them.
-            if key not in {"ls_integration", "langgraph_path"}
-            and not (of_tasks and key.endswith("checkpoint_ns"))
+            # It names the framework to LangChain's tracer.
+            if key != "ls_integration"
         }
         found.append((path, type(message), name, message.content, about))
     return found
@@ -257,23 +68,65 @@ async def test_a_model_is_shown_as_langgraph_shows_it(
     async def shown(lib: Any) -> list[Any]:
         stream = place(lib).astream(GIVEN, config, stream_mode="messages", subgraphs=subgraphs)
         items = [item if subgraphs else ((), item) async for item in stream]
-        return comparable(items, of_tasks=place in TASKS)
+        return comparable(items)
 
-    if place in SUBGRAPHS and not subgraphs:
-        # Known, and not yet as it should be: who doesn't want subgraphs is not shown their messages when the
-        # node around them returns them, because somebody else may have seen them.
-        assert await shown(Ours) == []
-    else:
-        assert await shown(Ours) == await shown(LangGraph)
+    assert await shown(Ours) == await shown(LangGraph)
 
 
 @pytest.mark.parametrize("place", [p for p in PLACES if p not in ONLY_ASYNC], ids=lambda p: p.__name__)
 def test_a_model_is_shown_as_langgraph_shows_it_without_an_event_loop(place: Callable[[Any], Any]) -> None:
     def shown(lib: Any) -> list[Any]:
         items = list(place(lib).stream(GIVEN, stream_mode="messages", subgraphs=True))
-        return comparable(items, of_tasks=place in TASKS)
+        return comparable(items)
 
     assert shown(Ours) == shown(LangGraph)
+
+
+@pytest.mark.parametrize("place", [in_a_subgraph_that_is_a_node, in_a_subgraph_of_a_subgraph])
+async def test_who_sees_subgraphs_and_who_does_not_are_shown_a_message_once_each(place: Any) -> None:
+    deep, shallow = (StreamConfig(modes="messages", subgraphs=subgraphs) for subgraphs in (True, False))
+    async with place(Ours).open_stream(GIVEN, deep, shallow) as stream:
+        await stream
+        inside, outside = [[part async for part in receiver] for receiver in stream.receivers]
+    name = stream.result["messages"][-1].id
+    assert [(part.ns != (), part.data[0].id, part.data[0].text) for part in inside] == [
+        (True, name, "hel"),
+        (True, name, "lo"),
+        *[(True, name, "")] * (len(inside) - 2),
+    ]
+    assert [(part.ns, part.data[0].id, part.data[0].text) for part in outside] == [((), name, "hello")]
+
+
+async def test_a_message_that_all_see_is_not_returned_once_more() -> None:
+    seen: list[str] = []
+    mode = Custom(lambda event: seen.append(type(event).__name__), "all")
+    config = StreamConfig(modes=("messages", mode), subgraphs=True)
+    async with in_a_subgraph_that_is_a_node(Ours).open_stream(GIVEN, config) as stream:
+        await stream
+    assert (
+        seen.count("MessageReturned") == 1
+    )  # which every mode of one's own that asks for all events is told
+    async with in_two_nodes(Ours).open_stream(GIVEN, config) as stream:
+        await stream
+    assert seen.count("MessageReturned") == 1
+
+
+async def test_a_stream_that_a_node_opens_counts_as_inside_for_the_run_around_it() -> None:
+    inner = in_a_node(Ours)
+
+    async def outer(state: Any) -> Any:
+        config = StreamConfig(modes="messages")
+        async with inner.open_stream(state, config) as stream:
+            await stream
+            own = [part.data[0].text async for part in stream if part.data[0].text]
+        return {"messages": stream.result["messages"], "note": own}
+
+    for subgraphs, shown in ((True, ["hel", "lo"]), (False, ["hello"])):
+        config = StreamConfig(modes="messages", subgraphs=subgraphs)
+        async with chain(Ours, outer).open_stream(GIVEN, config) as stream:
+            await stream
+            assert [part.data[0].text async for part in stream if part.data[0].text] == shown
+        assert stream.result["note"] == ["hel", "lo"]
 
 
 # -- how it adds up ----------------------------------------------------------------------------------

@@ -26,7 +26,12 @@ def plan(state: State, writer: StreamWriter) -> dict[str, list[str]]:
     return {"findings": []}
 
 
-async def look(state: State) -> Command[str]:
+def slow(state: State, writer: StreamWriter) -> None:
+    writer.write_blocking(state["question"])
+
+
+async def look(state: State, writer: StreamWriter) -> Command[str]:
+    await writer.write(state["question"])
     return Command(update={"findings": [state["question"]]}, goto=END)
 
 

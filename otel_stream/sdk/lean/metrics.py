@@ -9,9 +9,12 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram as ApiHistogram
 from opentelemetry.metrics import Meter as ApiMeter
-from opentelemetry.sdk.metrics import Histogram, Meter, MeterProvider
+from opentelemetry.sdk.metrics import Histogram, Meter, MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
 from opentelemetry.sdk.metrics._internal.measurement import Measurement
+from opentelemetry.trace import Span as ApiSpan
+from opentelemetry.trace import TraceFlags
+from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import Attributes
 
 from otel_stream import semconv
@@ -45,7 +48,9 @@ class LeanHistogram(ApiHistogram):
         self._histogram = histogram
         consumer: Any = histogram._measurement_consumer
         self._consumer = consumer
-        self._should_sample = consumer._sdk_config.exemplar_filter.should_sample
+        exemplars = consumer._sdk_config.exemplar_filter
+        is_default = type(exemplars) is TraceBasedExemplarFilter
+        self._sampled = _trace_based if is_default else exemplars.should_sample
 
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         """Record ``amount``, as the SDK does."""
@@ -57,7 +62,7 @@ class LeanHistogram(ApiHistogram):
             key = attributes.key = _hash_attributes(attributes)
         now = time_ns()
         measurement = _Clean(amount, now, self._histogram, context, attributes)
-        sampled = self._should_sample(amount, now, attributes, context)
+        sampled = self._sampled(amount, now, attributes, context)
         for storage in self._consumer._reader_storages.values():
             for match in storage._get_or_init_view_instrument_match(self._histogram):
                 is_plain = not match._reset_on_collect and match._view._attribute_keys is None
@@ -66,6 +71,12 @@ class LeanHistogram(ApiHistogram):
                     match.consume_measurement(measurement, sampled)
                 else:
                     aggregation.aggregate(measurement, sampled)
+
+
+def _trace_based(_amount: float, _time: int, _attributes: Attributes, context: Context) -> bool:
+    """Do what the filter of that name does."""
+    span = context.get(_SPAN_KEY)
+    return isinstance(span, ApiSpan) and bool(span.get_span_context().trace_flags & TraceFlags.SAMPLED)
 
 
 class LeanMeter:

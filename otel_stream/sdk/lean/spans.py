@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace import Event, Span, Tracer, TracerProvider
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, get_current_span
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
+from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_stream import semconv
@@ -26,6 +27,7 @@ _logger = logging.getLogger(__name__)
 
 #: A lower limit might be reached by attributes of ours.
 _ENOUGH_ATTRIBUTES: Final = 32
+_SAMPLED: Final = TraceFlags.SAMPLED
 #: Values of these types need no cleaning.
 _CLEAN: Final = frozenset({str, int, bool, float})
 
@@ -126,7 +128,8 @@ class LeanSpan(Span):
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
         # What our telemetry adds at the end, to a span that nobody else has touched.
-        if type(value) in _CLEAN and "_attributes" not in vars(self) and self._end_time is None:
+        is_clean = type(value) in _CLEAN or (type(value) is tuple and all(type(one) is str for one in value))
+        if is_clean and "_attributes" not in vars(self) and self._end_time is None:
             self._given.pop(key, None)  # the SDK puts what is set again last
             self._given[key] = value
         else:
@@ -211,16 +214,22 @@ class LeanTracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """Start a span. ``attributes`` become the span's own: they are neither copied nor cleaned."""
-        above = get_current_span(context)
-        parent = above.get_span_context()
-        if type(attributes) is not dict or not start_time or not above.is_recording() or parent.is_remote:
+        above = None if context is None else context.get(_SPAN_KEY)
+        is_ours = type(attributes) is dict and start_time and kind is SpanKind.INTERNAL
+        if not is_ours or not isinstance(above, Span):
             return self._tracer.start_span(name, context, kind, attributes, links, start_time)
-        if not parent.trace_flags.sampled or kind is not SpanKind.INTERNAL:
+        parent = above._context
+        if parent is None or not parent.trace_flags & _SAMPLED or above._end_time is not None:
             return self._tracer.start_span(name, context, kind, attributes, links, start_time)
-        about = SpanContext(parent.trace_id, self._new_id(), False, parent.trace_flags, parent.trace_state)
-        span = self._span(name, about, parent, attributes, links or (), start_time)
+        span = self._span(name, self._below(parent), parent, attributes, links or (), start_time)
         self._processor.on_start(span, context)
         return span
+
+    def _below(self, parent: SpanContext) -> SpanContext:
+        """Return the ids of a new span in the trace of ``parent``, which is a valid one of this process."""
+        trace_id, _, _, flags, state, _ = parent
+        # Its own __new__ checks what is right by construction here.
+        return tuple.__new__(SpanContext, (trace_id, self._new_id(), False, flags, state, True))
 
     def start_foldable_span(
         self,
@@ -236,7 +245,7 @@ class LeanTracer(trace.Tracer):
         Returns the span, and its ids for those who may know them without needing the span.
         """
         parent = get_current_span(context).get_span_context()
-        about = SpanContext(parent.trace_id, self._new_id(), False, parent.trace_flags, parent.trace_state)
+        about = self._below(parent)
         span = self._foldable(name, about, parent, attributes, links, start_time)
         span.least, span._parent_context = least, context
         return span, about

@@ -21,10 +21,11 @@ START = 1_700_000_000_000_000_000
 MS = 1_000_000
 
 
-class LinkedTask(Task):
-    """A task that is told what triggered it."""
+class SceneTask(Task):
+    """A task that is told what triggered it, and whether it may be retried."""
 
     sources = ()
+    retryable = True
 
 
 class Scene:
@@ -70,7 +71,7 @@ class Scene:
 
     def step(self, run, *nodes, number=1, sources=()):
         tasks = tuple(
-            LinkedTask(run, node, number, triggers=(f"branch:to:{node}",), id=f"task-{next(self.ids)}")
+            SceneTask(run, node, number, triggers=(f"branch:to:{node}",), id=f"task-{next(self.ids)}")
             for node in nodes
         )
         for task in tasks:

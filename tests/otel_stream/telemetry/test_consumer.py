@@ -14,7 +14,7 @@ from otel_stream import events as e
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run, set_options
 
 RUN = {e.RunStarted, e.RunEnded}
-TASKS = {e.SuperstepStarted, e.SuperstepEnded, e.TaskStarted, e.TaskEnded, e.AttemptEnded}
+TASKS = {e.SuperstepStarted, e.SuperstepEnded, e.TaskStarted, e.TaskEnded}
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +62,8 @@ def test_a_global_provider_counts_whenever_it_was_set(otel_globals, when):
 @pytest.mark.parametrize(
     ("signals", "kinds", "modes"),
     [
-        (("traces",), RUN | TASKS | {e.AttemptStarted}, set()),
-        (("logs",), RUN | {e.RouteChosen, e.RunInterrupted}, {"values", "updates", "custom", "messages"}),
+        (("traces",), RUN | TASKS | {e.AttemptStarted, e.RouteChosen}, set()),
+        (("logs",), RUN | {e.RunInterrupted}, {"values", "updates", "custom", "messages"}),
         (("metrics",), RUN | TASKS | {e.CheckpointWritten}, set()),
     ],
 )
@@ -97,3 +97,15 @@ def test_importing_and_asking_loads_no_sdk_and_no_exporter():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("signals", [("traces",), ("metrics",)])
+def test_ends_of_attempts_are_wanted_once_a_node_may_be_retried(make_scene, signals):
+    scene = make_scene(signals=signals)
+    run = scene.run()
+    plain, flaky = scene.step(run, "plain", "flaky")
+    plain.retryable = False
+    scene.start(plain)
+    assert not e.AttemptEnded.bit & scene.consumer.interest
+    scene.start(flaky)
+    assert e.AttemptEnded.bit & scene.consumer.interest

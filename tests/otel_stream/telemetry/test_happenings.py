@@ -14,7 +14,9 @@ def _shown(scene):
     return [(one.event_name, one.span_id, dict(one.attributes)) for one in scene.records()]
 
 
-def test_a_route_is_a_log_event_on_the_span_of_the_task_that_chose_it(scene):
+def test_a_route_is_a_log_event_on_the_span_of_the_task_that_chose_it_if_asked_for(make_scene):
+    scene = make_scene(options=TelemetryOptions(modes=frozenset({"updates", "graph.route"})))
+    assert scene.consumer.modes == {"updates"}
     run = scene.run()
     (task,) = scene.step(run, "plan")
     scene.start(task)
@@ -54,3 +56,15 @@ def test_who_exports_no_log_events_gets_none_of_these(make_scene):
     scene.emit(e.RunInterrupted(run, 2, (), scene.now()))
     scene.end(run)
     assert scene.records() == []
+
+
+def test_a_node_says_where_its_edges_and_commands_went(scene):
+    run = scene.run()
+    (task,) = scene.step(run, "plan")
+    scene.start(task)
+    scene.emit(e.RouteChosen(task, "should_continue", ("tools",), scene.now()))
+    scene.emit(e.RouteChosen(task, "plan", ("__end__",), scene.now()))
+    scene.finish(task)
+    scene.end(run)
+    assert scene.span("invoke_node plan").attributes["graph.route.targets"] == ("tools", "__end__")
+    assert "graph.route" not in [one.event_name for one in scene.records()]

@@ -1,0 +1,1 @@
+"""``otel-stream doctor``: one run, sent and followed; where it stops is said in plain words."""
