@@ -142,6 +142,8 @@ class Stream:
                 self._cut_off_telemetry(error)
             if telemetry.interest != self._told:
                 self._told_anew()
+            if not root:
+                return  # nothing but telemetry wants it, and it is no end
         if of_task:
             task = about = event.task
             known = self._known

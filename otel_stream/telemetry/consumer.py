@@ -15,7 +15,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.trace import NoOpTracer
 
 from otel_stream import events, semconv
-from otel_stream.events import Event, Run
+from otel_stream.events import End, Event, Run
 from otel_stream.modes import StreamPart
 from otel_stream.statistics import ReceiverStatistics
 from otel_stream.telemetry.exceptions import Exceptions, error_type
@@ -207,7 +207,7 @@ class Consumer:
         scope: RunScope | None = event.run.telemetry
         if scope is None:
             return
-        if event.end.failed and scope.error_type is None:
+        if event.end is not End.OK and event.end.failed and scope.error_type is None:
             scope.failed_step = event  # the end of the run, which comes next, says what with
             return
         if self._metrics is not None:

@@ -136,12 +136,12 @@ class Metrics:
     def superstep_ended(self, event: events.SuperstepEnded, scope: RunScope) -> None:
         """Record the superstep's duration, and its width if it is wider than one task."""
         if scope.width > 1:
-            known = self._instruments.of_run(event.run).attributes
-            self._instruments.superstep_tasks.record(scope.width, known, scope.step_context)
-        attributes: Attributes = self._instruments.of_run(event.run).attributes
-        if event.end.failed:
+            self._instruments.superstep_tasks.record(scope.width, scope.active.attributes, scope.step_context)
+        attributes: Attributes = scope.active.attributes
+        if event.end is not End.OK and event.end.failed:
             attributes = {**attributes, semconv.ERROR_TYPE: scope.error_type or event.end.value}
-        self._record_superstep(_seconds(scope.step_started, event.time), attributes, scope.step_context)
+        seconds = max(0, event.time - scope.step_started) * _SECONDS
+        self._record_superstep(seconds, attributes, scope.step_context)
 
     def task_started(self, task: Task, scope: TaskScope, run: RunScope) -> None:
         """Count the task as active."""
@@ -164,7 +164,8 @@ class Metrics:
         if event.end is not End.OK and event.end.failed:
             attributes = {**attributes, semconv.ERROR_TYPE: error_type(event.error, event.end)}
             self._instruments.node_errors.add(1, attributes, scope.place)
-        self._record_node(_seconds(scope.started, event.time), attributes, scope.place)
+        # A clock that was set back must not lose the measurement.
+        self._record_node(max(0, event.time - scope.started) * _SECONDS, attributes, scope.place)
 
     def attempt_ended(self, event: events.AttemptEnded, scope: TaskScope) -> None:
         """Record the duration of an attempt of a node that may be retried, and count the retry."""

@@ -32,18 +32,19 @@ class FixedAttributes(dict[str, AnyValue]):
 class TaskScope:
     """A task in progress. ``span`` is None when there is none to end (any more)."""
 
-    __slots__ = (
-        "about",
-        "active",
-        "attempt",
-        "attempt_ended",
-        "attempt_started",
-        "context",
-        "place",
-        "routes",
-        "span",
-        "started",
-    )
+    # Defaults are the class's: one of these is made for every task, and most tasks change few of them.
+    span: Span | None = None
+    #: What others link to; it outlives the span.
+    about: SpanContext | None = None
+    #: The nodes that its conditional edges and commands have chosen.
+    routes: tuple[str, ...] = ()
+    #: Where it is counted among the tasks in progress.
+    active: Any = None
+    #: Span of the attempt in progress, if attempts have their own.
+    attempt: Span | None = None
+    #: When the last attempt began, and when it ended, 0 while it goes on.
+    attempt_started = 0
+    attempt_ended = 0
 
     def __init__(self, context: Context, started: int) -> None:
         #: OpenTelemetry's context with the task's span, or the nearest one around it, as current.
@@ -52,18 +53,6 @@ class TaskScope:
         self.place = context
         #: Nanoseconds since the epoch.
         self.started = started
-        self.span: Span | None = None
-        #: What others link to; it outlives the span.
-        self.about: SpanContext | None = None
-        #: The nodes that its conditional edges and commands have chosen.
-        self.routes: tuple[str, ...] = ()
-        #: Where it is counted among the tasks in progress.
-        self.active: Any = None
-        #: Span of the attempt in progress, if attempts have their own.
-        self.attempt: Span | None = None
-        #: When the last attempt began, and when it ended, 0 while it goes on.
-        self.attempt_started = started
-        self.attempt_ended = 0
 
     @property
     def innermost(self) -> Context:

@@ -10,7 +10,8 @@ from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.sdk._logs import Logger, LoggerProvider, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs._internal._logger_metrics import NoOpLoggerMetrics
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import INVALID_SPAN
+from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import Attributes
 
 from otel_stream import semconv
@@ -34,7 +35,8 @@ class _Record(LogRecord):
         attributes: Attributes,
         event_name: str | None,
     ) -> None:
-        about = get_current_span(context).get_span_context()
+        span: Any = context.get(_SPAN_KEY, INVALID_SPAN)
+        about = span.get_span_context()
         self.timestamp = timestamp
         self.observed_timestamp = time_ns()
         self.context = context

@@ -11,8 +11,6 @@ from opentelemetry.metrics import Histogram as ApiHistogram
 from opentelemetry.metrics import Meter as ApiMeter
 from opentelemetry.sdk.metrics import Histogram, Meter, MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
-from opentelemetry.sdk.metrics._internal.measurement import Measurement
-from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import TraceFlags
 from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import Attributes
@@ -21,19 +19,19 @@ from otel_stream import semconv
 from otel_stream.telemetry.scope import FixedAttributes
 
 
-class _Clean(Measurement):
-    """A measurement whose attributes need no cleaning; not frozen, which costs more than it guards."""
+class _Clean:
+    """What aggregations read of a measurement; its attributes need no cleaning."""
 
-    __setattr__ = object.__setattr__
+    __slots__ = ("attributes", "context", "instrument", "time_unix_nano", "value")
 
     def __init__(
         self, value: float, time: int, instrument: Histogram, context: Context, attributes: FixedAttributes
     ) -> None:
-        self.value = value  # type: ignore[misc]
-        self.time_unix_nano = time  # type: ignore[misc]
-        self.instrument = instrument  # type: ignore[misc]
-        self.context = context  # type: ignore[misc]
-        self.attributes = attributes  # type: ignore[misc]
+        self.value = value
+        self.time_unix_nano = time
+        self.instrument = instrument
+        self.context = context
+        self.attributes = attributes
 
 
 class LeanHistogram(ApiHistogram):
@@ -75,8 +73,8 @@ class LeanHistogram(ApiHistogram):
 
 def _trace_based(_amount: float, _time: int, _attributes: Attributes, context: Context) -> bool:
     """Do what the filter of that name does."""
-    span = context.get(_SPAN_KEY)
-    return isinstance(span, ApiSpan) and bool(span.get_span_context().trace_flags & TraceFlags.SAMPLED)
+    span: Any = context.get(_SPAN_KEY)
+    return span is not None and bool(span.get_span_context().trace_flags & TraceFlags.SAMPLED)
 
 
 class LeanMeter:

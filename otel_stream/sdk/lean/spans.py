@@ -12,7 +12,7 @@ from typing import Any, Final
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Event, Span, Tracer, TracerProvider
+from opentelemetry.sdk.trace import Event, Span, Tracer, TracerProvider, _Span
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.sdk.util import BoundedList
@@ -201,6 +201,8 @@ class LeanTracer(trace.Tracer):
         }
         self._span: Callable[..., LeanSpan] = type("LeanSpan", (LeanSpan,), shared)
         self._foldable: Callable[..., FoldableSpan] = type("FoldableSpan", (FoldableSpan,), shared)
+        #: Spans of this process: the SDK's, from whichever tracer, and ours.
+        self._local = frozenset({_Span, self._span, self._foldable})
 
     def start_span(
         self,
@@ -214,9 +216,9 @@ class LeanTracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """Start a span. ``attributes`` become the span's own: they are neither copied nor cleaned."""
-        above = None if context is None else context.get(_SPAN_KEY)
+        above: Any = None if context is None else context.get(_SPAN_KEY)
         is_ours = type(attributes) is dict and start_time and kind is SpanKind.INTERNAL
-        if not is_ours or not isinstance(above, Span):
+        if not is_ours or type(above) not in self._local:
             return self._tracer.start_span(name, context, kind, attributes, links, start_time)
         parent = above._context
         if parent is None or not parent.trace_flags & _SAMPLED or above._end_time is not None:
