@@ -291,7 +291,7 @@ async def test_drain_returns_at_once_when_nobody_has_parts_waiting():
 
 
 @pytest.mark.clause("S-THR-3")
-async def test_a_producer_that_never_awaits_gives_its_consumers_a_turn_at_every_drain():
+async def test_a_producer_that_never_awaits_gives_its_consumers_a_turn_before_they_lose_anything():
     run, task = run_and_task()
     ring = receiver(buffer_size=2, overflow="drop_oldest")
     stream = Stream([ring])
@@ -307,6 +307,34 @@ async def test_a_producer_that_never_awaits_gives_its_consumers_a_turn_at_every_
         got = [part.data async for part in ring]
     assert got == list(range(50))
     assert ring.statistics().dropped == 0
+
+
+@pytest.mark.clause("S-THR-3")
+async def test_a_turn_comes_with_time_and_at_once_with_a_buffer_half_full(monkeypatch):
+    now, turns = 0.0, []
+
+    async def turn():
+        turns.append(taken.statistics().held)
+
+    monkeypatch.setattr("otel_stream.stream.monotonic", lambda: now)
+    monkeypatch.setattr("otel_stream.stream.breathe", turn)
+    _, task = run_and_task()
+    taken = receiver(buffer_size=8)
+    stream = Stream([taken])
+
+    async def write():
+        stream.emit(CustomWritten(task, 1, 1))
+        await stream.drain()
+
+    now = 5.0
+    await write()  # the first
+    await write()  # no time has passed
+    now += 0.001
+    await write()
+    assert turns == [1, 3]
+    await write()  # half full
+    await write()
+    assert turns == [1, 3, 4, 5]
 
 
 @pytest.mark.clause("S-OVF-2")
