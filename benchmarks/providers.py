@@ -5,63 +5,23 @@ The calls made by hand, to compare with, go to providers of the SDK alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from opentelemetry import _logs, metrics, trace
-from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import (
     BatchLogRecordProcessor,
-    LogRecordExporter,
-    LogRecordExportResult,
 )
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON
 
 from benchmarks.cases import Telemetry
+from benchmarks.exporters import NoLogs, NoMetrics, NoSpans
 from otel_stream.sdk.accounting import Account, CountedLogExporter, CountedSpanExporter
 from otel_stream.sdk.batch import Batch, BatchLogs, BatchSpans
 from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
 from otel_stream.sdk.limits import BatchLimits
-
-
-class _Spans(SpanExporter):
-    def __init__(self) -> None:
-        self.count = 0
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.count += len(spans)
-        return SpanExportResult.SUCCESS
-
-
-class _Logs(LogRecordExporter):
-    def __init__(self) -> None:
-        self.count = 0
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        self.count += len(batch)
-        return LogRecordExportResult.SUCCESS
-
-    def force_flush(self, timeout_millis: int = 10_000) -> bool:
-        return True
-
-    def shutdown(self) -> None:
-        """Have nothing to close."""
-
-
-class _Metrics(MetricExporter):
-    def export(self, metrics_data: Any, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        return MetricExportResult.SUCCESS
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Have nothing to close."""
-
 
 #: Spans or log records that may wait for an export.
 QUEUE = 4096
@@ -77,7 +37,7 @@ class Providers:
 
     def __init__(self, tracers: TracerProvider, loggers: LoggerProvider, meters: MeterProvider) -> None:
         self.tracers, self.loggers, self.meters = tracers, loggers, meters
-        self.spans, self.logs = _Spans(), _Logs()
+        self.spans, self.logs = NoSpans(), NoLogs()
 
     def flush(self) -> tuple[int, int]:
         """Have everything exported; return how many spans and log records came since the last time."""
@@ -100,7 +60,7 @@ def as_configured(telemetry: Telemetry) -> Providers:
     providers = Providers(
         LeanTracerProvider(sampler=sampler, shutdown_on_exit=False),
         LeanLoggerProvider(shutdown_on_exit=False),
-        LeanMeterProvider([PeriodicExportingMetricReader(_Metrics())], shutdown_on_exit=False),
+        LeanMeterProvider([PeriodicExportingMetricReader(NoMetrics())], shutdown_on_exit=False),
     )
     account = Account(_lost)
     spans = Batch(CountedSpanExporter(providers.spans, account), account, BatchLimits(QUEUE), "spans")
@@ -120,7 +80,7 @@ def of_the_sdk() -> Providers:
     providers = Providers(
         TracerProvider(shutdown_on_exit=False),
         LoggerProvider(shutdown_on_exit=False),
-        MeterProvider([PeriodicExportingMetricReader(_Metrics())], shutdown_on_exit=False),
+        MeterProvider([PeriodicExportingMetricReader(NoMetrics())], shutdown_on_exit=False),
     )
     providers.tracers.add_span_processor(BatchSpanProcessor(providers.spans, max_queue_size=QUEUE))
     providers.loggers.add_log_record_processor(BatchLogRecordProcessor(providers.logs, max_queue_size=QUEUE))

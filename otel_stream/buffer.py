@@ -79,7 +79,8 @@ class Buffer:
         self._dropped: Counter[str] = Counter()
         self._sampled_out: Counter[str] = Counter()
         self._filtered: Counter[str] = Counter()
-        self._reasons: Counter[str] = Counter()
+        #: (mode, reason) → how many of the dropped.
+        self._reasons: Counter[tuple[str, str]] = Counter()
 
     def share(self, lock: RLock) -> bool:
         """Take ``lock`` for this buffer's, if nobody can know the one it has; return whether it has it."""
@@ -160,7 +161,7 @@ class Buffer:
             if not self._closed:
                 self._windows[mode] -= count
                 self._dropped[mode] += count
-                self._reasons[reason] += count
+                self._reasons[mode, reason] += count
 
     def _hold(self, part: StreamPart) -> bool:
         if self._ttl is not None:
@@ -331,13 +332,16 @@ class Buffer:
 
     def _drop(self, part: StreamPart, reason: str) -> None:
         self._dropped[part.type] += part.weight
-        self._reasons[reason] += part.weight
+        self._reasons[part.type, reason] += part.weight
 
     def statistics(self) -> ReceiverStatistics:
         """Return the account as it is now."""
         with self.lock:
             self._expire()
             held = self._held()
+            reasons: Counter[str] = Counter()
+            for (_, reason), count in self._reasons.items():
+                reasons[reason] += count
             by_mode = {
                 mode: self._account(mode, offered, held[mode]) for mode, offered in self._offered.items()
             }
@@ -350,7 +354,7 @@ class Buffer:
                 held=held.total(),
                 high_water=self._high,
                 by_mode=by_mode,
-                reasons=dict(self._reasons),
+                reasons=dict(reasons),
             )
 
     def _held(self) -> Counter[str]:
@@ -363,4 +367,5 @@ class Buffer:
     def _account(self, mode: str, offered: int, held: int) -> ModeStatistics:
         dropped, filtered, sampled_out = self._dropped[mode], self._filtered[mode], self._sampled_out[mode]
         delivered = offered - dropped - filtered - sampled_out - held
-        return ModeStatistics(offered, delivered, dropped, sampled_out, filtered, held)
+        reasons = {why: count for (of, why), count in self._reasons.items() if of == mode}
+        return ModeStatistics(offered, delivered, dropped, sampled_out, filtered, held, reasons)

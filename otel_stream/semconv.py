@@ -157,7 +157,7 @@ GRAPH_VALUES_ROWS_DIGEST: Final = "graph.values.rows_digest"
 #: string. What the receiver does when its buffer is full. One of block, drop_oldest, drop_newest, coalesce,
 #: error.
 GRAPH_STREAM_POLICY: Final = "graph.stream.policy"
-#: string. Why a part was dropped. One of drop_oldest, drop_newest, error, coalesced, failed, closed.
+#: string. Why a part was dropped. One of drop_oldest, drop_newest, error, coalesced, failed, expired, closed.
 GRAPH_STREAM_DROP_REASON: Final = "graph.stream.drop_reason"
 #: string. What is exported. One of traces, logs, metrics.
 OTEL_STREAM_SIGNAL: Final = "otel_stream.signal"
@@ -270,9 +270,7 @@ STREAM_OFFERED: Final = Metric("graph.stream.parts.offered", "{part}", "Stream p
 STREAM_DELIVERED: Final = Metric(
     "graph.stream.parts.delivered", "{part}", "Stream parts that receivers' consumers took."
 )
-STREAM_DROPPED: Final = Metric(
-    "graph.stream.parts.dropped", "{part}", "Stream parts that a receiver's full buffer did not take."
-)
+STREAM_DROPPED: Final = Metric("graph.stream.parts.dropped", "{part}", "Stream parts that a receiver lost.")
 STREAM_SAMPLED_OUT: Final = Metric(
     "graph.stream.parts.sampled_out", "{part}", "Stream parts that a receiver's sampler left out."
 )

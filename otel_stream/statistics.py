@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,8 @@ class ModeStatistics:
     sampled_out: int = 0
     filtered: int = 0
     held: int = 0
+    #: Of the dropped, as in :class:`ReceiverStatistics`.
+    reasons: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

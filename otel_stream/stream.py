@@ -140,7 +140,7 @@ class Stream:
                 telemetry.on_event(event)
             except Exception as error:  # noqa: BLE001 - a broken exporter never breaks a run
                 self._cut_off_telemetry(error)
-            if telemetry.interest != self._told:
+            if telemetry.interest != self._told or telemetry.modes is not self._exported:
                 self._told_anew()
             if not root:
                 return  # nothing but telemetry wants it, and it is no end

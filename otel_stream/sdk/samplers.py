@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock
 
 from opentelemetry.context import Context
@@ -99,9 +100,14 @@ class TraceStateSampler(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """Return what ``inner`` decides."""
-        shown = _trace_state(parent_context, trace_state)
-        return self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, shown)
+        """Return what ``inner`` decides, or what a subclass makes of it."""
+        ask = partial(self.inner.should_sample, parent_context, trace_id, name, kind, attributes, links)
+        return self._decide(ask, attributes, _trace_state(parent_context, trace_state))
+
+    def _decide(
+        self, ask: Callable[..., SamplingResult], attributes: Attributes, state: TraceState | None
+    ) -> SamplingResult:
+        return ask(state)
 
     def get_description(self) -> str:
         """Return the name with that of ``inner``."""
@@ -114,24 +120,15 @@ class RecordOnlySampler(TraceStateSampler):
     Such spans keep the attributes that they were started with, and their parent's tracestate.
     """
 
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
+    def _decide(
+        self, ask: Callable[..., SamplingResult], attributes: Attributes, state: TraceState | None
     ) -> SamplingResult:
-        """Return what ``inner`` decides, but for a drop."""
-        shown = _trace_state(parent_context, trace_state)
-        result = super().should_sample(parent_context, trace_id, name, kind, attributes, links, shown)
+        result = ask(state)
         if result.decision is not Decision.DROP:
             return result
         kept = {**(attributes or {}), **(result.attributes or {})}
         return SamplingResult(
-            Decision.RECORD_ONLY, kept, shown if result.trace_state is None else result.trace_state
+            Decision.RECORD_ONLY, kept, state if result.trace_state is None else result.trace_state
         )
 
 
@@ -142,23 +139,13 @@ class ForcedSampler(TraceStateSampler):
     has that attribute from the start. ``configure()`` puts this sampler around the environment's.
     """
 
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
+    def _decide(
+        self, ask: Callable[..., SamplingResult], attributes: Attributes, state: TraceState | None
     ) -> SamplingResult:
-        """Sample what is forced; return what ``inner`` decides about the rest."""
         if attributes is not None and attributes.get(semconv.GRAPH_SAMPLING_FORCE) is True:
-            return SamplingResult(
-                Decision.RECORD_AND_SAMPLE, attributes, _trace_state(parent_context, trace_state)
-            )
-        # Not by way of the parent: an ordinary sampler is asked as the SDK asks it.
-        return self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state)
+        # As the SDK asks, which shows no tracestate: a sampler of the program's need not take one.
+        return ask()
 
 
 def _trace_state(context: Context | None, given: TraceState | None) -> TraceState | None:

@@ -205,9 +205,14 @@ class Metrics:
                 semconv.GRAPH_STREAM_MODE: mode,
                 semconv.GRAPH_STREAM_POLICY: receiver.config.overflow.value,
             }
+            why = {reason: n - old.reasons.get(reason, 0) for reason, n in now.reasons.items()}
             for what, counter in self._instruments.parts.items():
                 # Also when it is 0: a panel of drops shall show zero, not "no data".
-                counter.add(getattr(now, what) - getattr(old, what), attributes, context)
+                rest = sum(why.values()) if what == "dropped" else 0
+                counter.add(getattr(now, what) - getattr(old, what) - rest, attributes, context)
+            for reason, number in why.items():
+                told = {**attributes, semconv.GRAPH_STREAM_DROP_REASON: reason}
+                self._instruments.parts["dropped"].add(number, told, context)
 
 
 #: What was counted of receivers already: they may outlive a run, and counters only take what is new.

@@ -178,6 +178,22 @@ def test_telemetry_that_loses_interest_is_told_no_more():
     assert stream.interest == RunEnded.bit
 
 
+def test_telemetry_that_exports_nothing_any_more_has_no_parts_made_for_it():
+    class RecordedOnly(Telemetry):
+        def on_event(self, event):
+            super().on_event(event)
+            self.modes = frozenset()
+
+    run, task = run_and_task()
+    telemetry = RecordedOnly(RunStarted.bit, modes=["tasks"])
+    stream = Stream((), telemetry)
+    assert stream.interest & TaskStarted.bit
+    stream.emit(RunStarted(run, {}, False, 0))
+    assert not stream.interest & TaskStarted.bit
+    stream.emit(TaskStarted(task, 1))
+    assert telemetry.log == ["RunStarted"]
+
+
 @pytest.mark.clause("S-ERR-6")
 @pytest.mark.parametrize("broken_in", ["on_event", "on_part"])
 def test_broken_telemetry_is_cut_off_once_and_the_stream_goes_on(broken_in, caplog):

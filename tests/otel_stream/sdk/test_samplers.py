@@ -31,7 +31,7 @@ from opentelemetry.trace import (
 )
 
 from otel_stream.config import ConfigError
-from otel_stream.sdk.samplers import RateLimitingSampler, RecordOnlySampler, TraceStateSampler
+from otel_stream.sdk.samplers import ForcedSampler, RateLimitingSampler, RecordOnlySampler, TraceStateSampler
 
 TRACE = 0x1234567890ABCDEF1234567890ABCDEF
 
@@ -193,3 +193,19 @@ def test_a_sampler_that_says_nothing_of_the_tracestate_does_not_erase_it(started
     span, seen, _ = started(RecordOnlySampler(Terse()), remote([("vendor", "abc")]), {"a": 1})
     assert span.get_span_context().trace_state.to_header() == "vendor=abc"
     assert [dict(one.attributes) for one in seen] == [{"a": 1}]
+
+
+def test_forcing_asks_an_ordinary_sampler_as_the_sdk_does():
+    class Plain(Sampler):
+        """One that takes what the SDK passes, and no tracestate."""
+
+        def should_sample(self, parent_context, trace_id, name, kind=None, attributes=None, links=None):
+            return SamplingResult(Decision.DROP)
+
+        def get_description(self):
+            return "Plain"
+
+    sampler = ForcedSampler(Plain())
+    forced = {"graph.sampling.force": True}
+    assert sampler.should_sample(None, 1, "x").decision is Decision.DROP
+    assert sampler.should_sample(None, 1, "x", attributes=forced).decision is Decision.RECORD_AND_SAMPLE

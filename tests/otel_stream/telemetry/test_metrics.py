@@ -270,6 +270,25 @@ def test_the_parts_of_receivers_are_counted_by_mode_and_only_once(scene):
     ]
 
 
+def test_dropped_parts_are_counted_by_what_they_were_dropped_for(scene):
+    run, receiver = (
+        scene.run(),
+        StreamReceiver(StreamConfig(modes="values", overflow="drop_oldest", buffer_size=1)),
+    )
+    for seq in range(3):
+        receiver.offer(StreamPart("values", (), {}, seq, 1))
+    scene.consumer.on_receiver_statistics(receiver, receiver.statistics())
+    receiver.close()
+    scene.consumer.on_receiver_statistics(receiver, receiver.statistics())
+    scene.end(run)
+    points = scene.points()["graph.stream.parts.dropped"]
+    assert {(a.get("graph.stream.drop_reason"), v) for a, v, _ in points} == {
+        (None, 0),
+        ("drop_oldest", 2),
+        ("closed", 1),
+    }
+
+
 def test_statistics_before_the_run_or_without_metrics_are_ignored(make_scene):
     scene = make_scene()
     scene.consumer.on_receiver_statistics(Receiver(), _statistics(values=ModeStatistics(1)))
