@@ -18,10 +18,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON
 
 from benchmarks.cases import Telemetry
 from benchmarks.exporters import NoLogs, NoMetrics, NoSpans
-from otel_stream.sdk.accounting import Account, CountedLogExporter, CountedSpanExporter
-from otel_stream.sdk.batch import Batch, BatchLogs, BatchSpans
+from otel_stream.sdk.export.accounting import Account, CountedLogExporter, CountedSpanExporter
+from otel_stream.sdk.export.batch import Batch, BatchLogs, BatchSpans
+from otel_stream.sdk.export.limits import BatchLimits
 from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
-from otel_stream.sdk.limits import BatchLimits
 
 #: Spans or log records that may wait for an export.
 QUEUE = 4096

@@ -3,7 +3,26 @@
 Build a ``StateGraph``, compile it, and ``invoke``, ``ainvoke``, ``stream``, ``astream`` or ``open_stream``.
 """
 
-from .cache import BaseCache, InMemoryCache
+from .api.builder import StateGraph
+from .api.compiled import CompiledStateGraph
+from .api.execution import ExecutionEngine
+from .api.functional import entrypoint, task
+from .api.parts import (
+    CheckpointPayload,
+    CheckpointStreamPart,
+    CustomStreamPart,
+    DebugPayload,
+    DebugStreamPart,
+    MessagesStreamPart,
+    StreamPart,
+    TaskPayload,
+    TaskResultPayload,
+    TasksStreamPart,
+    UpdatesStreamPart,
+    ValuesStreamPart,
+)
+from .api.run_stream import RunStream
+from .cache.memory import BaseCache, InMemoryCache
 from .channels import (
     AnyValue,
     BinaryOperatorAggregate,
@@ -25,7 +44,6 @@ from .checkpoint import (
     MemorySaver,
     empty_checkpoint,
 )
-from .compiled import CompiledStateGraph
 from .errors import (
     EmptyChannelError,
     EmptyInputError,
@@ -44,29 +62,12 @@ from .errors import (
     UnknownInterruptError,
     is_invalid_resume,
 )
-from .execution import ExecutionEngine
-from .functional import entrypoint, task
-from .graph import StateGraph
-from .interrupts import interrupt
 from .managed import IsLastStep, RemainingSteps
 from .messages import REMOVE_ALL_MESSAGES, Message, MessagesState, RemoveMessage, add_messages
-from .outcome import siblings_of
-from .parts import (
-    CheckpointPayload,
-    CheckpointStreamPart,
-    CustomStreamPart,
-    DebugPayload,
-    DebugStreamPart,
-    MessagesStreamPart,
-    StreamPart,
-    TaskPayload,
-    TaskResultPayload,
-    TasksStreamPart,
-    UpdatesStreamPart,
-    ValuesStreamPart,
-)
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy
-from .push import push_message
+from .run.failures import siblings_of
+from .run.interrupts import interrupt
+from .run.push import push_message
 from .runtime import (
     DEFAULT_RUNTIME,
     ExecutionInfo,
@@ -80,7 +81,6 @@ from .runtime import (
     get_stream_writer,
 )
 from .store import BaseStore, InMemoryStore
-from .streaming import RunStream
 from .types import (
     END,
     START,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
-from .cache_key import default_cache_key
+from .cache.key import default_cache_key
 
 #: Mistakes in code and refused operations: trying again would only repeat them.
 _NOT_WORTH_RETRYING = (

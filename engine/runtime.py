@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 from typing_extensions import TypeVar
 
 from otel_stream.events import CustomWritten, MessageWritten
-from otel_stream.wait import in_event_loop, stop_asked
+from otel_stream.stream.wakeup import in_event_loop, stop_asked
 
 from .types import Config, StreamWriter
 
 if TYPE_CHECKING:
-    from .state import NodeTask
+    from .core.state import NodeTask
 
 ContextT = TypeVar("ContextT", default=None)
 
 #: The task whose node is running here. Every attempt runs in a context of its own, so it is never reset.
-CURRENT: ContextVar[NodeTask | None] = ContextVar("engine_task", default=None)
+CURRENT_TASK: ContextVar[NodeTask | None] = ContextVar("engine_task", default=None)
 #: A task and its metadata, as ``emit_message`` shows them; set in the context of the task's attempt.
 _ABOUT: ContextVar[tuple[NodeTask, dict[str, Any]] | None] = ContextVar("engine_about", default=None)
 
@@ -232,7 +232,7 @@ def current_task() -> NodeTask:
     Raises:
         RuntimeError: called outside of a node.
     """
-    task = CURRENT.get()
+    task = CURRENT_TASK.get()
     if task is None:
         raise RuntimeError("Called get_config outside of a runnable context: this only works inside a node")
     return task

@@ -14,10 +14,10 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from otel_stream.coalesce import joined
 from otel_stream.config import ConfigError
-from otel_stream.modes import StreamPart, message_id
-from otel_stream.snapshot import snapshot
+from otel_stream.stream.coalescing import joined
+from otel_stream.stream.copying import snapshot
+from otel_stream.stream.modes import StreamPart, message_id
 
 #: Returns what parts have in common that may become one; None: the part stays alone.
 Key: TypeAlias = Callable[[StreamPart], Hashable | None]

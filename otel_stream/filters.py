@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from otel_stream.config import ConfigError
 from otel_stream.events import Event
-from otel_stream.modes import StreamPart, message_id
+from otel_stream.stream.modes import StreamPart, message_id
 
 Accept: TypeAlias = Callable[[StreamPart], Any]
 

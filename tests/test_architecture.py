@@ -70,7 +70,7 @@ def outside(module: str) -> bool:
 
 
 def test_superstep_decides_without_waiting_a_clock_or_io() -> None:
-    path = ROOT / "engine" / "superstep.py"
+    path = ROOT / "engine" / "core" / "superstep.py"
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
@@ -132,13 +132,29 @@ def test_the_import_contracts_hold(tree: Path) -> None:
 
 
 VIOLATIONS = [
-    ("otel_stream/buffer.py", "import engine", "otel_stream never imports engine"),
-    ("otel_stream/events.py", "from otel_stream.modes import anything", "the vocabulary is a leaf"),
-    ("otel_stream/receiver.py", "import opentelemetry.trace", "the stream core knows no OpenTelemetry"),
-    ("engine/loop.py", "from otel_stream import receiver", "the engine's core sees only the events"),
-    ("engine/graph.py", "from otel_stream.stream import Stream", "engine.streaming alone knows the stream"),
-    ("engine/task.py", "from opentelemetry import trace", "the engine itself imports no OpenTelemetry"),
-    ("engine/task.py", "from engine import anything", "nobody inside imports through the front door"),
+    ("otel_stream/stream/buffer.py", "import engine", "otel_stream never imports engine"),
+    ("otel_stream/events.py", "from otel_stream.stream.modes import anything", "the vocabulary is a leaf"),
+    (
+        "otel_stream/stream/receiver.py",
+        "import opentelemetry.trace",
+        "the stream core knows no OpenTelemetry",
+    ),
+    (
+        "engine/run/loop.py",
+        "from otel_stream.stream import receiver",
+        "the engine's core sees only the events",
+    ),
+    (
+        "engine/api/builder.py",
+        "from otel_stream.stream.stream import Stream",
+        "only the run stream knows the stream",
+    ),
+    (
+        "engine/run/attempt.py",
+        "from opentelemetry import trace",
+        "the engine itself imports no OpenTelemetry",
+    ),
+    ("engine/run/attempt.py", "from engine import anything", "nobody inside imports through the front door"),
 ]
 
 
@@ -172,11 +188,11 @@ def test_a_planted_import_breaks_its_contract(tree: Path, file: str, line: str, 
     [
         ("otel_stream/telemetry/spans.py", "from opentelemetry import trace", True),
         ("otel_stream/telemetry/spans.py", "from opentelemetry.sdk.trace import TracerProvider", False),
-        ("otel_stream/sdk/setup.py", "from opentelemetry.sdk.trace import TracerProvider", True),
+        ("otel_stream/sdk/configure/setup.py", "from opentelemetry.sdk.trace import TracerProvider", True),
         ("otel_stream/cli/demo.py", "import opentelemetry.exporter.otlp", False),
-        ("engine/task.py", "    from langchain_core.messages import AIMessage", False),
+        ("engine/run/attempt.py", "    from langchain_core.messages import AIMessage", False),
         ("otel_stream/adapters/langchain.py", "from langchain_core.messages import AIMessage", True),
-        ("engine/graph.py", "import langgraph.graph", False),
+        ("engine/api/builder.py", "import langgraph.graph", False),
     ],
 )
 def test_an_outsider_is_imported_in_its_one_home_only(file: str, line: str, allowed: bool) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..api.builder import StateGraph
+
 # Outside of this package one line does: from engine import END, START, InMemorySaver, RetryPolicy, StateGraph
 from ..checkpoint import InMemorySaver
-from ..graph import StateGraph
 from ..policies import RetryPolicy
 from ..types import END, START
 from .chaos import Chaos, ChaosError

@@ -4,7 +4,7 @@ An executor calls user code, sleeps, limits time, and runs the tasks of one supe
 rest of the engine is written once, as coroutines that ask it.
 """
 
-from ..background import on_trio
+from .background import on_trio
 from .base import Executor, InContext, finished
 from .threads import PAUSE, ThreadExecutor, drive
 

@@ -11,7 +11,7 @@ from anyio import CancelScope
 from .base import Done, LoopExecutor, RunOne, begun, finished
 
 if TYPE_CHECKING:
-    from ..state import NodeTask
+    from ..core.state import NodeTask
 
 
 class AsyncioExecutor(LoopExecutor):

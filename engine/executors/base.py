@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from otel_stream.wait import STOP
+from otel_stream.stream.wakeup import CANCEL_TOKEN
 
 from ..errors import NodeTimeoutError
-from ..node import PLAIN, Callback, is_runnable
-from ..runtime import CURRENT
-from ..stop import InThread
+from ..graph.node import PLAIN, Callback, is_runnable
+from ..runtime import CURRENT_TASK
+from .cancellation import InThread
 
 if TYPE_CHECKING:
-    from ..state import NodeTask
+    from ..core.state import NodeTask
 
 #: Seconds that a router may take on the event loop's thread; a slower one goes to a thread from then on.
 _QUICK = 0.001
@@ -141,10 +141,10 @@ class LoopExecutor:
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
     ) -> Any:
         func = callback.func
-        task = context.get(CURRENT)
+        task = context.get(CURRENT_TASK)
 
         def call() -> Any:
-            context.run(STOP.set, thread.stop)
+            context.run(CANCEL_TOKEN.set, thread.stop)
             if callback.in_place is None:
                 return self._in_place(callback, context, value, kwargs)
             return context.run(func, value, **kwargs) if kwargs else context.run(func, value)  # type: ignore[arg-type]

@@ -16,13 +16,13 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import End
-from otel_stream.wait import STOP, Stop, ThreadWaiter
+from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, ThreadWaiter
 
-from ..node import PLAIN, Callback, is_runnable
+from ..graph.node import PLAIN, Callback, is_runnable
 from .base import Done, RunOne, finished
 
 if TYPE_CHECKING:
-    from ..state import NodeTask
+    from ..core.state import NodeTask
 
 
 class _Pause:
@@ -91,8 +91,8 @@ class ThreadExecutor:
         self.held: Callable[[], bool] | None = None
         self.live = False
         self._waits = False
-        self._around = STOP.get()
-        self._stop = Stop()
+        self._around = CANCEL_TOKEN.get()
+        self._stop = CancelToken()
 
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
@@ -107,7 +107,7 @@ class ThreadExecutor:
         if self._around is not None and self._around.asked:
             raise CancelledError("the run around this one has ended")
         if self._pool is not None:
-            context.run(STOP.set, self._stop)
+            context.run(CANCEL_TOKEN.set, self._stop)
         if func is None:
             raise TypeError(
                 f'No synchronous function provided to "{callback.name}": it is async; '

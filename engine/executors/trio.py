@@ -12,11 +12,11 @@ import anyio
 import anyio.lowlevel
 from anyio import from_thread
 
-from ..background import background
+from .background import background
 from .base import Done, LoopExecutor, RunOne, begun, finished
 
 if TYPE_CHECKING:
-    from ..state import NodeTask
+    from ..core.state import NodeTask
 
 
 class TrioExecutor(LoopExecutor):

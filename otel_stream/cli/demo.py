@@ -17,7 +17,7 @@ from otel_stream.cli.notices import Notices
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.summary import Outcome, one_line, print_summary
 from otel_stream.cli.tally import CONFIG, Account, Tally
-from otel_stream.receiver import ReceiverOverflowError, StreamReceiver
+from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
 
 
 class Audit(NamedTuple):

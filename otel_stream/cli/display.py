@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_stream.cli.tally import Account, Tally
-from otel_stream.modes import StreamPart
-from otel_stream.statistics import ModeStatistics
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.statistics import ModeStatistics
 
 #: Seconds between two frames.
 FRAME = 0.1

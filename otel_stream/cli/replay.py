@@ -13,8 +13,8 @@ from otel_stream.cli.options import UsageError
 from otel_stream.config import MODES
 
 if TYPE_CHECKING:
-    from otel_stream.modes import StreamPart
     from otel_stream.replay import Replay, ReplayedRun
+    from otel_stream.stream.modes import StreamPart
 
 FileArgument = Annotated[
     str,

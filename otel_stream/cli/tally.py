@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from otel_stream.config import MODES, Custom, StreamConfig
 from otel_stream.events import AttemptEnded, Event, SuperstepEnded
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
-from otel_stream.statistics import ReceiverStatistics
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.statistics import ReceiverStatistics
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ import msgspec
 
 from otel_stream import semconv
 from otel_stream.encoding import decode
-from otel_stream.modes import StreamPart
 from otel_stream.replay.read import Record, ReplayError
 from otel_stream.replay.states import State, States
+from otel_stream.stream.modes import StreamPart
 
 
 class Hole(msgspec.Struct, frozen=True):

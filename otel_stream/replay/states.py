@@ -8,9 +8,9 @@ import msgspec
 
 from otel_stream import semconv
 from otel_stream.encoding import decode
-from otel_stream.modes import StreamPart
 from otel_stream.replay.read import Record
-from otel_stream.telemetry.deltas import applied, digest
+from otel_stream.stream.modes import StreamPart
+from otel_stream.telemetry.logs.deltas import applied, digest
 
 
 class State(msgspec.Struct, frozen=True):

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from otel_stream.sdk.accounting import Counts
-from otel_stream.sdk.bridge import EventToSpanEventBridge
-from otel_stream.sdk.exporters import (
+from otel_stream.sdk.configure.handle import Handle
+from otel_stream.sdk.configure.setup import configure
+from otel_stream.sdk.export.accounting import Counts
+from otel_stream.sdk.export.exporters import (
     OtlpJsonFile,
     OtlpJsonLogExporter,
     OtlpJsonMetricExporter,
     OtlpJsonSpanExporter,
 )
-from otel_stream.sdk.gate import SampledLogFilter
-from otel_stream.sdk.handle import Handle
-from otel_stream.sdk.receive import OTHER_LOGS, StreamLogProcessor
-from otel_stream.sdk.samplers import (
+from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
+from otel_stream.sdk.logs.log_receiver import OTHER_LOGS, StreamLogProcessor
+from otel_stream.sdk.sampling.sampled_filter import SampledLogFilter
+from otel_stream.sdk.sampling.samplers import (
     ForcedSampler,
     RateLimitingSampler,
     RecordOnlySampler,
     TraceStateSampler,
 )
-from otel_stream.sdk.setup import configure
-from otel_stream.sdk.tail import TailSamplingProcessor
-from otel_stream.sdk.tail_policies import (
+from otel_stream.sdk.sampling.tail import TailSamplingProcessor
+from otel_stream.sdk.sampling.tail_policies import (
     KeepErrors,
     KeepInterrupted,
     KeepMatching,
@@ -31,7 +31,7 @@ from otel_stream.sdk.tail_policies import (
     TailPolicy,
     TailTrace,
 )
-from otel_stream.sdk.tail_statistics import TailStatistics
+from otel_stream.sdk.sampling.tail_statistics import TailStatistics
 
 __all__ = [
     "configure",

@@ -6,12 +6,12 @@ What receives them, if anything, is the business of whoever configures OpenTelem
 
 from __future__ import annotations
 
-from otel_stream.telemetry.consumer import Consumer, consumer_for_run
 from otel_stream.telemetry.options import TelemetryOptions, get_options, resolve, set_options
 from otel_stream.telemetry.redaction import Redaction
+from otel_stream.telemetry.run import RunTelemetry, consumer_for_run
 
 __all__ = [
-    "Consumer",
+    "RunTelemetry",
     "Redaction",
     "TelemetryOptions",
     "consumer_for_run",

@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, get_current_span, set_span_in_context
 
 from otel_stream.events import Run, Task
-from otel_stream.telemetry.scope import RunScope, TaskScope, current_in
+from otel_stream.telemetry.scope import OpenRun, OpenTask, current_in
 
 
 def parent_context(run: Run) -> Context:
@@ -30,9 +30,9 @@ def parent_context(run: Run) -> Context:
 
 
 def _node_context(task: Task) -> Context | None:
-    scope: TaskScope | None = task.telemetry
+    scope: OpenTask | None = task.telemetry
     if scope is None:
-        run: RunScope | None = task.run.telemetry
+        run: OpenRun | None = task.run.telemetry
         return None if run is None else run.step_context
     if scope.attempt is not None:
         return set_span_in_context(scope.attempt, scope.context)
@@ -50,7 +50,7 @@ def _around(task: Task | None) -> Iterator[Context]:
     while task is not None:
         if task.telemetry is not None:
             yield task.telemetry.context
-        run: RunScope | None = task.run.telemetry
+        run: OpenRun | None = task.run.telemetry
         if run is not None:
             yield from (run.step_context, run.context, run.outer)
         task = task.run.parent

@@ -29,7 +29,7 @@ class FixedAttributes(dict[str, AnyValue]):
         self.key: Any = None
 
 
-class TaskScope:
+class OpenTask:
     """A task in progress. ``span`` is None when there is none to end (any more)."""
 
     # Defaults are the class's: one of these is made for every task, and most tasks change few of them.
@@ -60,7 +60,7 @@ class TaskScope:
         return self.context if self.attempt is None else set_span_in_context(self.attempt, self.context)
 
 
-class RunScope:
+class OpenRun:
     """A run in progress, with its superstep and its open tasks."""
 
     __slots__ = (
@@ -96,7 +96,7 @@ class RunScope:
         self.error_type: str | None = None
         self.failed_step: SuperstepEnded | None = None
         #: Tasks with a span to end.
-        self.tasks: set[TaskScope] = set()
+        self.tasks: set[OpenTask] = set()
         #: Where it is counted among the runs in progress, and how many supersteps it has begun.
         self.active: Any = None
         self.supersteps = 0

@@ -18,7 +18,7 @@ from otel_stream.telemetry.exceptions import error_type, message_of
 from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
 from otel_stream.telemetry.options import TelemetryOptions
 from otel_stream.telemetry.redaction import shown_tags
-from otel_stream.telemetry.scope import Attributes, RunScope, TaskScope
+from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask
 
 _FAILED = StatusCode.ERROR
 
@@ -49,11 +49,11 @@ class Spans:
         #: Whether the root's span is exported; log events follow it.
         self.sampled = True
         #: Runs in progress, the outer ones first.
-        self._open: dict[RunScope, None] = {}
+        self._open: dict[OpenRun, None] = {}
 
     # -- runs ---------------------------------------------------------------------------------
 
-    def run_started(self, event: events.RunStarted, scope: RunScope) -> None:
+    def run_started(self, event: events.RunStarted, scope: OpenRun) -> None:
         """Start the run's span; of a subgraph only if the root's records."""
         run = event.run
         is_root = run.parent is None
@@ -103,7 +103,7 @@ class Spans:
             attributes.update(resumed_attributes(run.resumes))
         return attributes
 
-    def run_ended(self, event: events.RunEnded, scope: RunScope) -> None:
+    def run_ended(self, event: events.RunEnded, scope: OpenRun) -> None:
         """End the run's span, and before it whatever was left open below it."""
         if event.run.parent is None:
             for inner in reversed(self._open):
@@ -114,7 +114,7 @@ class Spans:
 
     def _close(
         self,
-        scope: RunScope,
+        scope: OpenRun,
         end: End,
         time: int,
         error: BaseException | None = None,
@@ -136,7 +136,7 @@ class Spans:
 
     # -- supersteps ---------------------------------------------------------------------------
 
-    def superstep_started(self, event: events.SuperstepStarted, scope: RunScope) -> None:
+    def superstep_started(self, event: events.SuperstepStarted, scope: OpenRun) -> None:
         """Start the superstep's span below the run's."""
         span = self._tracer.start_span(
             semconv.SPAN_SUPERSTEP,
@@ -150,11 +150,11 @@ class Spans:
         scope.step_span = span
         scope.step_context = set_span_in_context(span, scope.context)
 
-    def superstep_ended(self, event: events.SuperstepEnded, scope: RunScope) -> None:
+    def superstep_ended(self, event: events.SuperstepEnded, scope: OpenRun) -> None:
         """End the superstep's span."""
         self._end_step(scope, event.end, event.time)
 
-    def _end_step(self, scope: RunScope, end: End, time: int) -> None:
+    def _end_step(self, scope: OpenRun, end: End, time: int) -> None:
         span, scope.step_span = scope.step_span, None
         if span is None:
             return
@@ -172,7 +172,7 @@ class Spans:
 
     # -- tasks --------------------------------------------------------------------------------
 
-    def task_started(self, event: events.TaskStarted, scope: TaskScope, run: RunScope) -> None:
+    def task_started(self, event: events.TaskStarted, scope: OpenTask, run: OpenRun) -> None:
         """Start the node's span below its superstep's."""
         task = event.task
         attributes: Attributes = {
@@ -199,7 +199,7 @@ class Spans:
             task.trace_id = task.run.trace_id
             task.span_id = f"{shown.span_id:016x}"
 
-    def attempt_started(self, event: events.AttemptStarted, scope: TaskScope) -> None:
+    def attempt_started(self, event: events.AttemptStarted, scope: OpenTask) -> None:
         """Make the task's span, or the attempt's own, current for the code of the node."""
         context = scope.context
         if event.retryable and scope.span is not None:
@@ -213,7 +213,7 @@ class Spans:
             context = set_span_in_context(scope.attempt, context)
         _attach(event.context, context)
 
-    def attempt_ended(self, event: events.AttemptEnded, scope: TaskScope) -> None:
+    def attempt_ended(self, event: events.AttemptEnded, scope: OpenTask) -> None:
         """End the attempt's span if it is known to have failed.
 
         The last attempt ends as its task does, and only the task's end tells an interrupt or a
@@ -229,7 +229,7 @@ class Spans:
         self._fail(span, End.ERROR, event.error)
         span.end(event.time)
 
-    def task_ended(self, event: events.TaskEnded, scope: TaskScope, run: RunScope) -> bool:
+    def task_ended(self, event: events.TaskEnded, scope: OpenTask, run: OpenRun) -> bool:
         """End the task's span, and that of its last attempt; return whether it was folded."""
         run.tasks.discard(scope)
         span = scope.span
@@ -250,14 +250,14 @@ class Spans:
         self._end_task(scope, event.end, event.error, event.time)
         return False
 
-    def _folded(self, span: Any, scope: TaskScope, run: RunScope) -> bool:
+    def _folded(self, span: Any, scope: OpenTask, run: OpenRun) -> bool:
         if span.folded:
             run.folded += 1
             # Whoever links to the task links to where it is told of.
             scope.about = get_current_span(run.step_context).get_span_context()
         return bool(span.folded)
 
-    def _end_task(self, scope: TaskScope, end: End, error: BaseException | None, time: int) -> None:
+    def _end_task(self, scope: OpenTask, end: End, error: BaseException | None, time: int) -> None:
         if scope.attempt is not None:
             attempt, scope.attempt = scope.attempt, None
             self._end(attempt, end, error, scope.attempt_ended or time)

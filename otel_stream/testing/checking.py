@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 from otel_stream.testing.matching import short
 from otel_stream.testing.patterns import Leaf, One, Pattern, Repeated, sequence
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 from otel_stream.testing.matching import anything, differences, short
 
 #: Fields of a part that an expectation may speak of, in the order in which a message shows them.

@@ -12,9 +12,9 @@ import anyio
 
 from otel_stream.config import MODES, ModesLike, StreamConfig
 from otel_stream.events import End
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
-from otel_stream.statistics import ReceiverStatistics
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.statistics import ReceiverStatistics
 from otel_stream.testing.checking import check, contains, line_of, starts_at
 from otel_stream.testing.patterns import Pattern, field_of, text_of
 

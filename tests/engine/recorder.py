@@ -6,10 +6,10 @@ from typing import Any
 
 import anyio
 
-from engine.compiled import CompiledStateGraph
+from engine.api.compiled import CompiledStateGraph
+from engine.api.launch import Options, launch
 from engine.executors import Executor, ThreadExecutor, async_executor, drive
-from engine.launch import Options, launch
-from engine.loop import RunLoop
+from engine.run.loop import RunLoop
 from otel_stream import events as e
 from otel_stream.events import ALL, Event, Run, Task
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypedDict
 
 from engine import START, StateGraph, StreamWriter, emit_message, interrupt
 from otel_stream.config import StreamConfig
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 
 
 class State(TypedDict, total=False):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from langgraph.cache.memory import InMemoryCache as LangGraphCache
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from engine.cache import BaseCache, InMemoryCache
-from engine.cache_key import default_cache_key
+from engine.cache.key import default_cache_key
+from engine.cache.memory import BaseCache, InMemoryCache
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,8 @@ import anyio.lowlevel
 import pytest
 import trio
 
-from engine import START, Send, StateGraph, StreamWriter, stop
+from engine import START, Send, StateGraph, StreamWriter
+from engine.executors import cancellation
 from otel_stream import events as e
 from otel_stream.config import Custom, StreamConfig
 from tests.engine.recorder import record, unbalanced
@@ -255,7 +256,7 @@ async def test_a_failure_cancels_its_siblings_before_it_is_raised(anyio_backend_
 
 async def test_a_sync_node_is_left_behind_by_a_cancelled_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread can't be stopped: who cancels waits for it a moment, and what it writes reaches nobody."""
-    monkeypatch.setattr(stop, "THREAD_GRACE", 0.01)
+    monkeypatch.setattr(cancellation, "THREAD_GRACE", 0.01)
     reached, let_go, ended = threading.Event(), threading.Event(), threading.Event()
     seen: list[Any] = []
 

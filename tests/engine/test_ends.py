@@ -21,8 +21,8 @@ from engine import (
     interrupt,
     task,
 )
+from engine.api.launch import Options, launch
 from engine.executors import async_executor
-from engine.launch import Options, launch
 from otel_stream import events as e
 from otel_stream.events import End
 from tests.engine.recorder import WORLDS, Recorder, record, unbalanced

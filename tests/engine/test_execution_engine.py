@@ -9,8 +9,8 @@ import pytest
 
 from engine import START, ExecutionEngine, StateGraph, StreamWriter
 from otel_stream.config import ConfigError, StreamConfig
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
 
 
 class State(TypedDict, total=False):

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from engine import Command, InMemorySaver, RetryPolicy, Runtime, interrupt, siblings_of
-from engine.loop import RunLoop
+from engine.run.loop import RunLoop
 from otel_stream import events as e
 from tests.engine.recorder import WORLDS, Recorder, record, unbalanced
 from tests.engine.samples import side_by_side, sub, thread

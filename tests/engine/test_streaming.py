@@ -14,8 +14,8 @@ from engine import (
 )
 from otel_stream import events as e
 from otel_stream.config import MODES, Custom, StreamConfig
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
 from tests.engine.samples import brief, compiled, drained, nested, parts_of, thread, two_steps
 
 # -- each mode -------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from engine import (
 )
 from otel_stream import events as e
 from otel_stream.config import Custom, StreamConfig
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 from tests.engine.samples import (
     State,
     compiled,

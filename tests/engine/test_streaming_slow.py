@@ -6,9 +6,10 @@ from typing import Any
 import anyio
 import pytest
 
-from engine import StreamWriter, pulled
+from engine import StreamWriter
+from engine.api import pull
 from otel_stream.config import Custom, OverflowPolicy, StreamConfig
-from otel_stream.receiver import ReceiverOverflowError, StreamReceiver
+from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
 from tests.engine.samples import compiled, drained, two_steps
 
 # -- slow consumers --------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ async def test_a_node_of_a_subgraph_waits_for_the_readers_of_the_run_around_it(n
 async def test_astream_lets_a_node_that_awaits_its_writes_run_ahead_only_so_far(
     node: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulled, "_AHEAD", 4)
+    monkeypatch.setattr(pull, "_AHEAD", 4)
     written: list[int] = []
 
     def counted(writer: Any) -> Any:
@@ -228,7 +229,7 @@ async def test_astream_lets_a_node_that_awaits_its_writes_run_ahead_only_so_far(
 def test_stream_makes_a_node_that_waits_for_room_wait_in_its_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pulled, "_AHEAD", 4)
+    monkeypatch.setattr(pull, "_AHEAD", 4)
     assert list(compiled(a=_blocks).stream({"log": []}, stream_mode="custom")) == list(range(50))
     assert list(compiled(a=_blocks).stream({"log": []}, stream_mode="updates")) == [{"a": None}]
     assert compiled(a=_blocks).invoke({"log": []}) == {"log": []}

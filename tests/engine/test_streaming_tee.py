@@ -12,7 +12,7 @@ import trio
 from engine import ExecutionEngine, StreamWriter
 from otel_stream.config import ConfigError, OverflowPolicy, StreamConfig
 from otel_stream.events import End
-from otel_stream.receiver import StreamReceiver
+from otel_stream.stream.receiver import StreamReceiver
 from tests.engine.samples import boom, compiled, drained, say
 
 CUSTOM = StreamConfig(modes="custom", name="first")

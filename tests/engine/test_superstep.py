@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from engine import END, START, InvalidUpdateError, IsLastStep, RemainingSteps, Send, StateGraph
-from engine.node import TASKS, branch_to
-from engine.state import PULL, PUSH, RETURN, NodeTask, State, Written
-from engine.superstep import (
+from engine.core.state import PULL, PUSH, RETURN, NodeTask, State, Written
+from engine.core.superstep import (
     apply,
     order,
     plan,
@@ -25,6 +24,7 @@ from engine.superstep import (
     should_pause,
     updates_payload,
 )
+from engine.graph.node import TASKS, branch_to
 from engine.types import INTERRUPT
 from otel_stream.events import Run
 

@@ -7,7 +7,7 @@ import pytest
 
 from engine import StreamWriter, siblings_of
 from otel_stream.config import StreamConfig
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 from tests.engine.samples import compiled, read_into, side_by_side, sub
 
 MODES = StreamConfig(modes=["custom", "tasks"], subgraphs=True)

@@ -8,7 +8,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from engine import Runtime, StreamWriter, stop
+from engine import Runtime, StreamWriter
+from engine.executors import cancellation
 from otel_stream.config import StreamConfig
 from tests.engine.samples import compiled, side_by_side
 
@@ -49,7 +50,7 @@ async def test_a_node_that_asks_is_told_and_has_gone_when_its_stream_is_left(
 async def test_a_node_that_stays_is_left_behind_and_named(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stop, "THREAD_GRACE", 0.01)
+    monkeypatch.setattr(cancellation, "THREAD_GRACE", 0.01)
     threads = Threads()
 
     def stubborn(state: Any, writer: StreamWriter) -> None:

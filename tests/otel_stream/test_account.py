@@ -11,14 +11,14 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from otel_stream.admission import Admission
 from otel_stream.aggregate import Aggregate
-from otel_stream.buffer import Buffer
 from otel_stream.config import OverflowPolicy, StreamConfig
 from otel_stream.events import Run, SuperstepEnded
 from otel_stream.filters import Node
-from otel_stream.modes import StreamPart
-from otel_stream.windows import Windows
+from otel_stream.stream.admission import Admission
+from otel_stream.stream.buffer import Buffer
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.windows import Windows
 
 SECOND = 1_000_000_000
 

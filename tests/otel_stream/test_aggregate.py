@@ -8,7 +8,6 @@ import anyio
 import pytest
 
 from otel_stream.aggregate import Aggregate
-from otel_stream.buffer import Buffer
 from otel_stream.config import ConfigError, OverflowPolicy, StreamConfig
 from otel_stream.events import (
     CustomWritten,
@@ -20,10 +19,11 @@ from otel_stream.events import (
     TaskEnded,
     ValuesChanged,
 )
-from otel_stream.modes import AggregateOf, StreamPart
-from otel_stream.receiver import StreamReceiver
-from otel_stream.stream import Stream
-from otel_stream.windows import Windows
+from otel_stream.stream.buffer import Buffer
+from otel_stream.stream.modes import AggregateOf, StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
+from otel_stream.stream.windows import Windows
 
 SECOND = 1_000_000_000
 

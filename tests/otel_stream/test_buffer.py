@@ -10,9 +10,9 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from otel_stream.buffer import Buffer
 from otel_stream.config import OverflowPolicy
-from otel_stream.modes import AggregateOf, StreamPart
+from otel_stream.stream.buffer import Buffer
+from otel_stream.stream.modes import AggregateOf, StreamPart
 
 POLICIES = list(OverflowPolicy)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 
 from otel_stream.encoding import encode
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 
 
 def decoded(value):

@@ -16,7 +16,7 @@ from otel_stream.filters import (
     Where,
     as_filter,
 )
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 
 ROOT = StreamPart("values", (), 0, seq=0, step=-1, tags=("blue",))
 PLAN = StreamPart("updates", (), 1, seq=1, step=1, node="plan", tags=("blue",))

@@ -11,9 +11,9 @@ from otel_stream import events as e
 from otel_stream.config import MODES, Custom, StreamConfig
 from otel_stream.events import End, Run, Task
 from otel_stream.filters import EventType, MessageId, Mode, Namespace, Node, Step, StreamFilter, Tag, Where
-from otel_stream.receiver import StreamReceiver
-from otel_stream.snapshot import snapshot
-from otel_stream.stream import Stream
+from otel_stream.stream.copying import snapshot
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
 
 
 def copies_of(act):

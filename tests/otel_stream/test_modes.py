@@ -22,9 +22,9 @@ from otel_stream.events import (
     TaskStarted,
     ValuesChanged,
 )
-from otel_stream.modes import StreamPart, v1_payload, v2_payload
-from otel_stream.receiver import StreamReceiver
-from otel_stream.stream import Stream
+from otel_stream.stream.modes import StreamPart, v1_payload, v2_payload
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
 
 SECOND = 1_000_000_000
 

@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from otel_stream.config import OverflowPolicy, StreamConfig
 from otel_stream.events import End
 from otel_stream.filters import Node
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import ReceiverOverflowError, StreamReceiver
-from otel_stream.statistics import ModeStatistics, ReceiverStatistics
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
+from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
 
 
 def part(seq, type="custom", data=None, node="n", **fields):

@@ -8,10 +8,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from otel_stream.config import StreamConfig
 from otel_stream.events import CustomWritten, End, Run, RunEnded, RunStarted, Task
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
-from otel_stream.sdk.samplers import RateLimitingSampler, TraceStateSampler
-from otel_stream.stream import Stream
+from otel_stream.sdk.sampling.samplers import RateLimitingSampler, TraceStateSampler
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
 from tests.otel_stream.telemetry.conftest import Scene
 
 RATIOS = [TraceIdRatioBased(0.3), composite_sampler(composable_traceid_ratio_based(0.3))]

@@ -5,12 +5,12 @@ from contextvars import copy_context
 
 import pytest
 
-from otel_stream.buffer import Buffer
 from otel_stream.config import OverflowPolicy, StreamConfig
 from otel_stream.events import ALL, CustomWritten, End, MessageWritten, Run, Task
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
-from otel_stream.stream import Stream
+from otel_stream.stream.buffer import Buffer
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
 
 
 class Telemetry:

@@ -22,9 +22,9 @@ from otel_stream.events import (
     TaskStarted,
     ValuesChanged,
 )
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
-from otel_stream.stream import Stream
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
 
 
 def run_and_task(id="run"):
@@ -332,8 +332,8 @@ async def test_a_turn_comes_with_time_and_at_once_with_a_buffer_half_full(monkey
     async def turn():
         turns.append(taken.statistics().held)
 
-    monkeypatch.setattr("otel_stream.stream.monotonic", lambda: now)
-    monkeypatch.setattr("otel_stream.stream.breathe", turn)
+    monkeypatch.setattr("otel_stream.stream.stream.monotonic", lambda: now)
+    monkeypatch.setattr("otel_stream.stream.stream.yield_turn", turn)
     _, task = run_and_task()
     taken = receiver(buffer_size=8)
     stream = Stream([taken])

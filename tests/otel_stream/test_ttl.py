@@ -6,8 +6,8 @@ from contextvars import copy_context
 from otel_stream.aggregate import Aggregate
 from otel_stream.config import StreamConfig
 from otel_stream.events import CustomWritten, End, Run, RunEnded, Task
-from otel_stream.receiver import StreamReceiver
-from otel_stream.stream import Stream
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
 
 
 def task():

@@ -8,16 +8,16 @@ import anyio
 import anyio.to_thread
 import trio
 
-from otel_stream.wait import (
-    STOP,
+from otel_stream.stream.wakeup import (
+    CANCEL_TOKEN,
     AsyncioWaiter,
-    Stop,
+    CancelToken,
     ThreadWaiter,
     TrioWaiter,
-    breathe,
     in_event_loop,
     stop_asked,
     waiter,
+    yield_turn,
 )
 
 
@@ -41,7 +41,7 @@ async def test_woken_by_a_sibling_or_by_another_thread():
         near, far = waiter(), waiter()
         group.start_soon(near.wait)
         group.start_soon(far.wait)
-        await breathe()
+        await yield_turn()
         near.wake()
         await anyio.to_thread.run_sync(far.wake)
 
@@ -60,7 +60,7 @@ def test_a_thread_blocks_until_woken_or_told_to_go_on():
 
 def test_without_an_event_loop_there_is_nothing_to_breathe_for():
     try:
-        breathe().send(None)
+        yield_turn().send(None)
     except StopIteration:
         return
     raise AssertionError("it suspended")
@@ -79,16 +79,16 @@ def test_waking_a_waiter_whose_loop_is_gone_does_no_harm():
 
 def test_a_thread_that_waits_is_woken_when_it_or_the_code_around_it_is_asked_to_stop():
     def inside(outer, one):
-        STOP.set(outer)
-        inner = Stop()
-        STOP.set(inner)
+        CANCEL_TOKEN.set(outer)
+        inner = CancelToken()
+        CANCEL_TOKEN.set(inner)
         waiting.append(one)
         one.block()
         one.block()  # asked before it waits, it does not wait
         seen.append((inner.asked, stop_asked()))
 
     waiting, seen = [], []
-    outer = Stop()
+    outer = CancelToken()
     threads = [threading.Thread(target=inside, args=(outer, ThreadWaiter())) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -102,11 +102,11 @@ def test_a_thread_that_waits_is_woken_when_it_or_the_code_around_it_is_asked_to_
 
 
 def test_who_is_asked_to_stop_inside_says_nothing_about_the_code_around_it():
-    outer = Stop()
+    outer = CancelToken()
 
     def inside():
-        STOP.set(outer)
-        inner = Stop()
+        CANCEL_TOKEN.set(outer)
+        inner = CancelToken()
         inner.ask()
         return inner.asked
 

@@ -22,9 +22,10 @@ from packaging.requirements import Requirement
 
 from engine import START, StateGraph
 from otel_stream.config import StreamConfig
-from otel_stream.modes import StreamPart
-from otel_stream.sdk import EventToSpanEventBridge, configure, setup
-from otel_stream.sdk.samplers import RecordOnlySampler
+from otel_stream.sdk import EventToSpanEventBridge, configure
+from otel_stream.sdk.configure import setup
+from otel_stream.sdk.sampling.samplers import RecordOnlySampler
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, set_options
 
 ROOT = Path(__file__).parents[2]

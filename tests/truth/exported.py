@@ -20,7 +20,8 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from otel_stream.sdk import configure, setup
+from otel_stream.sdk import configure
+from otel_stream.sdk.configure import setup
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run, set_options
 from tests.truth.rebuild import Document, document_of
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from otel_stream import events as e
-from otel_stream.modes import StreamPart
-from otel_stream.statistics import ReceiverStatistics
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.statistics import ReceiverStatistics
 from tests.differential.specs import Graph
 from tests.truth.build import Call, Notes, NotingSaver
 from tests.truth.edges import Channels, Ran

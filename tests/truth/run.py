@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import engine.execution
 import engine.streaming
+
 from engine import Command
 from tests.truth.build import Notes, NotingBuilder, NotingSaver
 from tests.truth.execution import Execution, Run

@@ -21,7 +21,7 @@ from otel_stream.cli.notices import Notices
 from otel_stream.cli.options import UsageError
 
 if TYPE_CHECKING:
-    from otel_stream.sdk.destinations import Destination
+    from otel_stream.sdk.configure.destinations import Destination
 
 SIGNALS: Final = ("traces", "logs", "metrics")
 
@@ -92,7 +92,7 @@ def _look_around(report: Report, options: Options) -> None:
 
 def _targets(report: Report, options: Options) -> list[Target]:
     """Return where each signal goes; what goes nowhere is stopped here."""
-    from otel_stream.sdk.destinations import destinations
+    from otel_stream.sdk.configure.destinations import destinations
 
     found: list[Target] = []
     for signal in SIGNALS:

@@ -16,7 +16,7 @@ from opentelemetry.util.re import parse_env_headers
 from otel_stream.cli.options import UsageError
 
 if TYPE_CHECKING:
-    from otel_stream.sdk.destinations import Destination
+    from otel_stream.sdk.configure.destinations import Destination
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 

@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_stream import semconv
-from otel_stream.sdk.samplers import ForcedSampler
+from otel_stream.sdk.sampling.samplers import ForcedSampler
 
 _logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from otel_stream.cli.display import PlainView, ReportLines, TerminalView, panel, styled
 from otel_stream.cli.summary import Outcome, one_line, print_summary
 from otel_stream.cli.tally import Account, NodeTally, Tally
-from otel_stream.modes import StreamPart
-from otel_stream.statistics import ModeStatistics, ReceiverStatistics
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
 
 STATISTICS = ReceiverStatistics(
     offered=1240,

@@ -8,10 +8,10 @@ from otel_stream.cli.notices import Notices
 def test_our_warnings_are_kept_once_each_and_others_stay_quiet() -> None:
     with Notices() as notices:
         for name, text in [
-            ("otel_stream.receiver", "one"),
+            ("otel_stream.stream.receiver", "one"),
             ("opentelemetry.exporter.otlp", "noise"),
-            ("engine.loop", "two"),
-            ("otel_stream.receiver", "one"),
+            ("engine.run.loop", "two"),
+            ("otel_stream.stream.receiver", "one"),
         ]:
             logging.getLogger(name).warning(text)
         logging.getLogger("otel_stream").info("no warning")

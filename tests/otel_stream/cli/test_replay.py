@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from otel_stream import events as e
 from otel_stream.cli.app import app
-from otel_stream.modes import StreamPart
 from otel_stream.sdk import OtlpJsonFile, OtlpJsonLogExporter
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ from typing import Any
 from otel_stream.cli.tally import NodeTally, Tally, note
 from otel_stream.config import MODES
 from otel_stream.events import AttemptEnded, End, Run, SuperstepEnded, Task, TaskStarted
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 
 
 def part(mode: str, data: Any, trace_id: str | None = None) -> StreamPart:

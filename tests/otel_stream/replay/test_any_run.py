@@ -12,11 +12,11 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 
 from otel_stream import events as e
 from otel_stream.encoding import decode, encode
-from otel_stream.modes import StreamPart
 from otel_stream.replay import ReplayError, replay
-from otel_stream.sdk.compaction import compacted
-from otel_stream.sdk.exporters import to_otlp_json
-from otel_stream.snapshot import snapshot
+from otel_stream.sdk.export.compaction import compacted
+from otel_stream.sdk.export.exporters import to_otlp_json
+from otel_stream.stream.copying import snapshot
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 from tests.otel_stream.telemetry.test_deltas import BIG, VALUES, evolve
 

@@ -7,8 +7,8 @@ import pytest
 
 from otel_stream import events as e
 from otel_stream.events import End, Run, Task
-from otel_stream.modes import StreamPart
-from otel_stream.sdk import setup
+from otel_stream.sdk.configure import setup
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import consumer_for_run, set_options
 from tests.otlp_servers import grpc_server, http_server
 

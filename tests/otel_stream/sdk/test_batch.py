@@ -7,9 +7,9 @@ import pytest
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_stream.sdk.accounting import Account, CountedSpanExporter, Counts
-from otel_stream.sdk.batch import Batch
-from otel_stream.sdk.limits import BatchLimits, batch_limits
+from otel_stream.sdk.export.accounting import Account, CountedSpanExporter, Counts
+from otel_stream.sdk.export.batch import Batch
+from otel_stream.sdk.export.limits import BatchLimits, batch_limits
 
 NEVER = 3600.0
 

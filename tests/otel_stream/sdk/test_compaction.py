@@ -14,10 +14,10 @@ from opentelemetry.sdk._logs.export import (
 
 from otel_stream import events as e
 from otel_stream.encoding import decode, encode
-from otel_stream.modes import StreamPart
 from otel_stream.replay import replay
 from otel_stream.sdk import OtlpJsonFile, OtlpJsonLogExporter
-from otel_stream.sdk.compaction import CompactingLogExporter, compacted, requests
+from otel_stream.sdk.export.compaction import CompactingLogExporter, compacted, requests
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 from otel_stream.telemetry.redaction import Redaction
 

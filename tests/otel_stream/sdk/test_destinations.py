@@ -2,7 +2,7 @@
 
 import pytest
 
-from otel_stream.sdk.destinations import Destination, destinations
+from otel_stream.sdk.configure.destinations import Destination, destinations
 
 GRPC, HTTP = "grpc", "http/protobuf"
 E = "OTEL_EXPORTER_OTLP_"

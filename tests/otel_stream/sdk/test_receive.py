@@ -11,8 +11,8 @@ from opentelemetry.trace import set_span_in_context
 from engine import START, StateGraph
 from otel_stream.config import ConfigError, Custom, OverflowPolicy, StreamConfig
 from otel_stream.filters import Mode
-from otel_stream.modes import StreamPart
 from otel_stream.sdk import OTHER_LOGS, StreamLogProcessor
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, set_options
 
 

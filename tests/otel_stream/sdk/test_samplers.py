@@ -31,7 +31,12 @@ from opentelemetry.trace import (
 )
 
 from otel_stream.config import ConfigError
-from otel_stream.sdk.samplers import ForcedSampler, RateLimitingSampler, RecordOnlySampler, TraceStateSampler
+from otel_stream.sdk.sampling.samplers import (
+    ForcedSampler,
+    RateLimitingSampler,
+    RecordOnlySampler,
+    TraceStateSampler,
+)
 
 TRACE = 0x1234567890ABCDEF1234567890ABCDEF
 

@@ -10,7 +10,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from otel_stream.sdk.tail_buffer import Limits, TraceBuffer
+from otel_stream.sdk.sampling.tail_buffer import Limits, TraceBuffer
 from tests.otel_stream.sdk.tail_scene import Scene, remote
 
 

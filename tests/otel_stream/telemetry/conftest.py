@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_stream import events as e
 from otel_stream.events import End, Run, Task
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 
 START = 1_700_000_000_000_000_000

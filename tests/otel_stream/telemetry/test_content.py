@@ -13,7 +13,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
 from otel_stream import events as e
 from otel_stream.encoding import decode
-from otel_stream.modes import StreamPart
+from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 from tests.otlp_servers import attributes, http_server
 

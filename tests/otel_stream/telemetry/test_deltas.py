@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_stream.encoding import decode, encode
-from otel_stream.snapshot import snapshot
-from otel_stream.telemetry import deltas
-from otel_stream.telemetry.deltas import Chain, applied, digest
+from otel_stream.stream.copying import snapshot
+from otel_stream.telemetry.logs import deltas
+from otel_stream.telemetry.logs.deltas import Chain, applied, digest
 from otel_stream.telemetry.redaction import Redaction, Writer
 
 BIG = "x" * 1000

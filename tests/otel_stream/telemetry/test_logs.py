@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from otel_stream import events as e
 from otel_stream.events import End
 from otel_stream.telemetry import TelemetryOptions
-from otel_stream.telemetry.deltas import digest
+from otel_stream.telemetry.logs.deltas import digest
 
 CONTENT = TelemetryOptions(event_content=True)
 

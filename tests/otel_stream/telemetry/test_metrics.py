@@ -16,9 +16,9 @@ from engine import START, StateGraph
 from otel_stream import events as e
 from otel_stream.config import StreamConfig
 from otel_stream.events import End, Resumption, Run
-from otel_stream.modes import StreamPart
-from otel_stream.receiver import StreamReceiver
-from otel_stream.statistics import ModeStatistics, ReceiverStatistics
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 from tests.engine.samples import State, say
 

@@ -20,7 +20,7 @@ from otel_stream.cli.backends.native import State
 from otel_stream.cli.backends.ports import DEFAULTS
 from otel_stream.cli.doctor.examination import Options, examine
 from otel_stream.cli.doctor.findings import Report
-from otel_stream.sdk import setup
+from otel_stream.sdk.configure import setup
 from otel_stream.telemetry import set_options
 from tests.otlp_servers import grpc_server, http_server
 

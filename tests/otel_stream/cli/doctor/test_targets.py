@@ -11,7 +11,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpTraces
 
 from otel_stream.cli.doctor.targets import target
-from otel_stream.sdk.destinations import destinations
+from otel_stream.sdk.configure.destinations import destinations
 
 HTTP = {"traces": HttpTraces, "logs": HttpLogs, "metrics": HttpMetrics}
 GRPC = {"traces": GrpcTraces, "logs": GrpcLogs, "metrics": GrpcMetrics}

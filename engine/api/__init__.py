@@ -1,0 +1,1 @@
+"""What users call: a graph is built, compiled, launched, streamed, asked for its state."""

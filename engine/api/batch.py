@@ -1,0 +1,88 @@
+"""Running a graph on many inputs at once: ``batch`` and ``abatch``, as LangChain's runnables have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any
+
+import anyio
+
+from ..types import Config
+
+Configs = Config | Sequence[Config] | None
+
+
+def per_input(inputs: Sequence[Any], config: Configs) -> list[Config]:
+    """Return one config per input.
+
+    Raises:
+        ValueError: there are more or fewer configs than inputs.
+    """
+    if config is None or isinstance(config, dict):
+        return [config or {} for _ in inputs]
+    if len(config) != len(inputs):
+        raise ValueError(f"config: {len(config)} configs for {len(inputs)} inputs; give one, or one each")
+    return list(config)
+
+
+def _limit(configs: Sequence[Config]) -> int | None:
+    return next((c["max_concurrency"] for c in configs if c.get("max_concurrency")), None)
+
+
+def run_batch(
+    invoke: Callable[[Any, Config], Any], inputs: Sequence[Any], config: Configs, return_exceptions: bool
+) -> list[Any]:
+    """Call ``invoke`` for every input in a pool of threads; return the results in their order."""
+    if not inputs:
+        return []
+    configs = per_input(inputs, config)
+
+    def one(input: Any, config: Config) -> Any:
+        try:
+            return invoke(input, config)
+        except Exception as error:
+            if not return_exceptions:
+                raise
+            return error
+
+    with ThreadPoolExecutor(_limit(configs), thread_name_prefix="batch") as pool:
+        futures = [
+            pool.submit(copy_context().run, one, input, config)
+            for input, config in zip(inputs, configs, strict=True)
+        ]
+        return [future.result() for future in futures]
+
+
+async def run_abatch(
+    ainvoke: Callable[[Any, Config], Coroutine[Any, Any, Any]],
+    inputs: Sequence[Any],
+    config: Configs,
+    return_exceptions: bool,
+) -> list[Any]:
+    """Await ``ainvoke`` for every input, side by side; return the results in their order.
+
+    The first failure stops the others, unless exceptions are returned.
+    """
+    configs = per_input(inputs, config)
+    results: list[Any] = [None] * len(inputs)
+    failures: list[Exception] = []
+    limit = anyio.CapacityLimiter(_limit(configs) or max(1, len(inputs)))
+
+    async def one(index: int) -> None:
+        async with limit:
+            try:
+                results[index] = await ainvoke(inputs[index], configs[index])
+            except Exception as error:  # noqa: BLE001 - returned, or raised below
+                results[index] = error
+                if not return_exceptions:
+                    failures.append(error)
+                    group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for index in range(len(inputs)):
+            group.start_soon(one, index)
+    if failures:
+        raise failures[0]
+    return results

@@ -1,0 +1,390 @@
+"""``StateGraph``: describing a graph, checking the description, compiling it to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Generic, Self
+
+from typing_extensions import TypeVar
+
+from ..channels import Channel
+from ..deprecated import by_old_name, refuse_others
+from ..graph.compiler import DEFAULT_HANDLER, Compiler, NodeSpec, check_checkpointer
+from ..graph.node import Branch, Callback, annotated_destinations, first_parameter_schema, path_map_of
+from ..graph.reachability import may_route, unreachable
+from ..graph.schema import Key, read_schema, same_channel
+from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
+from ..types import END, START, All
+
+if TYPE_CHECKING:
+    from .compiled import CompiledStateGraph
+
+StateT = TypeVar("StateT", default=Any)
+ContextT = TypeVar("ContextT", default=None)
+InputT = TypeVar("InputT", default=StateT)
+OutputT = TypeVar("OutputT", default=StateT)
+
+
+class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
+    """Nodes that read and write a shared state, and the edges between them.
+
+    ``state_schema`` is a TypedDict, dataclass or pydantic model, one channel per key; an annotation
+    ``Annotated[T, reducer]`` makes writes to the key merge. ``input_schema`` and ``output_schema`` narrow
+    what a run takes and gives.
+
+    Raises:
+        ValueError: a reducer takes another number of arguments than two.
+    """
+
+    def __init__(
+        self,
+        state_schema: type[StateT] | Any,
+        context_schema: type[ContextT] | Any = None,
+        *,
+        input_schema: type[InputT] | Any = None,
+        output_schema: type[OutputT] | Any = None,
+        **old: Any,
+    ) -> None:
+        context_schema = by_old_name(old, "config_schema", "context_schema", context_schema)
+        input_schema = by_old_name(old, "input", "input_schema", input_schema)
+        output_schema = by_old_name(old, "output", "output_schema", output_schema)
+        refuse_others(old, "StateGraph")
+        self.nodes: dict[str, NodeSpec] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.waiting_edges: list[tuple[tuple[str, ...], str]] = []
+        self.branches: dict[str, dict[str, Branch]] = {}
+        self.schemas: dict[Any, dict[str, Key]] = {}
+        self.channels: dict[str, Channel] = {}
+        self.managed: dict[str, Any] = {}
+        self.state_schema = state_schema
+        self.input_schema = input_schema or state_schema
+        self.output_schema = output_schema or state_schema
+        self.context_schema = context_schema
+        self.defaults: dict[str, Any] = {}
+        self.default_handler: Any = None
+        self._add_schema(self.state_schema)
+        self._add_schema(self.input_schema, managed_allowed=input_schema is None)
+        self._add_schema(self.output_schema, managed_allowed=output_schema is None)
+
+    def _add_schema(self, schema: Any, managed_allowed: bool = True) -> None:
+        if schema in self.schemas:
+            return
+        keys = read_schema(schema)
+        self.schemas[schema] = keys
+        for name, key in keys.items():
+            if not isinstance(key, Channel):
+                if not managed_allowed:
+                    raise ValueError(
+                        f"Invalid managed channels detected in "
+                        f"{getattr(schema, '__name__', schema)}: {name}. "
+                        f"Managed channels are not permitted in Input/Output schema."
+                    )
+                self.managed[name] = key
+            elif name not in self.channels:
+                self.channels[name] = key
+            elif type(key).__name__ != "LastValue" and not same_channel(self.channels[name], key):
+                raise ValueError(
+                    f"Channel '{name}' already exists with a different type: two schemas of the graph "
+                    f"give it different reducers; annotate it alike in both"
+                )
+
+    # -- describing ------------------------------------------------------------------------------
+
+    def add_node(
+        self,
+        node: str | Any,
+        action: Any = None,
+        *,
+        defer: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        input_schema: Any = None,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Any = None,
+        destinations: Mapping[str, str] | Sequence[str] | None = None,
+        timeout: float | timedelta | TimeoutPolicy | None = None,
+        trace_policy: Any = None,
+        **old: Any,
+    ) -> Self:
+        """Add a node: a function, coroutine function, runnable, or a compiled graph.
+
+        Its name may be left out when the callable has one. ``defer`` runs it only when nothing else is left;
+        ``destinations`` names where its Commands may go, for drawing and checking.
+
+        Raises:
+            ValueError: the name is taken, reserved, or a key of the state; a timeout of 0 or less.
+        """
+        retry_policy = by_old_name(old, "retry", "retry_policy", retry_policy)
+        input_schema = by_old_name(old, "input", "input_schema", input_schema)
+        refuse_others(old, "add_node")
+        if not isinstance(node, str):
+            action, node = node, Callback.of(node).name
+        elif action is None:
+            raise ValueError(
+                f"add_node('{node}'): the node's function is missing; pass it as second argument"
+            )
+        self._check_name(node)
+        callback = Callback.of(action, node)
+        schema = input_schema or first_parameter_schema(action) or self.state_schema
+        self._add_schema(schema)
+        self.nodes[node] = NodeSpec(
+            callback,
+            schema,
+            defer=defer,
+            metadata=metadata,
+            retry_policy=None if retry_policy is None else as_policies(retry_policy),
+            cache_policy=cache_policy,
+            ends=_destinations(destinations or annotated_destinations(action)),
+            timeout=TimeoutPolicy.coerce(timeout),
+        )
+        if error_handler is not None:
+            self.nodes[node].error_handler = self._add_handler(f"__error_handler__{node}", error_handler)
+        return self
+
+    def _check_name(self, name: str) -> None:
+        if name in (START, END):
+            raise ValueError(f"Node `{name}` is reserved.")
+        if name in self.nodes:
+            raise ValueError(f"Node `{name}` already present.")
+        for reserved in ("|", ":"):
+            if reserved in name:
+                raise ValueError(
+                    f"'{reserved}' is a reserved character and is not allowed in the node names."
+                )
+
+    def _add_handler(self, name: str, handler: Any) -> str:
+        schema = first_parameter_schema(handler) or self.state_schema
+        self._add_schema(schema)
+        self.nodes[name] = NodeSpec(Callback.of(handler, name, takes_error=True), schema, is_handler=True)
+        return name
+
+    def set_node_defaults(
+        self,
+        *,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Any = None,
+        timeout: float | timedelta | TimeoutPolicy | None = None,
+    ) -> Self:
+        """Set policies for every node that does not say otherwise."""
+        if retry_policy is not None:
+            self.defaults["retry_policy"] = as_policies(retry_policy)
+        if cache_policy is not None:
+            self.defaults["cache_policy"] = cache_policy
+        if timeout is not None:
+            self.defaults["timeout"] = TimeoutPolicy.coerce(timeout)
+        if error_handler is not None:
+            self.default_handler = error_handler
+        return self
+
+    def add_edge(self, start_key: str | list[str], end_key: str) -> Self:
+        """Run ``end_key`` after ``start_key``; after *all* of them if it is a list.
+
+        Raises:
+            ValueError: an edge from END, to START, or a list that names unknown nodes.
+        """
+        starts = [start_key] if isinstance(start_key, str) else list(start_key)
+        if END in starts:
+            raise ValueError("END cannot be a start node")
+        if end_key == START:
+            raise ValueError("START cannot be an end node")
+        if isinstance(start_key, str):
+            if (start_key, end_key) not in self.edges:
+                self.edges.append((start_key, end_key))
+            return self
+        for start in starts:
+            if start not in self.nodes:
+                raise ValueError(f"Need to add_node `{start}` first")
+        if end_key != END and end_key not in self.nodes:
+            raise ValueError(f"Need to add_node `{end_key}` first")
+        self.waiting_edges.append((tuple(starts), end_key))
+        return self
+
+    def add_conditional_edges(
+        self, source: str, path: Any, path_map: Mapping[Hashable, str] | list[str] | None = None
+    ) -> Self:
+        """Let ``path(state)`` choose what follows ``source``: names, ``Send`` packets, END, or a list.
+
+        ``path_map`` translates its answers; a ``Literal`` return annotation says which there are.
+
+        Raises:
+            ValueError: ``source`` already has a conditional edge of that name.
+        """
+        callback = Callback.of(path, None if not isinstance(path, type) else path.__name__)
+        name = callback.name or "condition"
+        if name in self.branches.setdefault(source, {}):
+            raise ValueError(f"Branch with name `{name}` already exists for node `{source}`")
+        schema = first_parameter_schema(path)
+        if schema is not None:
+            self._add_schema(schema)
+        self.branches[source][name] = Branch(name, callback, path_map_of(path, path_map), own_schema=schema)
+        return self
+
+    def add_sequence(self, nodes: Sequence[Any]) -> Self:
+        """Add nodes, given as callables or ``(name, callable)``, each with an edge to the next.
+
+        Raises:
+            ValueError: no nodes, or a name twice.
+        """
+        if len(nodes) < 1:
+            raise ValueError("Sequence requires at least one node.")
+        previous: str | None = None
+        for item in nodes:
+            name, action = (
+                item if isinstance(item, tuple) and len(item) == 2 else (Callback.of(item).name, item)
+            )
+            if name in self.nodes:
+                raise ValueError(
+                    f"Node names must be unique: node with the name '{name}' already exists. "
+                    f"Pass (name, callable) to give it another one."
+                )
+            self.add_node(name, action)
+            if previous is not None:
+                self.add_edge(previous, name)
+            previous = name
+        return self
+
+    def set_entry_point(self, key: str) -> Self:
+        """Start with node ``key``."""
+        return self.add_edge(START, key)
+
+    def set_conditional_entry_point(self, path: Any, path_map: Any = None) -> Self:
+        """Let ``path(state)`` choose what to start with."""
+        return self.add_conditional_edges(START, path, path_map)
+
+    def set_finish_point(self, key: str) -> Self:
+        """End after node ``key``, unless other edges leave it."""
+        return self.add_edge(key, END)
+
+    # -- checking --------------------------------------------------------------------------------
+
+    @property
+    def _all_edges(self) -> list[tuple[str, str]]:
+        return self.edges + [(start, end) for starts, end in self.waiting_edges for start in starts]
+
+    def validate(self, interrupt: Sequence[str] | None = None) -> Self:
+        """Check the description.
+
+        Raises:
+            ValueError: edges from or to unknown nodes, no entry point, a node that can never run, or a
+                breakpoint at an unknown node.
+        """
+        sources = {start for start, _ in self._all_edges} | set(self.branches)
+        sources |= {name for name, spec in self.nodes.items() if spec.ends}
+        for source in sorted(sources):
+            if source not in self.nodes and source != START:
+                raise ValueError(
+                    f"Found edge starting at unknown node '{source}'; known nodes: {', '.join(self.nodes)}"
+                )
+        if START not in sources:
+            raise ValueError(
+                "Graph must have an entrypoint: add at least one edge from START to another node"
+            )
+        self._check_targets()
+        self._check_policies()
+        self._check_reachable()
+        for node in interrupt or ():
+            if node not in self.nodes:
+                raise ValueError(f"Interrupt node `{node}` not found")
+        return self
+
+    def _check_targets(self) -> None:
+        known = {*self.nodes, END}
+        for source, branches in self.branches.items():
+            for branch in branches.values():
+                for end in (branch.ends or {}).values():
+                    if end not in known:
+                        raise ValueError(
+                            f"At '{source}' node, '{branch.name}' branch found unknown target '{end}'"
+                        )
+        targets = {end for _, end in self._all_edges} | {end for s in self.nodes.values() for end in s.ends}
+        for target in sorted(targets - known):
+            raise ValueError(
+                f"Found edge ending at unknown node `{target}`; known nodes: {', '.join(self.nodes)}"
+            )
+
+    def _check_policies(self) -> None:
+        if self.default_handler is not None and DEFAULT_HANDLER in self.nodes:
+            raise ValueError(f"Node '{DEFAULT_HANDLER}' has the name of the default error handler; rename it")
+        for name, spec in self.nodes.items():
+            if spec.timeout is not None and spec.callback.afunc is None:
+                raise ValueError(
+                    f"Node timeouts are only supported for async nodes: '{name}' is sync, and a thread "
+                    f"can't be stopped; make it async or drop the timeout"
+                )
+
+    def _check_reachable(self) -> None:
+        edges: dict[str, list[str]] = {}
+        for start, end in self._all_edges:
+            edges.setdefault(start, []).append(end)
+        for start, branches in self.branches.items():
+            edges.setdefault(start, []).extend(
+                end for b in branches.values() for end in (b.ends or {}).values()
+            )
+        for name, spec in self.nodes.items():
+            edges.setdefault(name, []).extend(spec.ends)
+            if spec.error_handler is not None:
+                edges[name].append(spec.error_handler)
+        anywhere = self.default_handler is not None and may_route(self.default_handler)
+
+        def open_ended(name: str) -> bool:
+            unmapped = any(branch.ends is None for branch in self.branches.get(name, {}).values())
+            return unmapped or (name != START and (anywhere or self._may_route(self.nodes[name])))
+
+        for name in unreachable(self.nodes, START, edges, open_ended):
+            if not self.nodes[name].is_handler:
+                raise ValueError(
+                    f"Node '{name}' can never run: no edge leads to it; "
+                    f"add one with add_edge(..., '{name}'), name it in add_node(..., destinations=['{name}'])"
+                    f" "
+                    f"of the node whose Command goes there, or remove it"
+                )
+
+    def _may_route(self, spec: NodeSpec) -> bool:
+        return not spec.ends and may_route(spec.callback.original)
+
+    # -- compiling -------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        checkpointer: Any = None,
+        *,
+        cache: Any = None,
+        store: Any = None,
+        interrupt_before: All | list[str] | None = None,
+        interrupt_after: All | list[str] | None = None,
+        debug: bool = False,
+        name: str | None = None,
+        transformers: Any = None,
+    ) -> CompiledStateGraph:
+        """Check the graph and make it runnable.
+
+        ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its
+        own over calls, False does without. ``name`` names the graph's runs in streams and telemetry.
+
+        Raises:
+            ValueError: whatever :meth:`validate` finds.
+            TypeError: ``checkpointer`` is none.
+        """
+        from .compiled import CompiledStateGraph
+
+        check_checkpointer(checkpointer)
+        before, after = interrupt_before or [], interrupt_after or []
+        self.validate([*(before if before != "*" else []), *(after if after != "*" else [])])
+        compiled = CompiledStateGraph(
+            builder=self,
+            program=Compiler(self).program(),
+            checkpointer=checkpointer,
+            cache=cache,
+            store=store,
+            interrupt_before=before,
+            interrupt_after=after,
+            name=name or "LangGraph",
+        )
+        compiled.debug = debug
+        return compiled
+
+
+def _destinations(given: Mapping[str, str] | Sequence[str]) -> Mapping[str, str | None]:
+    return given if isinstance(given, Mapping) else dict.fromkeys(given)

@@ -1,0 +1,351 @@
+"""A compiled graph: what users call. Each method is LangGraph's, by name, arguments and meaning."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from otel_stream.config import StreamConfig, parse_modes
+
+from ..cache.lookup import cache_namespace
+from ..executors import Executor, ThreadExecutor, async_executor, drive
+from ..graph.drawing import Drawing, draw
+from ..graph.program import Program
+from ..graph.schema import json_schema
+from ..run.loop import RunLoop
+from ..types import INTERRUPT, All, Config, GraphOutput
+from .batch import run_abatch, run_batch
+from .config import merge_configs
+from .formats import Shape, coerced
+from .launch import Options, concurrency, launch
+from .printing import launch_printing
+from .pull import astream, stream
+from .run_stream import RunStream, inherited_observer
+from .state import StateApi
+
+if TYPE_CHECKING:
+    from .builder import StateGraph
+
+
+#: What ``debug=True`` prints.
+_DEBUG = ("updates", "values")
+
+
+class CompiledStateGraph(StateApi):
+    """A graph that can be run: made by ``StateGraph.compile``.
+
+    ``config`` is a RunnableConfig: ``configurable`` (with ``thread_id`` for a checkpointer), ``tags``,
+    ``metadata``, ``recursion_limit``, ``max_concurrency``. Exceptions of nodes reach the caller as they are.
+    """
+
+    is_compiled_graph = True
+
+    def __init__(
+        self,
+        *,
+        builder: StateGraph[Any, Any, Any, Any],
+        program: Program,
+        checkpointer: Any,
+        cache: Any,
+        store: Any,
+        interrupt_before: All | Sequence[str],
+        interrupt_after: All | Sequence[str],
+        name: str,
+    ) -> None:
+        self.builder = builder
+        self.program = program
+        self.checkpointer = checkpointer
+        self.cache = cache
+        self.store = store
+        self.interrupt_before_nodes = interrupt_before
+        self.interrupt_after_nodes = interrupt_after
+        self.name = name
+        self.config: Config = {}
+        self.context_schema = builder.context_schema
+        #: Whether streams print their parts.
+        self.debug = False
+        #: Seconds that one superstep may take.
+        self.step_timeout: float | None = None
+
+    @property
+    def nodes(self) -> dict[str, Any]:
+        """The nodes by name."""
+        return self.program.nodes
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        """The channels by name."""
+        return self.program.channels
+
+    def get_name(self, suffix: str | None = None) -> str:
+        """Return the graph's name, LangChain's way of asking for it."""
+        return f"{self.name}{suffix}" if suffix else self.name
+
+    def with_config(self, config: Config | None = None, **settings: Any) -> CompiledStateGraph:
+        """Return the same graph with ``config`` merged into every run's."""
+        other = copy.copy(self)
+        other.config = merge_configs(self.config, config, settings)
+        return other
+
+    def copy(self, update: dict[str, Any] | None = None) -> CompiledStateGraph:
+        """Return the same graph with some attributes changed."""
+        other = copy.copy(self)
+        for name, value in (update or {}).items():
+            setattr(other, name, value)
+        return other
+
+    def clear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """Forget the cached results of ``nodes``, of all by default.
+
+        Raises:
+            ValueError: the graph has no cache.
+        """
+        self._cache().clear(self._cache_namespaces(nodes))
+
+    async def aclear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """Do what :meth:`clear_cache` does."""
+        await self._cache().aclear(self._cache_namespaces(nodes))
+
+    def _cache(self) -> Any:
+        if self.cache is None:
+            raise ValueError("No cache is set for this graph. Cannot clear cache: compile it with cache=...")
+        return self.cache
+
+    def _cache_namespaces(self, nodes: Sequence[str] | None) -> list[tuple[str, ...]]:
+        return [cache_namespace(self.nodes[name]) for name in nodes or self.nodes if name in self.nodes]
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def invoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = "values",
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> Any:
+        """Run to the end and return the result, without an event loop; every node must have a sync form.
+
+        Returns:
+            The output; with what the run waits for under ``__interrupt__``, or as ``GraphOutput`` with
+            ``version="v2"``. With another ``stream_mode`` than "values", the list of its parts.
+        """
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode
+        ).and_also(options)
+        if stream_mode != "values":
+            return list(self._stream(input, config, asked, stream_mode, False, version))
+        executor = ThreadExecutor(concurrency(self, config))
+        loop = self._launch(input, config, asked, executor)
+        try:
+            drive(loop.execute())
+        finally:
+            executor.close()
+        return self._output(loop, version)
+
+    async def ainvoke(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = "values",
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> Any:
+        """Run to the end on asyncio or trio and return the result; see :meth:`invoke`."""
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode
+        ).and_also(options)
+        if stream_mode != "values":
+            return [part async for part in self._astream(input, config, asked, stream_mode, False, version)]
+        executor = async_executor(concurrency(self, config))
+        loop = self._launch(input, config, asked, executor)
+        await loop.execute()
+        return self._output(loop, version)
+
+    def _launch(self, input: Any, config: Config | None, asked: Options, executor: Executor) -> RunLoop:
+        if asked.printed:
+            return launch_printing(self, input, config, asked, executor)
+        return launch(self, input, config, asked, executor, inherited_observer())
+
+    def _output(self, loop: RunLoop, version: str) -> Any:
+        value = loop.result if loop.shown else None
+        if version == "v2":
+            return GraphOutput(coerced(self.program.make_output, value), loop.interrupts)
+        if loop.interrupts:
+            return (
+                {**value, INTERRUPT: list(loop.interrupts)}
+                if isinstance(value, dict)
+                else {INTERRUPT: list(loop.interrupts)}
+            )
+        return value
+
+    def batch(
+        self,
+        inputs: Sequence[Any],
+        config: Config | Sequence[Config] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Any,
+    ) -> list[Any]:
+        """Run :meth:`invoke` on every input, in threads, and return the results in their order."""
+        return run_batch(lambda x, c: self.invoke(x, c, **options), inputs, config, return_exceptions)
+
+    async def abatch(
+        self,
+        inputs: Sequence[Any],
+        config: Config | Sequence[Config] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Any,
+    ) -> list[Any]:
+        """Run :meth:`ainvoke` on every input, side by side, and return the results in their order."""
+        return await run_abatch(lambda x, c: self.ainvoke(x, c, **options), inputs, config, return_exceptions)
+
+    # -- streaming -------------------------------------------------------------------------------
+
+    def stream(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = None,
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        subgraphs: bool = False,
+        debug: bool | None = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> Iterator[Any]:
+        """Run as the caller iterates. ``stream_mode`` is one mode or several (default: updates).
+
+        Yields:
+            With ``version="v1"`` the data of each part, in a tuple behind its namespace (``subgraphs=True``)
+            and its mode (several modes); with ``"v2"`` a mapping of ``type``, ``ns`` and ``data``. Parts of
+            ``print_mode`` are printed, too, or only, where they come into being.
+
+        Raises:
+            ConfigError: a mode that does not exist.
+        """
+        if self.debug if debug is None else debug:
+            print_mode = _DEBUG
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode, True
+        )
+        asked = asked.and_also(options)
+        return self._stream(input, config, asked, stream_mode, subgraphs, version)
+
+    def _stream(
+        self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
+    ) -> Iterator[Any]:
+        modes = "updates" if modes is None else modes
+        parse_modes(modes)
+        return stream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
+
+    def astream(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        context: Any = None,
+        stream_mode: Any = None,
+        print_mode: Any = (),
+        output_keys: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+        subgraphs: bool = False,
+        debug: bool | None = None,
+        version: str = "v1",
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """Run on asyncio or trio as the caller iterates; see :meth:`stream`."""
+        if self.debug if debug is None else debug:
+            print_mode = _DEBUG
+        asked = Options(
+            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode, True
+        )
+        asked = asked.and_also(options)
+        return self._astream(input, config, asked, stream_mode, subgraphs, version)
+
+    def _astream(
+        self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
+    ) -> AsyncIterator[Any]:
+        modes = "updates" if modes is None else modes
+        parse_modes(modes)
+        return astream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
+
+    def open_stream(
+        self,
+        input: Any,
+        *streams: StreamConfig,
+        config: Config | None = None,
+        context: Any = None,
+        interrupt_before: Any = None,
+        interrupt_after: Any = None,
+        durability: str | None = None,
+        control: Any = None,
+    ) -> RunStream:
+        """Run in the background, with one receiver per ``StreamConfig``; an async context manager.
+
+        Example:
+            async with graph.open_stream(x, StreamConfig(modes=("updates", "messages"))) as stream:
+                async for part in stream:
+                    ...
+            result = stream.result
+        """
+        asked = Options(context, interrupt_before, interrupt_after, durability, control, whole=True)
+        return RunStream(self, input, streams, config, asked)
+
+    # -- looking at it ---------------------------------------------------------------------------
+
+    def get_graph(self, config: Config | None = None, *, xray: int | bool = False) -> Drawing:
+        """Return the nodes and edges; ``xray`` opens subgraphs: all of them, or so many levels deep.
+
+        Example:
+            print(graph.get_graph(xray=True).draw_mermaid())
+        """
+        return draw(self, sys.maxsize if xray is True else int(xray))
+
+    async def aget_graph(self, config: Config | None = None, *, xray: int | bool = False) -> Drawing:
+        """Do what :meth:`get_graph` does."""
+        return self.get_graph(config, xray=xray)
+
+    def get_input_jsonschema(self, config: Config | None = None) -> dict[str, Any]:
+        """Return the JSON schema of the input."""
+        return json_schema(self.builder.input_schema, f"{self.name}Input")
+
+    def get_output_jsonschema(self, config: Config | None = None) -> dict[str, Any]:
+        """Return the JSON schema of the output."""
+        return json_schema(self.builder.output_schema, f"{self.name}Output")
+
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """Return the JSON schema of the run context, None if the graph takes none."""
+        return (
+            json_schema(self.context_schema, self.context_schema.__name__)
+            if self.context_schema is not None
+            else None
+        )

@@ -1,0 +1,103 @@
+"""``ExecutionEngine``: receivers that were there before a run, and stay on after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from otel_stream.config import StreamConfig
+from otel_stream.stream.receiver import StreamReceiver
+
+from ..types import Config
+from .launch import Options
+from .run_stream import RunStream
+
+if TYPE_CHECKING:
+    from .compiled import CompiledStateGraph
+
+
+class ExecutionEngine:
+    """Runs graphs and shows their parts to receivers that were there before and stay on.
+
+    ``await engine.stream(config)`` attaches a receiver to every run the engine starts from now on.
+    """
+
+    def __init__(self) -> None:
+        self._receivers: list[StreamReceiver] = []
+
+    async def stream(self, config: StreamConfig) -> StreamReceiver:
+        """Return a receiver of every run of this engine from now on, until it is closed."""
+        receiver = StreamReceiver(config, lasting=True)
+        self.attach(receiver)
+        return receiver
+
+    def attach(self, *receivers: StreamReceiver) -> None:
+        """Let ``receivers`` see every run from now on."""
+        for receiver in receivers:
+            receiver.attached(self)
+            self._receivers = [*self._receivers, receiver]
+
+    def detach(self, receiver: StreamReceiver) -> None:
+        """Show ``receiver`` no more runs; those it sees already it sees to their end."""
+        receiver.detached(self)
+        self._receivers = [one for one in self._receivers if one is not receiver]
+
+    async def stream_multi(self, configs: Iterable[StreamConfig]) -> list[StreamReceiver]:
+        """Return one receiver per config."""
+        return [await self.stream(config) for config in configs]
+
+    async def execute(self, graph: CompiledStateGraph, input: Any, config: Config | None = None) -> Any:
+        """Run ``graph`` to its end and return its result; raises what the run raises."""
+        async with self._open(graph, input, (), config) as running:
+            return await running.wait()
+
+    @overload
+    async def execute_with_stream(
+        self, graph: CompiledStateGraph, input: Any, stream: StreamConfig, config: Config | None = None
+    ) -> tuple[RunStream, StreamReceiver]: ...
+
+    @overload
+    async def execute_with_stream(
+        self,
+        graph: CompiledStateGraph,
+        input: Any,
+        stream: Sequence[StreamConfig],
+        config: Config | None = None,
+    ) -> tuple[RunStream, list[StreamReceiver]]: ...
+
+    async def execute_with_stream(
+        self,
+        graph: CompiledStateGraph,
+        input: Any,
+        stream: StreamConfig | Sequence[StreamConfig],
+        config: Config | None = None,
+    ) -> tuple[RunStream, StreamReceiver | list[StreamReceiver]]:
+        """Start a run; return what to await for its result, and the receiver of its parts (one per config).
+
+        Cancelling whoever awaits the run cancels the run; leaving the receiver does not.
+        """
+        configs = (stream,) if isinstance(stream, StreamConfig) else tuple(stream)
+        running = self._open(graph, input, configs, config)
+        running.start()
+        receivers = running.receivers[0] if isinstance(stream, StreamConfig) else list(running.receivers)
+        return running, receivers
+
+    def _open(
+        self, graph: CompiledStateGraph, input: Any, configs: Sequence[StreamConfig], config: Config | None
+    ) -> RunStream:
+        return RunStream(graph, input, configs, config, Options(whole=True), self._receivers)
+
+    async def aclose(self) -> None:
+        """Close the receivers that see every run."""
+        for receiver in self._receivers:
+            receiver.close()
+        self._receivers = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,52 @@
+"""``print_mode``: parts on standard output, for debugging, beside whatever else becomes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_stream.config import StreamConfig, parse_modes
+from otel_stream.events import Event
+from otel_stream.stream.modes import StreamPart, v1_payload
+from otel_stream.stream.receiver import StreamReceiver
+
+from ..executors import Executor
+from ..run.loop import RunLoop
+from ..runtime import CURRENT_TASK
+from ..types import Config
+from .launch import Options, launch
+from .run_stream import audience, relay_outwards
+
+if TYPE_CHECKING:
+    from .compiled import CompiledStateGraph
+
+
+class Printer(StreamReceiver):
+    """Prints each part where it comes into being, and holds none."""
+
+    def __init__(self, modes: Any, subgraphs: bool = False) -> None:
+        super().__init__(StreamConfig(modes=parse_modes(modes), subgraphs=subgraphs, name="print"))
+
+    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+        """Print ``part``."""
+        try:
+            where = f"\x1b[1;30;33m[graph={part.ns}]\x1b[0m " if part.ns else ""
+            print(f"\x1b[1m[{part.type}]\x1b[0m {where}{v1_payload(part)!r}")  # noqa: T201
+        except Exception as error:  # noqa: BLE001 - a value that can't be shown; the run goes on without
+            self.fail(error)
+
+
+def printers(options: Options, subgraphs: bool) -> tuple[Printer, ...]:
+    """Return who prints what a run was asked to print: one, or nobody."""
+    return (Printer(options.printed, subgraphs),) if options.printed else ()
+
+
+def launch_printing(
+    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, executor: Executor
+) -> RunLoop:
+    """Make the loop of a run whose parts are printed; in a node they are shown to the run around it, too."""
+    relay = relay_outwards()
+    heard = audience((*printers(options, False), *(() if relay is None else (relay,))))
+    loop = launch(graph, input, config, options, executor, heard, detached=CURRENT_TASK.get() is not None)
+    if relay is not None:
+        relay.place(loop)
+    return loop

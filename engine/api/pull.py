@@ -1,0 +1,156 @@
+"""LangGraph's streams: ``astream`` and ``stream``, whose runs advance as their callers iterate."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from otel_stream.config import StreamConfig, parse_modes
+from otel_stream.events import End, Event
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.wakeup import Waiter, waiter
+
+from ..executors import PAUSE, ThreadExecutor, async_executor
+from ..executors.background import background
+from ..runtime import CURRENT_TASK
+from ..types import Config
+from .formats import Shape
+from .launch import Options, concurrency, launch
+from .printing import printers
+from .run_stream import audience, relay_outwards, report, stop_and_wait
+
+if TYPE_CHECKING:
+    from .compiled import CompiledStateGraph
+
+_LIVE = frozenset({"custom", "messages"})
+#: Parts that a node which awaits its writes may be ahead of the caller.
+_AHEAD = 1024
+_UNBOUNDED = 1 << 62
+
+
+class _Pulled(StreamReceiver):
+    """A receiver whose run advances when its caller asks for more.
+
+    The run waits for its caller after every superstep. A node that awaits its writes waits when there are
+    ``_AHEAD`` parts; only who drives the run himself must never be made to wait.
+    """
+
+    def __init__(
+        self, modes: Any, subgraphs: bool, *, bounded: bool, wake: Callable[[], None] | None = None
+    ) -> None:
+        size = _AHEAD if bounded else _UNBOUNDED
+        super().__init__(
+            StreamConfig(
+                modes=parse_modes(modes), subgraphs=subgraphs, include_metadata=False, buffer_size=size
+            )
+        )
+        self._wake_driver = wake
+        #: The caller has had everything and wants more.
+        self.asked = False
+        self._waiting: deque[Waiter] = deque()
+
+    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+        super().offer(part, event)
+        if self._wake_driver is not None:
+            self._wake_driver()
+
+    def ask(self) -> None:
+        """Let the run go on."""
+        self.asked = True
+        while self._waiting:
+            self._waiting.popleft().wake()
+
+    async def pulled(self) -> None:
+        """Wait until the caller has had everything and asks for more."""
+        while (self.held or not self.asked) and not self._over:
+            turn = waiter()
+            self._waiting.append(turn)
+            await turn.wait()
+
+
+async def astream(
+    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
+) -> AsyncIterator[Any]:
+    """Run the graph as the caller iterates, yielding ``shape(part)``."""
+    receiver = _Pulled(modes, shape.subgraphs, bounded=True)
+    relay = relay_outwards()
+    others = printers(options, shape.subgraphs)
+    stream = audience((receiver, *others) if relay is None else (receiver, relay, *others))
+    executor = async_executor(concurrency(graph, config))
+    loop = launch(graph, input, config, options, executor, stream, detached=CURRENT_TASK.get() is not None)
+    loop.drain = receiver.pulled
+    if relay is not None:
+        relay.place(loop)
+    running = background(loop.execute, loop.run.context.copy())
+    left: BaseException | None = None
+    try:
+        while True:
+            part = receiver.take_nowait()
+            if part is None:
+                receiver.ask()
+                try:
+                    part = await receiver.__anext__()
+                except StopAsyncIteration:
+                    break
+            receiver.asked = False
+            yield shape(part)
+        await running.wait()
+        if loop.end is End.DRAINED and loop.error is not None:
+            raise loop.error  # noqa: TRY301 - as LangGraph does; the iteration of a receiver just ends
+    except BaseException as error:
+        left = error
+        raise
+    finally:
+        try:
+            await stop_and_wait(loop, running, left)
+        finally:
+            receiver.close()
+            report(stream, (receiver,))
+
+
+def stream(
+    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
+) -> Iterator[Any]:
+    """Do what :func:`astream` does, without an event loop: the caller's thread drives the run."""
+    executor = ThreadExecutor(concurrency(graph, config))
+    executor.live = graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(parse_modes(modes))
+    receiver = _Pulled(modes, shape.subgraphs, bounded=executor.live, wake=executor.wake)
+    executor.held = lambda: receiver.held
+    relay = relay_outwards()
+    others = printers(options, shape.subgraphs)
+    heard = audience((receiver, *others) if relay is None else (receiver, relay, *others))
+    loop = launch(graph, input, config, options, executor, heard, detached=CURRENT_TASK.get() is not None)
+
+    if relay is not None:
+        relay.place(loop)
+
+    async def hand_out() -> None:
+        while receiver.held:
+            await PAUSE
+
+    loop.drain = hand_out
+    running = loop.execute()
+    try:
+        while True:
+            try:
+                running.send(None)
+            except StopIteration:
+                break
+            except BaseException:
+                yield from _taken(receiver, shape)
+                raise
+            yield from _taken(receiver, shape)
+        yield from _taken(receiver, shape)
+    finally:
+        loop.abandoned = loop.end is None
+        running.close()
+        report(heard, (receiver,))
+        receiver.close()
+        executor.close()
+
+
+def _taken(receiver: _Pulled, shape: Shape) -> Generator[Any, None, None]:
+    while (part := receiver.take_nowait()) is not None:
+        yield shape(part)

@@ -1,0 +1,330 @@
+"""Streams of runs: the one module of the engine that knows ``Stream``.
+
+``open_stream`` runs a graph in the background; its receivers hold what their consumers have not taken yet.
+For LangGraph's ``stream`` and ``astream`` see ``pulled.py``; for receivers of every run, ``execution.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from anyio import get_cancelled_exc_class
+
+from otel_stream.config import StreamConfig
+from otel_stream.events import End, Event, Observer
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamDeadlockError, StreamReceiver, branch_configs
+from otel_stream.stream.stream import Stream
+from otel_stream.stream.wakeup import Waiter, waiter
+from otel_stream.telemetry import consumer_for_run
+
+from ..core.state import NodeTask, path_of
+from ..executors import async_executor
+from ..executors.background import HOLDERS, Background, background
+from ..run.loop import RunLoop
+from ..runtime import CURRENT_TASK
+from ..types import Config
+from .deadlock import held_elsewhere
+from .launch import Options, concurrency, launch, shown_path
+
+if TYPE_CHECKING:
+    from .compiled import CompiledStateGraph
+
+logger = logging.getLogger(__name__)
+
+_STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
+_EXITS = (SystemExit, KeyboardInterrupt)
+
+
+def audience(receivers: Iterable[StreamReceiver] = ()) -> Stream | None:
+    """Return the stream to ``receivers`` and telemetry; None without either, so that nothing is built."""
+    receivers = tuple(receivers)
+    telemetry = consumer_for_run()
+    if not receivers and telemetry is None:
+        return None
+    return Stream(receivers, telemetry)
+
+
+class Relay(StreamReceiver):
+    """Shows the parts of a run that a node streams itself to whoever watches the run around it, too.
+
+    It holds nothing: whether there is room is up to those it shows them to.
+    """
+
+    def __init__(self, task: NodeTask, outer: Stream) -> None:
+        super().__init__(StreamConfig(modes=outer.deep_modes, subgraphs=True, name="relay"))
+        self._task = task
+        self._outer = outer
+        self._ns: tuple[str, ...] = ()
+
+    def place(self, loop: RunLoop) -> None:
+        """Say which run it is."""
+        self._ns = shown_path(self._task, path_of(loop.run))
+
+    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+        self._outer.relay(part, event, self._ns, self._task.run.root.id)
+
+    @property
+    def over_capacity(self) -> bool:
+        return self._outer.full
+
+    async def room(self, source: object = None, on_stall: object = None) -> None:
+        await self._outer.drain()
+
+
+def relay_outwards() -> Relay | None:
+    """Return what shows the parts of a run made here to the run around it, if somebody there wants them."""
+    task = CURRENT_TASK.get()
+    outer = task.loop.observer if task is not None else None
+    return Relay(task, outer) if task is not None and isinstance(outer, Stream) and outer.deep_modes else None
+
+
+def inherited_observer() -> Observer | None:
+    """Return the observer of the run around this one, or the audience of a run of its own."""
+    task = CURRENT_TASK.get()
+    if task is None:
+        return audience()
+    observer: Observer | None = task.loop.observer
+    return observer
+
+
+def report(stream: Stream | None, receivers: Iterable[StreamReceiver]) -> None:
+    """Let metrics know what became of the parts."""
+    record = getattr(getattr(stream, "telemetry", None), "on_receiver_statistics", None)
+    if record is not None:
+        for receiver in receivers:
+            record(receiver, receiver.statistics())
+
+
+async def stop_and_wait(loop: RunLoop, running: Background, error: BaseException | None) -> None:
+    """Stop a run that its consumer leaves because of ``error``, if any, and wait for its end.
+
+    A consumer that is itself cancelled takes the run with it; one that just goes has abandoned it.
+    """
+    if loop.end is None:
+        loop.abandoned = not isinstance(error, get_cancelled_exc_class())
+        running.cancel()
+    try:
+        await running.wait()
+    finally:
+        loop.stopped()
+
+
+# -- native --------------------------------------------------------------------------------------
+
+
+class RunStream:
+    """A run in the background and the receivers of its parts; an async context manager and iterator.
+
+    Leaving it before the run has ended stops the run: its nodes are cancelled, its end is *abandoned*.
+    """
+
+    def __init__(
+        self,
+        graph: CompiledStateGraph,
+        input: Any,
+        configs: Sequence[StreamConfig],
+        config: Config | None,
+        options: Options,
+        lasting: Iterable[StreamReceiver] = (),
+    ) -> None:
+        #: One per ``StreamConfig``, in their order.
+        self.receivers: tuple[StreamReceiver, ...] = tuple(StreamReceiver(c) for c in configs)
+        self._launch = (graph, input, config, options)
+        self._relay = relay_outwards()
+        relays = () if self._relay is None else (self._relay,)
+        self._stream = Stream((*self.receivers, *lasting, *relays), consumer_for_run())
+        self._stream.on_wait = self._run_waits
+        self._stream.on_stall = self._run_stalls
+        self._loop: RunLoop | None = None
+        self._background: Background | None = None
+        #: The receiver that the run waits for, or did last; and who wants to know.
+        self._waits_for: StreamReceiver | None = None
+        self._waiting: deque[Waiter] = deque()
+        self._doubted: set[StreamReceiver] = set()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the run, in the event loop that is running here."""
+        graph, input, config, options = self._launch
+        executor = async_executor(concurrency(graph, config))
+        detached = CURRENT_TASK.get() is not None
+        loop = launch(graph, input, config, options, executor, self._stream, detached=detached)
+        self._loop = loop
+        if self._relay is not None:
+            self._relay.place(loop)
+        self._background = background(self._run, loop.run.context.copy())
+
+    async def _run(self) -> None:
+        assert self._loop is not None
+        try:
+            await self._loop.execute()
+        finally:
+            report(self._stream, self.receivers)
+            self._tell()
+
+    def __aiter__(self) -> AsyncIterator[StreamPart]:
+        """Iterate over the first receiver; raises what the run raised after its last part."""
+        return self.receivers[0]
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        assert self._loop is not None
+        return self._loop.run.id
+
+    @property
+    def trace_id(self) -> str | None:
+        """The id of the run's trace, None if it is not traced."""
+        return self._loop.run.trace_id if self._loop is not None else None
+
+    @property
+    def end(self) -> End | None:
+        """How the run ended, None while it goes on."""
+        return self._loop.end if self._loop is not None else None
+
+    @property
+    def interrupts(self) -> tuple[Any, ...]:
+        """What the run waits for."""
+        return self._loop.interrupts if self._loop is not None else ()
+
+    @property
+    def result(self) -> Any:
+        """The result of the run; raises what the run raised.
+
+        Raises:
+            RuntimeError: the run has not ended yet, or it was cancelled or left.
+        """
+        loop = self._loop
+        if loop is None or loop.end is None:
+            raise RuntimeError(
+                "the run has not ended yet: iterate its stream to the end, or await stream.wait()"
+            )
+        if loop.end in _STOPPED and not isinstance(loop.error, _EXITS):
+            # Not the CancelledError itself: it would look as if whoever asks were cancelled.
+            raise RuntimeError(f"the run has no result: it was {loop.end.value}") from loop.error
+        if loop.error is not None:
+            raise loop.error
+        return loop.result
+
+    async def wait(self) -> Any:
+        """Wait until the run has ended and return its result; raises what the run raised.
+
+        Raises:
+            StreamDeadlockError: the run waits for a full ``block`` receiver that only the caller could read.
+                The run stays as it is: read the receiver, and wait again.
+        """
+        assert self._background is not None
+        assert self._loop is not None
+        try:
+            await self._news_of_the_end()
+        except get_cancelled_exc_class() as error:
+            try:
+                await stop_and_wait(self._loop, self._background, error)
+            finally:
+                self._tell()
+            raise
+        await self._background.wait()
+        return self.result
+
+    async def _news_of_the_end(self) -> None:
+        while True:
+            news = waiter()
+            self._waiting.append(news)
+            if self.end is not None:
+                return
+            self._check_for_deadlock()
+            await news.wait()
+
+    def _run_waits(self, receiver: StreamReceiver) -> None:
+        self._waits_for = receiver
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().wake()
+
+    def _check_for_deadlock(self) -> None:
+        """Raise if nobody has read, or can read, the receiver that the run waits for; asked once for each."""
+        full = self._waits_for
+        if full is None or full in self._doubted or not full.makes_wait(self._stream) or full.was_read:
+            return
+        if self._may_be_read(full):
+            self._doubted.add(full)
+            return
+        raise StreamDeadlockError(
+            f"the run waits for receiver {full.name!r}, whose buffer of {full.config.buffer_size} parts is "
+            "full, while the only code that could read it awaits the run: read the receiver first, or in a "
+            "task beside, close it, or choose an overflow policy other than 'block'"
+        )
+
+    def _may_be_read(self, receiver: StreamReceiver) -> bool:
+        return held_elsewhere((receiver, self), _OURS, _OUR_CODE)
+
+    def _run_stalls(self, receiver: StreamReceiver) -> None:
+        """Let a run go on that waits for a receiver which was lost before anybody has read it."""
+        if not receiver.was_read and not self._may_be_read(receiver):
+            logger.warning("receiver %r is closed: nobody holds it any more", receiver.name)
+            receiver.close()
+
+    def tee(self, branches: int | Iterable[StreamConfig] = 2) -> tuple[StreamReceiver, ...]:
+        """Attach more receivers, which get the parts from now on: one per config, or so many like the first.
+
+        They come behind the others in ``receivers``, and are closed with them. After the end of the run they
+        are given just that.
+
+        Raises:
+            ConfigError: a number below 1, or there is no first receiver.
+        """
+        first = self.receivers[0].config if self.receivers else None
+        made = tuple(StreamReceiver(config) for config in branch_configs(first, branches))
+        self._stream.attach(*made)
+        self.receivers = (*self.receivers, *made)
+        return made
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.wait().__await__()
+
+    async def aclose(self) -> None:
+        """Stop the run if it still goes on, wait for its end, and close the receivers."""
+        await self._leave(None)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        if self._background is not None and self._loop is not None:
+            await stop_and_wait(self._loop, self._background, error)
+        for receiver in self.receivers:
+            receiver.close()
+        report(self._stream, self.receivers)
+        self._tell()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave(error)
+
+
+#: What holds receivers without reading them: modules, and the coroutines of a run that waits.
+_OURS = frozenset(
+    (
+        __name__,
+        f"{__package__}.execution",
+        "otel_stream.stream",
+        "otel_stream.receiver",
+        "otel_stream.admission",
+        "otel_stream.aggregate",
+        "otel_stream.foresight",
+        "otel_stream.windows",
+    )
+)
+_OUR_CODE = HOLDERS | {
+    Stream.drain.__code__,
+    StreamReceiver.room.__code__,
+    RunStream._run.__code__,  # noqa: SLF001
+}

@@ -1,0 +1,1 @@
+"""What was declared: schemas, nodes, and the program they compile to."""

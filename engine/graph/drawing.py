@@ -1,0 +1,184 @@
+"""What a graph looks like: its nodes and edges as plain values, and as a Mermaid diagram."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..types import END, START
+
+if TYPE_CHECKING:
+    from ..api.builder import StateGraph
+    from ..api.compiled import CompiledStateGraph
+
+_SIMPLE: Final = re.compile(r"[A-Za-z_]\w*")
+#: What Mermaid takes for a word of its own, however it is written.
+_WORDS: Final = frozenset({"call", "class", "click", "default", "end", "graph", "href", "style", "subgraph"})
+
+
+class DrawnNode(NamedTuple):
+    """``data`` is what was given to ``add_node``; None of the start and the end."""
+
+    id: str
+    name: str
+    data: Any
+    metadata: Mapping[str, Any] | None = None
+
+
+class Edge(NamedTuple):
+    """``data`` is the label of a conditional edge that isn't just its target."""
+
+    source: str
+    target: str
+    data: str | None = None
+    conditional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The nodes by their ids, ``"<node>:<node>"`` inside of subgraphs, and the edges between them."""
+
+    nodes: dict[str, DrawnNode] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the drawing as values that JSON knows."""
+        nodes = [
+            {"id": node.id, "type": "runnable", "data": {"id": _code(node.data), "name": node.name}}
+            | ({"metadata": dict(node.metadata)} if node.metadata else {})
+            for node in self.nodes.values()
+        ]
+        edges = [
+            {"source": edge.source, "target": edge.target}
+            | ({} if edge.data is None else {"data": edge.data})
+            | ({"conditional": True} if edge.conditional else {})
+            for edge in self.edges
+        ]
+        return {"nodes": nodes, "edges": edges}
+
+    def draw_mermaid(self) -> str:
+        """Return the drawing in Mermaid's language; conditional edges are dotted."""
+        names = {id: _mermaid_name(id, index) for index, id in enumerate(self.nodes)}
+        lines = ["graph TD", *self._blocks(names, "", 1)]
+        for edge in self.edges:
+            label = "" if edge.data is None else f"|{_quoted(edge.data)}|"
+            arrow = "-.->" if edge.conditional else "-->"
+            lines.append(f"    {names[edge.source]} {arrow}{label} {names[edge.target]}")
+        return "\n".join(lines) + "\n"
+
+    def _blocks(self, names: Mapping[str, str], prefix: str, depth: int) -> Iterator[str]:
+        """Yield the nodes below ``prefix``, each subgraph as a block where its first node is."""
+        indent, begun = "    " * depth, set()
+        for id, node in self.nodes.items():
+            if not id.startswith(prefix):
+                continue
+            own, inside, _ = id[len(prefix) :].partition(":")
+            if not inside:
+                left, right = ("([", "])") if node.data is None else ("[", "]")
+                yield f"{indent}{names[id]}{left}{_quoted(node.name)}{right}"
+            elif own not in begun:
+                begun.add(own)
+                yield f"{indent}subgraph {_quoted(own)}"
+                yield from self._blocks(names, f"{prefix}{own}:", depth + 1)
+                yield f"{indent}end"
+
+
+def draw(graph: CompiledStateGraph, depth: int) -> Drawing:
+    """Draw a graph, with its subgraphs opened ``depth`` levels deep."""
+    edges = _edges(graph)
+    sources = {edge.source for edge in edges}
+    last = {edge.target for edge in edges} - sources - {END}
+    edges += [Edge(name, END) for name in sorted(last)]
+    nodes = {START: DrawnNode(START, START, None)}
+    for name, node in graph.nodes.items():
+        nodes[name] = DrawnNode(name, name, node.callback.original, _metadata(graph, name))
+    if any(edge.target == END for edge in edges):
+        nodes[END] = DrawnNode(END, END, None)
+    drawing = Drawing(nodes, edges)
+    if depth > 0:
+        for name, node in graph.nodes.items():
+            for inner in node.subgraphs:
+                drawing = _opened(drawing, name, draw(inner, depth - 1))
+    return drawing
+
+
+def _edges(graph: CompiledStateGraph) -> list[Edge]:
+    builder: StateGraph[Any, Any, Any, Any] = graph.builder
+    if not hasattr(builder, "branches"):  # an entrypoint
+        return [Edge(START, name) for name in graph.nodes]
+    found = {Edge(source, target) for source, target in builder.edges}
+    found |= {Edge(source, target) for sources, target in builder.waiting_edges for source in sources}
+    for source, branches in builder.branches.items():
+        for branch in branches.values():
+            ends = branch.ends if branch.ends is not None else {name: name for name in (*builder.nodes, END)}
+            found |= {_conditional(source, target, str(label)) for label, target in ends.items()}
+    for name, spec in builder.nodes.items():
+        found |= {_conditional(name, target, label) for target, label in spec.ends.items()}
+        if spec.error_handler is not None:
+            found.add(_conditional(name, spec.error_handler, "error"))
+    return sorted(found, key=lambda edge: (edge.source, edge.target, edge.conditional, edge.data or ""))
+
+
+def _conditional(source: str, target: str, label: str | None) -> Edge:
+    return Edge(source, target, None if label == target else label, conditional=True)
+
+
+def _metadata(graph: CompiledStateGraph, name: str) -> dict[str, Any] | None:
+    found = dict(graph.nodes[name].metadata or {})
+    stops = [
+        when
+        for when, names in (
+            ("before", graph.interrupt_before_nodes),
+            ("after", graph.interrupt_after_nodes),
+        )
+        if names == "*" or name in names
+    ]
+    if stops:
+        found["__interrupt"] = ",".join(stops)
+    spec = getattr(graph.builder, "nodes", {}).get(name)
+    if spec is not None and spec.defer:
+        found["defer"] = True
+    return found or None
+
+
+def _opened(drawing: Drawing, name: str, inner: Drawing) -> Drawing:
+    """Put the nodes of a subgraph in the place of the node that it is."""
+    first = [edge for edge in inner.edges if edge.source == START and edge.target != END]
+    last = [edge for edge in inner.edges if edge.target == END and edge.source != START]
+    if not first or not last:
+        return drawing
+    nodes: dict[str, DrawnNode] = {}
+    for id, node in drawing.nodes.items():
+        if id != name:
+            nodes[id] = node
+            continue
+        for own, one in inner.nodes.items():
+            if own not in (START, END):
+                nodes[f"{name}:{own}"] = one._replace(id=f"{name}:{own}")
+    edges: list[Edge] = []
+    for edge in drawing.edges:
+        sources = [f"{name}:{one.source}" for one in last] if edge.source == name else [edge.source]
+        targets = [f"{name}:{one.target}" for one in first] if edge.target == name else [edge.target]
+        edges += [edge._replace(source=source, target=target) for source in sources for target in targets]
+    edges += [
+        edge._replace(source=f"{name}:{edge.source}", target=f"{name}:{edge.target}")
+        for edge in inner.edges
+        if edge.source != START and edge.target != END
+    ]
+    return Drawing(nodes, edges)
+
+
+def _mermaid_name(id: str, index: int) -> str:
+    return id if _SIMPLE.fullmatch(id) and id.lower() not in _WORDS else f"node_{index}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', "#quot;") + '"'
+
+
+def _code(data: Any) -> list[str]:
+    """Say where code is from: its module and name."""
+    named = data if hasattr(data, "__qualname__") else type(data)
+    return [] if data is None else [*named.__module__.split("."), named.__qualname__]

@@ -1,0 +1,322 @@
+"""Nodes and branches as the engine runs them: what to call, with what, and what its answer writes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+
+from ..errors import ErrorCode, InvalidUpdateError, ParentCommand
+from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from ..types import END, START, Command, Send, declares_fields, field_updates
+from .introspect import graph_in
+from .schema import ROOT
+
+#: The channel that holds the ``Send`` packets of the superstep before.
+TASKS = "__pregel_tasks"
+#: A task that wrote nothing still leaves this, so that a resumed run knows it has ended.
+NO_WRITES = "__no_writes__"
+#: Parameters that the engine fills in when a node, router or handler declares them.
+INJECTABLE = frozenset({"config", "writer", "store", "previous", "runtime", "error"})
+Writes = list[tuple[str, Any]]
+#: Types of answers that are surely nothing to invoke in turn.
+PLAIN = frozenset({dict, str, list, tuple, int, float, bool, type(None), Command, Send})
+
+
+def branch_to(node: str) -> str:
+    """Name the channel whose update schedules ``node``."""
+    return f"branch:to:{node}"
+
+
+@dataclass(slots=True)
+class Callback:
+    """User code in the forms the engine can call: one for threads, one to await, or both."""
+
+    name: str
+    func: Callable[..., Any] | None
+    afunc: Callable[..., Awaitable[Any]] | None
+    #: Parameters to fill in by name; a subset of INJECTABLE.
+    inject: tuple[str, ...] = ()
+    #: A compiled graph, when that is what the callable is.
+    subgraph: Any = None
+    #: What the user gave.
+    original: Any = None
+    #: Whether sync code may run on the event loop's thread: never for nodes; a router may once it has
+    #: shown to be quick, None until then (docs/adr/0002).
+    in_place: bool | None = False
+    #: How often in a row it was too slow for that. A busy machine makes anybody slow once.
+    slow: int = 0
+
+    @classmethod
+    def of(cls, target: Any, name: str | None = None, *, takes_error: bool = False) -> Callback:
+        """Wrap a function, coroutine function, callable object, compiled graph, or LangChain runnable.
+
+        Raises:
+            TypeError: it can't be called.
+        """
+        if is_runnable(target):
+            return cls._of_runnable(target, name)
+        if not callable(target):
+            raise TypeError(
+                f"node {name or target!r}: expected a function, a compiled graph or a runnable, "
+                f"got {type(target).__name__}"
+            )
+        is_async = is_coroutine_function(target)
+        inject = tuple(p for p in _injected(target) if p != "error" or takes_error)
+        return cls(
+            name=name or callable_name(target),
+            func=None if is_async else target,
+            afunc=cast("Callable[..., Awaitable[Any]]", target) if is_async else None,
+            inject=inject,
+            original=target,
+        )
+
+    @classmethod
+    def _of_runnable(cls, target: Any, name: str | None) -> Callback:
+        is_graph = getattr(target, "is_compiled_graph", False)
+        return cls(
+            name=name or (target.get_name() if hasattr(target, "get_name") else type(target).__name__),
+            func=target.invoke,
+            afunc=target.ainvoke,
+            inject=() if is_graph else ("config",),
+            subgraph=target if is_graph else None,
+            original=target,
+        )
+
+
+def is_runnable(target: Any) -> bool:
+    """Whether ``target`` is a compiled graph or follows LangChain's Runnable protocol."""
+    return not inspect.isclass(target) and hasattr(target, "invoke") and hasattr(target, "ainvoke")
+
+
+def is_coroutine_function(target: Any) -> bool:
+    """Whether calling ``target`` gives an awaitable; looks through partials and callable objects."""
+    while isinstance(target, partial):
+        target = target.func
+    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(_call_of(target))
+
+
+def _call_of(target: Any) -> Any:
+    """Return the method behind a callable object, None for one without."""
+    return getattr(type(target), "__call__", None)  # noqa: B004 - the method itself is wanted
+
+
+def callable_name(target: Any) -> str:
+    """Return the name a callable goes by."""
+    while isinstance(target, partial):
+        target = target.func
+    return getattr(target, "__name__", None) or type(target).__name__
+
+
+def _injected(target: Any) -> tuple[str, ...]:
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):  # builtins without a signature
+        return ()
+    named = (p for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    keyword_only_first = [p for p in parameters[:1] if p.kind is p.KEYWORD_ONLY]
+    return tuple(p.name for p in (*keyword_only_first, *named) if p.name in INJECTABLE)
+
+
+def annotated_destinations(target: Any) -> tuple[str, ...]:
+    """Return the nodes that a ``-> Command[Literal["a", "b"]]`` annotation promises."""
+    try:
+        returned = get_type_hints(target if inspect.isroutine(target) else target.__call__).get("return")
+    except Exception:  # noqa: BLE001 - hints that can't be resolved promise nothing
+        return ()
+    for candidate in (returned, *get_args(returned)):
+        if get_origin(candidate) is Command and get_args(candidate):
+            choice = get_args(candidate)[0]
+            if get_origin(choice) is Literal:
+                return tuple(get_args(choice))
+    return ()
+
+
+def path_map_of(path: Any, path_map: Mapping[Hashable, str] | list[str] | None) -> dict[Hashable, str] | None:
+    """Return what a router's answers stand for: as given, or as it is annotated; None if that is anything."""
+    if isinstance(path_map, Mapping):
+        return dict(path_map)
+    if path_map is not None:
+        return {name: name for name in path_map}
+    try:
+        returned = get_type_hints(path if hasattr(path, "__code__") else path.__call__).get("return")
+    except Exception:  # noqa: BLE001 - a router without resolvable hints may go anywhere
+        return None
+    return {name: name for name in get_args(returned)} if get_origin(returned) is Literal else None
+
+
+def first_parameter_schema(target: Any) -> Any:
+    """Return the annotation of a callable's first parameter if it is a schema, else None."""
+    is_function = inspect.isfunction(target) or inspect.ismethod(target)
+    try:
+        hints = get_type_hints(target if is_function else _call_of(target))
+        name = next(iter(inspect.signature(target).parameters))
+    except Exception:  # noqa: BLE001 - not every callable can be looked into; the graph's schema it is then
+        return None
+    hint = hints.get(name)
+    return hint if inspect.isclass(hint) and get_type_hints(hint) else None
+
+
+@dataclass(slots=True)
+class Branch:
+    """A conditional edge: a router, and the names its answers stand for."""
+
+    name: str
+    path: Callback
+    ends: dict[Hashable, str] | None
+    #: Keys to read for the router, and what to make of them.
+    keys: tuple[str, ...] = ()
+    make: Callable[[dict[str, Any]], Any] | None = None
+    own_schema: Any = None
+
+    def __post_init__(self) -> None:
+        self.path.in_place = None
+
+    def targets(self, answer: Any) -> list[str | Send]:
+        """Translate the router's answer.
+
+        Raises:
+            ValueError: an answer is None or START.
+            InvalidUpdateError: a packet is sent to END.
+            KeyError: the answer is not in ``path_map``.
+        """
+        answers = list(answer) if isinstance(answer, (list, tuple)) else [answer]
+        if self.ends:
+            answers = [a if isinstance(a, Send) else self._end(a) for a in answers]
+        for target in answers:
+            if target is None or target == START:
+                raise ValueError(
+                    f"Branch did not return a valid destination: conditional edge '{self.name}' "
+                    f"returned {answer!r}; "
+                    f"return a node name, a Send, END, or a list of them"
+                )
+            if isinstance(target, Send) and target.node == END:
+                raise InvalidUpdateError("Cannot send a packet to the END node")
+        return answers
+
+    def _end(self, answer: Any) -> str:
+        assert self.ends is not None
+        try:
+            return self.ends[answer]
+        except KeyError:
+            raise KeyError(
+                f"conditional edge '{self.name}' returned {answer!r}, which its path_map does not know; "
+                f"known: {', '.join(map(repr, self.ends))}"
+            ) from None
+
+
+@dataclass(slots=True)
+class Node:
+    """All that a superstep needs to know of a node; tables are filled in by ``StateGraph.compile``."""
+
+    name: str
+    callback: Callback
+    triggers: tuple[str, ...] = ()
+    #: State keys to read; ``("__root__",)`` for a state that is one value.
+    keys: tuple[str, ...] = ()
+    managed: Mapping[str, Any] = field(default_factory=dict)
+    make: Callable[[dict[str, Any]], Any] | None = None
+    #: Keys it may write.
+    writable: frozenset[str] = frozenset()
+    root: bool = False
+    #: Writes that always follow: static edges and joins.
+    edges: tuple[tuple[str, Any], ...] = ()
+    branches: tuple[Branch, ...] = ()
+    retry: tuple[RetryPolicy, ...] = ()
+    cache: CachePolicy | None = None
+    timeout: TimeoutPolicy | None = None
+    error_handler: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+
+    def copy(self, update: Mapping[str, Any]) -> Node:
+        """Return the same node with some fields changed."""
+        return replace(self, **update)
+
+    @property
+    def subgraphs(self) -> list[Any]:
+        """The compiled graph that the node is, or calls, if any."""
+        found = graph_in(self.callback.original)
+        return [] if found is None else [found]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether a failing attempt may be followed by another one."""
+        return any(policy.max_attempts > 1 for policy in self.retry)
+
+    def writes_of(self, answer: Any) -> Writes:
+        """Translate what the node returned into state writes.
+
+        Raises:
+            InvalidUpdateError: it returned something that names no keys.
+            ParentCommand: it commanded the graph around this one.
+        """
+        if answer is None:
+            return []
+        if type(answer) is dict and not self.root:
+            writable = self.writable
+            return [item for item in answer.items() if item[0] in writable]
+        return self._control(answer, root_updates(answer) if self.root else self._updates(answer))
+
+    def _updates(self, answer: Any) -> Writes:
+        if isinstance(answer, dict):
+            pairs: Writes = list(answer.items())
+        elif isinstance(answer, Command):
+            pairs = [] if answer.graph == Command.PARENT else answer.update_as_tuples()
+        elif _has_command(answer):
+            pairs = [pair for item in answer if item is not None for pair in self._updates(item)]
+        elif declares_fields(type(answer)):
+            pairs = field_updates(answer)
+        else:
+            raise InvalidUpdateError(
+                f"Expected dict, got {answer!r}: node '{self.name}' must return a mapping of state keys "
+                f"to values, a Command, or None. [{ErrorCode.INVALID_GRAPH_NODE_RETURN_VALUE.value}]"
+            )
+        return [pair for pair in pairs if pair[0] in self.writable]
+
+    def _control(self, answer: Any, writes: Writes) -> Writes:
+        if isinstance(answer, Send):
+            return [*writes, (TASKS, answer)]
+        for command in commands_in(answer):
+            if command.graph == Command.PARENT:
+                raise ParentCommand(command)
+            writes.extend(goto_writes(command))
+        return writes
+
+
+def goto_writes(command: Command[Any]) -> Writes:
+    """Translate ``command.goto`` into writes that schedule its destinations."""
+    writes: Writes = []
+    for target in command.destinations():
+        if isinstance(target, Send):
+            writes.append((TASKS, target))
+        elif isinstance(target, str) and target != END:
+            writes.append((branch_to(target), None))
+    return writes
+
+
+def _has_command(answer: Any) -> bool:
+    return isinstance(answer, (list, tuple)) and any(isinstance(item, Command) for item in answer)
+
+
+def commands_in(answer: Any) -> Sequence[Command[Any]]:
+    """Return the commands that a node's answer is, or holds."""
+    if isinstance(answer, Command):
+        return (answer,)
+    if isinstance(answer, (list, tuple)):
+        return [item for item in answer if isinstance(item, Command)]
+    return ()
+
+
+def root_updates(answer: Any) -> Writes:
+    """Translate what a node of a single-value state returned."""
+    if isinstance(answer, Command):
+        return [] if answer.graph == Command.PARENT else answer.update_as_tuples()
+    if not _has_command(answer):
+        return [(ROOT, answer)]
+    writes: Writes = []
+    for item in answer:
+        writes.extend(root_updates(item))
+    return writes

@@ -1,0 +1,1 @@
+"""What happens in time: the loop of a run, its start, attempts, checkpoints and end."""

@@ -1,0 +1,81 @@
+"""What becomes of a superstep in which not everything went well: handlers, failures, interrupts."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from otel_stream.events import End
+
+from ..core.state import ERROR, PUSH, NodeTask
+from ..core.superstep import order
+from ..errors import GraphInterrupt, NodeError
+
+if TYPE_CHECKING:
+    from .loop import RunLoop
+
+
+def handler_of(loop: RunLoop, task: NodeTask) -> NodeTask | None:
+    """Add to the superstep the task of the error handler that takes over from a failed one, if it has one."""
+    if task.spec.error_handler is None or task.end is None or not task.end.failed:
+        return None
+    handler = NodeTask(
+        loop.run,
+        loop.program.nodes[task.spec.error_handler],
+        loop.step,
+        seed=loop.state.checkpoint_id,
+        input=task.input,
+        path=(PUSH, task.path, 0),
+        triggers=(ERROR,),
+    )
+    assert task.error is not None
+    handler.failure = NodeError(task.node, task.error)
+    handler.loop = loop
+    loop.tasks.append(handler)
+    return handler
+
+
+def raise_failures(tasks: list[NodeTask]) -> None:
+    """Raise the first failure by task order, else what bubbles up, else all interrupts together.
+
+    Raises:
+        GraphInterrupt: tasks wait for answers.
+        BaseException: the failure; others of the same superstep are in its notes, and ``siblings_of`` it.
+    """
+    ordered = order(tasks)
+    failed = [task for task in ordered if task.error is not None and not _is_handled(task)]
+    real = [task for task in failed if task.end is not None and task.end.failed]
+    for task in real or failed:
+        assert task.error is not None
+        _carry(task.error, [other for other in real if other is not task])
+        raise task.error
+    interrupts = tuple(interrupt for task in ordered for interrupt in task.interrupts)
+    if interrupts or any(task.end is End.INTERRUPTED for task in ordered):
+        raise GraphInterrupt(interrupts)
+
+
+_SIBLINGS = "_engine_siblings"
+
+
+def _carry(error: BaseException, others: list[NodeTask]) -> None:
+    """Let ``error`` tell of the others: it keeps its type, which ``except`` clauses are written for."""
+    if not others:
+        return
+    error.add_note(
+        "Failed in the same superstep: " + "; ".join(f"{one.node}: {one.error!r}" for one in others)
+    )
+    with suppress(AttributeError):  # a class that allows none
+        setattr(error, _SIBLINGS, tuple(one.error for one in others))
+
+
+def siblings_of(error: BaseException) -> tuple[BaseException, ...]:
+    """Return what the other nodes raised that failed in the same superstep as the one that raised ``error``.
+
+    In the order of their tasks, each with its own notes; empty if there was none.
+    """
+    found: tuple[BaseException, ...] = getattr(error, _SIBLINGS, ())
+    return found
+
+
+def _is_handled(task: NodeTask) -> bool:
+    return task.end is not None and task.end.failed and task.spec.error_handler is not None

@@ -1,0 +1,63 @@
+"""``interrupt()``: stop a run in the middle of a node, and go on with an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import GraphInterrupt, mark_invalid_resume
+from ..runtime import current_task
+from ..types import MISSING, Interrupt
+from .resume import take_answer
+
+
+def interrupt(value: Any, *, response_schema: Any = None) -> Any:
+    """Ask for an answer to ``value`` and return it.
+
+    The first time, the run stops here and shows ``value`` to its caller; ``Command(resume=answer)`` starts
+    the node again from its beginning, and this call then returns the answer. Several calls in one node are
+    matched with their answers by order.
+
+    Args:
+        value: what to show; anything a checkpointer can store.
+        response_schema: a type, or JSON schema, that the answer is checked against.
+
+    Raises:
+        GraphInterrupt: no answer yet. Let it pass.
+        RuntimeError: called outside of a node.
+        pydantic.ValidationError: the answer does not fit ``response_schema``; the run can be resumed again.
+    """
+    task = current_task()
+    index = task.asked
+    task.asked += 1
+    if index < len(task.answers):
+        answer = _checked(task.answers[index], response_schema)
+    else:
+        pending = take_answer(task.loop)
+        if pending is MISSING:
+            shown = Interrupt.from_ns(value, task.ns, len(task.answers), _shown_schema(response_schema))
+            raise GraphInterrupt((shown,))
+        answer = _checked(pending, response_schema)
+        task.answers = [*task.answers, pending]
+    # Only what was asked for again is kept: an answer that failed its check can be given anew.
+    task.answered = task.answers[: index + 1]
+    return answer
+
+
+def _is_type(schema: Any) -> bool:
+    return schema is not None and not isinstance(schema, dict)
+
+
+def _shown_schema(schema: Any) -> Any:
+    return TypeAdapter(schema).json_schema() if _is_type(schema) else schema
+
+
+def _checked(answer: Any, schema: Any) -> Any:
+    if not _is_type(schema):
+        return answer
+    try:
+        return TypeAdapter(schema).validate_python(answer)
+    except ValidationError as error:
+        mark_invalid_resume(error)
+        raise

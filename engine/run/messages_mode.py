@@ -1,0 +1,217 @@
+"""Where *messages* come from when a node calls a LangChain chat model: the seam to the adapter.
+
+Nothing of LangChain is loaded unless somebody wants messages, or the program has loaded it already.
+
+The handler that hears the models is installed once per root run, in the context that every task's is a copy
+of, and finds out who is speaking when a message comes. Only where LangChain itself must know the task,
+because the user's own callbacks, tags or metadata travel along, is it installed per attempt.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextvars import Context
+from typing import Any, Final
+
+from otel_stream.adapters.chunks import register
+from otel_stream.events import MessageReturned, MessageWritten, Observer
+
+from ..core.state import NodeTask
+from ..runtime import CURRENT_TASK, show_life, task_metadata
+from ..types import Config
+
+#: The tag that keeps a model's messages from being shown.
+NOSTREAM: Final = "nostream"
+#: What of a run's config LangChain calls inherit.
+_INHERITED = ("callbacks", "tags", "metadata")
+#: Stands for the metadata of messages that a node returns, until one really is returned.
+_RETURNED: Final[Mapping[str, Any]] = {"ls_integration": "langgraph"}
+#: Types of values that are no message and hold none.
+_PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
+
+
+class LangChainHook:
+    """Lets LangChain calls in nodes inherit the run's config, and report their messages to its observer."""
+
+    def __init__(
+        self,
+        observer: Observer | None,
+        config: Config,
+        adapter: Any,
+        outer: LangChainHook | None,
+        context: Context,
+        *,
+        nested: bool,
+    ) -> None:
+        self.observer = observer
+        self._config = config
+        self._adapter = adapter
+        #: Whether there is a run around this one: who watches that need not see what this one shows.
+        self.nested = nested
+        #: The hook of the run around this one, if that has another audience.
+        self.around: LangChainHook | None = None
+        if outer is not None and outer.observer is not observer:
+            self.around, outer = outer, None
+        #: Ids of messages that were shown; one set for the root run and its subgraphs.
+        self.seen: set[str] = outer.seen if outer is not None else set()
+        #: Those that only subgraphs have shown, so that who sees no subgraphs has not seen them.
+        self.inside: set[str] = outer.inside if outer is not None else set()
+        self._per_attempt = any(config.get(key) for key in _INHERITED)
+        self._handler = adapter.MessagesHandler(_emit, _RETURNED, self.seen, self.inside, _emit_again)
+        #: The config that LangChain calls inherit, unless an attempt has its own.
+        self.installed: Config | None = None
+        if not self._per_attempt:
+            inherited = outer.installed if outer is not None else None
+            self.installed = inherited or adapter.install(context, self._handler, {})
+
+    def attempt(self, task: NodeTask, context: Context) -> None:
+        """Prepare for the LangChain calls of an attempt, which runs in ``context``."""
+        observer = self.observer
+        wanted = observer is not None and bool(observer.interest & MessageWritten.bit)
+        if wanted and _may_hold_messages(task.input):
+            if self.nested or self.inside:
+                self._place(task, self._adapter.ids_in(task.input))
+            self._handler.node_input(task, task.input)
+        if self._per_attempt:
+            configurable = {**self._config.get("configurable", {}), "checkpoint_ns": task.ns}
+            config = {**self._config, "metadata": task_metadata(task), "configurable": configurable}
+            task.langchain = self._adapter.install(context, self._handler if wanted else None, config)
+
+    def answer(self, task: NodeTask, answer: Any) -> None:
+        """Report messages that the node returns and that nobody has seen. For the task's context."""
+        observer = self.observer
+        if observer is not None and observer.interest & MessageWritten.bit and _may_hold_messages(answer):
+            self._handler.node_output(task, answer)
+
+    def shown(self, task: NodeTask, id: str) -> None:
+        """Take note that ``task`` shows a message, so that it is not shown again when a node returns it."""
+        if self.nested or self.inside:
+            self.places(task, id)
+        self.seen.add(id)
+
+    def places(self, task: NodeTask, id: str) -> None:
+        """Take note of where a message is shown, before it is in ``seen``."""
+        self._place(task, (id,))
+        if self.around is not None:
+            self.around.shown_inside(id)
+
+    def shown_inside(self, id: str) -> None:
+        """Take note that a run with another audience shows a message."""
+        if id not in self.seen:
+            self.seen.add(id)
+            self.inside.add(id)
+            if self.around is not None:
+                self.around.shown_inside(id)
+
+    def _place(self, task: NodeTask, ids: Sequence[str]) -> None:
+        if task.run.ns:
+            self.inside.update(id for id in ids if id not in self.seen)
+        else:
+            self.inside.difference_update(ids)
+
+
+class NodeSpeaker:
+    """The task that is running, as clients that are not LangChain's know it: who speaks through them."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: NodeTask) -> None:
+        self._task = task
+
+    @property
+    def wanted(self) -> bool:
+        observer = self._task.loop.observer
+        # A stream may outlive its node, and what comes after the end of a task is nobody's any more.
+        alive = self._task.end is None
+        return alive and observer is not None and bool(observer.interest & MessageWritten.bit)
+
+    def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
+        task = self._task
+        observer, hook = task.loop.observer, task.loop.langchain
+        about = {**task_metadata(task), **metadata}
+        show_life(task)
+        if observer is None or NOSTREAM in (about.get("tags") or ()):
+            return
+        if hook is not None:
+            hook.shown(task, chunk.id)
+        observer.emit(MessageWritten(task, chunk, about, time.time_ns()))
+
+
+def _speaker() -> NodeSpeaker | None:
+    task = CURRENT_TASK.get()
+    return None if task is None else NodeSpeaker(task)
+
+
+register(_speaker)
+
+
+def _may_hold_messages(value: Any) -> bool:
+    """Rule out, at next to no cost, what most small states are: a mapping of plain values."""
+    return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
+
+
+def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
+    """Report a message on behalf of the task that is running where it came up."""
+    task = CURRENT_TASK.get()
+    if task is None or task.loop.observer is None:
+        return
+    show_life(task)
+    hook: LangChainHook | None = task.loop.langchain
+    if hook is not None and (hook.nested or hook.inside):
+        hook.places(task, chunk.id)
+    if metadata is _RETURNED:
+        found = returned_metadata(task)
+    else:
+        found = {**task_metadata(task), **metadata}
+        if "tags" not in metadata:
+            found.pop("tags", None)
+        _in_subgraph(task, found)
+    task.loop.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
+
+
+def _emit_again(message: Any) -> None:
+    """Report a message that a node returns to those who were not shown it: it came up in a subgraph."""
+    task = CURRENT_TASK.get()
+    if task is None or task.run.ns or task.loop.langchain is None:
+        return
+    task.loop.langchain.inside.discard(message.id)
+    observer = task.loop.observer
+    if observer is not None and observer.interest & MessageReturned.bit:
+        observer.emit(MessageReturned(task, message, returned_metadata(task), time.time_ns()))
+
+
+def returned_metadata(task: NodeTask) -> dict[str, Any]:
+    """Return what goes with messages a node returns: no model's metadata, so less than a model's."""
+    metadata = {**task_metadata(task), **_RETURNED}
+    metadata.pop("tags", None)
+    metadata.pop("checkpoint_ns", None)
+    if "checkpoint_ns" in task.run.metadata:
+        metadata["checkpoint_ns"] = task.run.metadata["checkpoint_ns"]
+    _in_subgraph(task, metadata)
+    return metadata
+
+
+def _in_subgraph(task: NodeTask, metadata: dict[str, Any]) -> None:
+    """Name the outermost subgraph's namespace, as LangGraph does however deep the task is."""
+    outer = task.loop.parent_task
+    while outer is not None and outer.loop.parent_task is not None:
+        outer = outer.loop.parent_task
+    if outer is not None:
+        metadata["checkpoint_ns"] = outer.ns
+
+
+def langchain_hook(
+    observer: Observer | None, config: Config, parent: NodeTask | None, context: Context
+) -> LangChainHook | None:
+    """Return the hook, or None when LangChain is not there or has nothing to inherit or report."""
+    wanted = observer is not None and observer.interest & MessageWritten.bit
+    if not wanted and not ("langchain_core" in sys.modules and any(config.get(key) for key in _INHERITED)):
+        return None
+    from otel_stream.adapters import langchain
+
+    if not langchain.available():
+        return None
+    outer = parent.loop.langchain if parent is not None else None
+    return LangChainHook(observer, config, langchain, outer, context, nested=parent is not None)

@@ -1,0 +1,1 @@
+"""Sets up OpenTelemetry's SDK for a program, once, and ends it."""

@@ -1,0 +1,204 @@
+"""What ``configure()`` returns: flush, shut down, and how much was exported and lost."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
+from typing import Any
+
+import msgspec
+
+from otel_stream.sdk.configure.termination import before_sigterm
+from otel_stream.sdk.export.accounting import Account, Counts
+from otel_stream.sdk.forking import in_child
+
+_logger = logging.getLogger("otel_stream.sdk")
+
+#: Seconds that a shutdown may take unless told otherwise.
+SHUTDOWN_TIMEOUT = 5.0
+
+
+class Pipeline(msgspec.Struct):
+    """The provider of one signal with the accounts and exporters behind it."""
+
+    signal: str
+    provider: Any
+    accounts: list[Account] = []
+    #: To be shut down by themselves if the provider does not manage in time.
+    exporters: list[Any] = []
+
+    def add(self, exporter: Any, account: Account) -> None:
+        """Take note of an exporter and its account."""
+        self.exporters.append(exporter)
+        self.accounts.append(account)
+
+
+class Handle:
+    """The telemetry that ``configure()`` set up, or, with ``owned`` False, why it set up nothing.
+
+    ``destination`` says where the telemetry goes, for people. All methods may be called from any
+    thread and block; call them from an event loop by ``anyio.to_thread.run_sync``.
+    """
+
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline] = (),
+        *,
+        destination: str = "",
+        reason: str = "",
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+    ) -> None:
+        #: Whether the providers are ours, to be flushed and shut down here.
+        self.owned = bool(pipelines)
+        #: Why nothing was set up; empty if something was.
+        self.reason = reason
+        self.destination = destination
+        self._pipelines = list(pipelines)
+        self._timeout = shutdown_timeout
+        self._lock = Lock()
+        self._closed = False
+        self._stops = [_Waiting(pipe.provider.shutdown) for pipe in pipelines]
+        #: What the first batch that was lost was lost for.
+        self._cause = ""
+        if self.owned:
+            atexit.register(self.shutdown)
+            before_sigterm(self.shutdown)
+            in_child(self._after_fork)
+
+    def __repr__(self) -> str:
+        what = f"destination={self.destination!r}" if self.owned else f"reason={self.reason!r}"
+        return f"Handle(owned={self.owned}, {what})"
+
+    def counts(self) -> dict[str, Counts]:
+        """Return what became of the telemetry so far, by ``spans``, ``logs`` and ``metrics``."""
+        names = {"traces": "spans"}
+        return {
+            names.get(pipe.signal, pipe.signal): _total([account.counts() for account in pipe.accounts])
+            for pipe in self._pipelines
+        }
+
+    def flush(self, timeout: float = SHUTDOWN_TIMEOUT) -> bool:
+        """Export everything that waits, within ``timeout`` seconds.
+
+        Returns whether all of it arrived. After a timeout the export goes on in the background.
+        """
+        if not self.owned or self._closed:
+            return True
+        before = self._lost()
+        # The SDK's own timeout is not kept to, so each signal is flushed in a thread that can be left.
+        threads = [
+            Thread(target=_quietly, args=(pipe.provider.force_flush,), daemon=True)
+            for pipe in self._pipelines
+        ]
+        for thread in threads:
+            thread.start()
+        return _join(threads, time.monotonic() + timeout) and self._lost() == before
+
+    def shutdown(self, timeout: float | None = None) -> bool:
+        """Export what waits and stop, within ``timeout`` seconds; runs at exit if nobody calls it.
+
+        What cannot be delivered in time is lost, counted, and said in one line of the log. Returns
+        whether all of it arrived since the start; a second call does nothing.
+        """
+        with self._lock:
+            if not self.owned or self._closed:
+                return self._lost() == 0
+            self._closed = True
+        atexit.unregister(self.shutdown)
+        timeout = self._timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        # All signals side by side: a dead endpoint of one must not use up the time of the others.
+        if not _join([stop.begin() for stop in self._stops], time.monotonic() + timeout * 0.8):
+            # An exporter that retries is woken and gives up when it is shut down itself.
+            for pipe in self._pipelines:
+                for exporter in pipe.exporters:
+                    _quietly(exporter.shutdown)
+            self._wait(deadline)
+        for pipe in self._pipelines:
+            for account in pipe.accounts:
+                account.close()
+        lost = {name: counts.lost for name, counts in self.counts().items() if counts.lost}
+        if lost:
+            what = ", ".join(f"{number} {name}" for name, number in lost.items())
+            _logger.warning(
+                "Telemetry was lost on its way to %s: %s. %s", self.destination, what, self._cause
+            )
+        return not lost
+
+    def _after_fork(self) -> None:
+        # What waited at the fork is the parent's to export, and to count.
+        self._lock = Lock()
+        for pipe in self._pipelines:
+            for account in pipe.accounts:
+                account.reset()
+
+    def _wait(self, deadline: float) -> None:
+        while time.monotonic() < deadline and any(counts.waiting for counts in self.counts().values()):
+            time.sleep(0.01)
+
+    def _lost(self) -> int:
+        return sum(counts.lost for counts in self.counts().values())
+
+    def batch_lost(self, size: int, reason: str) -> None:
+        """Say that telemetry does not arrive: the first time only, the shutdown tells the sum."""
+        if self._cause:
+            return
+        self._cause = reason
+        if not self._closed:
+            _logger.warning(
+                "Telemetry does not arrive at %s; a batch of %d is lost, and more may be. %s",
+                self.destination,
+                size,
+                reason,
+            )
+
+
+def _total(counts: Sequence[Counts]) -> Counts:
+    return Counts(
+        sum(one.emitted for one in counts),
+        sum(one.exported for one in counts),
+        sum(one.lost for one in counts),
+        sum(one.waiting for one in counts),
+    )
+
+
+class _Waiting(Thread):
+    """A call whose thread exists beforehand: at the exit of the interpreter none can be started."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__(name="otel-stream-shutdown", daemon=True)
+        self._call = call
+        self._go = Event()
+        self.start()
+
+    def run(self) -> None:
+        self._go.wait()
+        _quietly(self._call)
+
+    def begin(self) -> Thread:
+        """Let the call be made, and return the thread to wait for."""
+        if not self.is_alive():
+            # In a forked child only the thread that forked goes on.
+            _quietly(self._call)
+        self._go.set()
+        return self
+
+
+def _quietly(call: Callable[[], Any]) -> bool:
+    """Make a call; tell whether it raised, as providers do to tell of their exporters."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - as the docstring says; losses are counted elsewhere
+        _logger.debug("%r", error)
+        return False
+    return True
+
+
+def _join(threads: Sequence[Thread], deadline: float) -> bool:
+    """Wait for ``threads`` until ``deadline``; tell whether all of them ended."""
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)

@@ -1,0 +1,192 @@
+"""The providers of one configuration, each with what stands between it and its exporters.
+
+tracer provider ─► [tail sampling] ─► batch ─► exporter
+logger provider ─► [bridge to span events]
+                └► what is sampled ─► [tail sampling] ─► batch ─► compaction ─► exporter
+meter provider  ─► reader ─► exporter
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from opentelemetry.sdk._logs import LogRecordProcessor, SynchronousMultiLogRecordProcessor
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
+
+from otel_stream.sdk.configure.destinations import Destination, Signal
+from otel_stream.sdk.configure.handle import Handle, Pipeline
+from otel_stream.sdk.export.accounting import (
+    Account,
+    CountedLogExporter,
+    CountedMetricExporter,
+    CountedSpanExporter,
+)
+from otel_stream.sdk.export.batch import Batch, BatchLogs, BatchSpans
+from otel_stream.sdk.export.compaction import CompactingLogExporter
+from otel_stream.sdk.export.limits import batch_limits
+from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
+from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
+from otel_stream.sdk.sampling.sampled_filter import SampledLogFilter
+from otel_stream.sdk.sampling.tail import TailSamplingProcessor
+from otel_stream.telemetry.options import RecordAs
+
+
+class Builder:
+    """Builds the pipelines; they share the resource, the file, and who is told of losses."""
+
+    def __init__(self, resource: Resource, record_as: RecordAs, tail: Sequence[Any]) -> None:
+        self._resource = resource
+        self._record_as = record_as
+        self._tail = tail
+        self._files: dict[str, Any] = {}
+        #: Told of losses as soon as it exists.
+        self.handle: Handle | None = None
+
+    def build(self, chosen: dict[Signal, list[Destination]]) -> list[Pipeline]:
+        """Return a pipeline for every signal that goes somewhere.
+
+        Raises:
+            ValueError: a variable of the environment that can't be meant.
+        """
+        pipes: dict[Signal, Pipeline] = {}
+        exporters = {
+            signal: [self._exporter(signal, place) for place in places] for signal, places in chosen.items()
+        }
+        meters = None
+        if exporters.get("metrics"):
+            pipes["metrics"] = self._metrics(exporters["metrics"])
+            meters = pipes["metrics"].provider
+        spans = self._span_processors(pipes, exporters.get("traces", []))
+        logs = self._log_processors(pipes, exporters.get("logs", []))
+        if self._tail and spans:
+            tail = TailSamplingProcessor(_one_span(spans), _one_log(logs), self._tail, meter_provider=meters)
+            spans, logs = [tail], [tail.logs] if logs else []
+        for processor in spans:
+            pipes["traces"].provider.add_span_processor(processor)
+        if "logs" in pipes:
+            provider = pipes["logs"].provider
+            if self._record_as != "log_events":
+                provider.add_log_record_processor(EventToSpanEventBridge())
+            for processor in logs:
+                provider.add_log_record_processor(SampledLogFilter(processor))
+        return [pipes[signal] for signal in chosen if signal in pipes]
+
+    def _span_processors(self, pipes: dict[Signal, Pipeline], exporters: list[Any]) -> list[Any]:
+        if not exporters:
+            return []
+        limits = batch_limits("OTEL_BSP", os.environ, 5000)
+        provider = LeanTracerProvider(resource=self._resource, shutdown_on_exit=False)
+        pipe = pipes["traces"] = Pipeline("traces", provider)
+        processors = []
+        for exporter in exporters:
+            account = Account(self._batch_lost)
+            counted = CountedSpanExporter(exporter, account)
+            pipe.add(counted, account)
+            processors.append(BatchSpans(Batch(counted, account, limits, "spans")))
+        return processors
+
+    def _log_processors(self, pipes: dict[Signal, Pipeline], exporters: list[Any]) -> list[Any]:
+        if not exporters:
+            return []
+        limits = batch_limits("OTEL_BLRP", os.environ, 1000)
+        provider = LeanLoggerProvider(resource=self._resource, shutdown_on_exit=False)
+        pipe = pipes["logs"] = Pipeline("logs", provider)
+        processors: list[Any] = []
+        if self._record_as == "span_events":
+            return processors  # the bridge is all that listens
+        for exporter in exporters:
+            account = Account(self._batch_lost)
+            counted = CountedLogExporter(CompactingLogExporter(exporter), account)
+            pipe.add(counted, account)
+            processors.append(BatchLogs(Batch(counted, account, limits, "logs")))
+        return processors
+
+    def _metrics(self, exporters: list[Any]) -> Pipeline:
+        pipe = Pipeline("metrics", None)
+        readers: list[MetricReader] = []
+        for exporter in exporters:
+            if isinstance(exporter, MetricReader):
+                readers.append(exporter)  # one that is asked, such as Prometheus': nothing to count
+                continue
+            account = Account(self._batch_lost)
+            counted = CountedMetricExporter(exporter, account)
+            pipe.add(counted, account)
+            readers.append(PeriodicExportingMetricReader(counted))
+        pipe.provider = LeanMeterProvider(readers, resource=self._resource, shutdown_on_exit=False)
+        return pipe
+
+    def _batch_lost(self, size: int, reason: str) -> None:
+        if self.handle is not None:
+            self.handle.batch_lost(size, reason)
+
+    def _exporter(self, signal: Signal, place: Destination) -> Any:
+        if place.kind == "file":
+            return self._file_exporter(signal, place.path or "")
+        if place.kind != "otlp":
+            return _from_entry_point(signal, place.kind)
+        kind = _otlp_exporter(signal, place.protocol or "")
+        return kind() if place.endpoint is None else kind(endpoint=place.endpoint)
+
+    def _file_exporter(self, signal: Signal, path: str) -> Any:
+        from otel_stream.sdk.export import exporters
+
+        file = self._files.get(path)
+        if file is None:
+            file = self._files[path] = exporters.OtlpJsonFile(path)
+        kinds: dict[str, Any] = {
+            "traces": exporters.OtlpJsonSpanExporter,
+            "logs": exporters.OtlpJsonLogExporter,
+            "metrics": exporters.OtlpJsonMetricExporter,
+        }
+        return kinds[signal](file)
+
+
+def _otlp_exporter(signal: Signal, protocol: str) -> Any:
+    if protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter, metric_exporter, trace_exporter
+    else:
+        from opentelemetry.exporter.otlp.proto.http import (  # type: ignore[no-redef]
+            _log_exporter,
+            metric_exporter,
+            trace_exporter,
+        )
+    kinds: dict[str, Any] = {
+        "traces": trace_exporter.OTLPSpanExporter,
+        "logs": _log_exporter.OTLPLogExporter,
+        "metrics": metric_exporter.OTLPMetricExporter,
+    }
+    return kinds[signal]
+
+
+def _from_entry_point(signal: Signal, name: str) -> Any:
+    """Make the exporter (or metric reader) that an installed package registered as ``name``."""
+    found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
+    if not found:
+        raise ValueError(
+            f"OTEL_{signal.upper()}_EXPORTER={name!r} is not installed: "
+            "use otlp, console or none, or install the package that provides it."
+        )
+    return found[0].load()()
+
+
+def _one_span(processors: list[SpanProcessor]) -> SpanProcessor:
+    if len(processors) == 1:
+        return processors[0]
+    several = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
+    for processor in processors:
+        several.add_span_processor(processor)
+    return several
+
+
+def _one_log(processors: list[LogRecordProcessor]) -> LogRecordProcessor:
+    if len(processors) == 1:
+        return processors[0]
+    several = SynchronousMultiLogRecordProcessor()  # type: ignore[no-untyped-call]
+    for processor in processors:
+        several.add_log_record_processor(processor)
+    return several

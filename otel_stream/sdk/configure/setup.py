@@ -1,0 +1,190 @@
+"""``configure()``: OpenTelemetry for a program that has not set it up itself.
+
+The only module, with its neighbours in ``otel_stream.sdk``, that imports the SDK; exporters are
+imported when they are chosen (that of gRPC alone takes 200 ms).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from threading import Lock
+from typing import Any, Final
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk.resources import Resource
+
+from otel_stream import semconv
+from otel_stream.sdk.configure.destinations import SIGNALS, Destination, Signal, destinations
+from otel_stream.sdk.configure.handle import SHUTDOWN_TIMEOUT, Handle
+from otel_stream.sdk.configure.pipelines import Builder
+from otel_stream.sdk.export.accounting import quiet_exporters
+from otel_stream.sdk.export.measured import show_exports
+from otel_stream.sdk.sampling.tail_policies import PolicyLike
+from otel_stream.telemetry.options import TelemetryOptions, resolve, set_options
+from otel_stream.telemetry.redaction import Redaction
+from otel_stream.telemetry.run import is_configured
+
+_logger = logging.getLogger("otel_stream.sdk")
+
+
+class _State:
+    lock: Final = Lock()
+    handle: Handle | None = None
+    arguments: dict[str, Any] | None = None
+
+
+def configure(
+    service_name: str | None = None,
+    *,
+    protocol: str | None = None,
+    endpoint: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    capture_content: bool | None = None,
+    modes: str | Iterable[str] | None = None,
+    max_body_bytes: int | None = None,
+    redaction: Redaction | None = None,
+    messages: str | None = None,
+    record_as: str | None = None,
+    min_span_duration: float | None = None,
+    tail: Sequence[PolicyLike] = (),
+    shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+) -> Handle:
+    """Set up tracing, log events and metrics, once, and return a handle to flush and shut them down.
+
+    Every ``OTEL_*`` variable is honoured and wins over the arguments. If the program has set a
+    provider already, or ``OTEL_SDK_DISABLED`` is set, nothing is set up: ``handle.owned`` is
+    False and ``handle.reason`` says why; the providers that exist are used. A second call returns
+    the first one's handle, and warns if it asks for something else.
+
+    Args:
+        service_name: the ``service.name`` of the resource.
+        protocol: ``"grpc"`` or ``"http/protobuf"``; by default the latter, unless the endpoint's
+            port is 4317.
+        endpoint: base URL of an OTLP endpoint, such as ``http://localhost:4318``.
+        path: a file of OTLP JSON lines instead of an endpoint; an endpoint in the environment wins.
+        capture_content: whether state, messages and exception texts are exported; by default not.
+        modes: stream modes whose parts become log events; by default values, updates, custom and
+            messages; ``"graph.route"`` adds what edges chose, ``"none"`` is no log events at all.
+        max_body_bytes: longest body of a log event, in bytes of UTF-8; 64 KiB by default.
+        redaction: what is masked or cut of the content that is exported.
+        messages: ``"joined"``, one log event for a message, or ``"chunks"``, one for each chunk.
+        record_as: whether stream parts are ``"log_events"`` (the default), ``"span_events"``, or ``"both"``.
+        min_span_duration: seconds; quicker nodes become events of their superstep. By default none do.
+        tail: policies that decide which traces are kept once they have ended, ``KeepErrors()`` for
+            instance (``otel_stream.sdk``); by default all are.
+        shutdown_timeout: seconds that the shutdown at exit may take.
+
+    Raises:
+        ValueError: an argument or a variable that cannot be meant; names it, and the remedy.
+        OSError: ``path`` cannot be opened for appending.
+    """
+    return _configure(dict(locals()))
+
+
+def _configure(arguments: dict[str, Any]) -> Handle:
+    endpoint, path, modes = arguments["endpoint"], arguments["path"], arguments["modes"]
+    if endpoint is not None and path is not None:
+        raise ValueError(f"endpoint={endpoint!r} and path={os.fspath(path)!r} exclude each other: give one.")
+    arguments["path"] = None if path is None else os.fspath(path)
+    arguments["modes"] = modes if modes is None or isinstance(modes, str) else tuple(modes)
+    arguments["tail"] = tuple(arguments["tail"])
+    shutdown_timeout = arguments.pop("shutdown_timeout")
+    with _State.lock:
+        if _State.handle is not None:
+            _warn_of_differences(arguments)
+            return _State.handle
+        options = resolve(**{name: arguments[name] for name in _OPTIONS})
+        handle = _build(arguments, options, shutdown_timeout)
+        set_options(options)
+        _State.handle, _State.arguments = handle, arguments
+        return handle
+
+
+#: Arguments that say what is exported; the others say where to.
+_OPTIONS: Final = (
+    "capture_content",
+    "modes",
+    "max_body_bytes",
+    "redaction",
+    "messages",
+    "record_as",
+    "min_span_duration",
+)
+
+
+def _warn_of_differences(arguments: dict[str, Any]) -> None:
+    first = _State.arguments or {}
+    ignored = [
+        f"{name}={value!r}"
+        for name, value in arguments.items()
+        if value not in (None, ()) and value != first.get(name)
+    ]
+    if ignored:
+        message = (
+            f"configure() was called before; {', '.join(ignored)} is ignored: configure once, at the start."
+        )
+        warnings.warn(message, stacklevel=3)
+
+
+def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeout: float) -> Handle:
+    reason = _nothing_to_do()
+    if reason:
+        return Handle(reason=reason)
+    chosen: dict[Signal, list[Destination]] = {
+        signal: destinations(
+            signal,
+            os.environ,
+            protocol=arguments["protocol"],
+            endpoint=arguments["endpoint"],
+            path=arguments["path"],
+        )
+        for signal in SIGNALS
+    }
+    builder = Builder(_resource(arguments["service_name"]), options.record_as, arguments["tail"])
+    pipelines = builder.build(chosen)
+    if not pipelines:
+        return Handle(reason="OTEL_{TRACES,LOGS,METRICS}_EXPORTER are all none.")
+    shown = dict.fromkeys(place.shown for places in chosen.values() for place in places)
+    handle = Handle(pipelines, destination=", ".join(shown), shutdown_timeout=shutdown_timeout)
+    builder.handle = handle
+    quiet_exporters()
+    install: dict[str, Any] = {
+        "traces": trace.set_tracer_provider,
+        "logs": _logs.set_logger_provider,
+        "metrics": metrics.set_meter_provider,
+    }
+    for pipe in pipelines:
+        install[pipe.signal](pipe.provider)
+        if pipe.signal == "metrics":
+            show_exports(pipe.provider.get_meter(semconv.SCOPE), handle)
+    return handle
+
+
+def _nothing_to_do() -> str:
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return "OTEL_SDK_DISABLED is true."
+    if os.environ.get("OTEL_CONFIG_FILE"):
+        _logger.warning(
+            "OTEL_CONFIG_FILE is not read by configure(): start the program with opentelemetry-instrument."
+        )
+    found = [
+        name
+        for name, provider in (
+            ("tracer", trace.get_tracer_provider()),
+            ("logger", _logs.get_logger_provider()),
+            ("meter", metrics.get_meter_provider()),
+        )
+        if is_configured(provider)
+    ]
+    return f"The program has set a {' and a '.join(found)} provider already; they are used." if found else ""
+
+
+def _resource(service_name: str | None) -> Resource:
+    in_environ = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    )
+    # What is passed here would win over the environment, so it is not passed.
+    return Resource.create({"service.name": service_name} if service_name and not in_environ else None)

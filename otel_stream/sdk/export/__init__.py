@@ -1,0 +1,1 @@
+"""What leaves the process: batches, their exporters, and the account of both."""

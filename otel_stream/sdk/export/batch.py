@@ -1,0 +1,189 @@
+"""Between a provider and an exporter: a bounded queue, the thread that exports it, and the account.
+
+The SDK's batch processor wakes its thread for every item beyond the first batch, counts what it drops
+only roughly, ignores the timeout of a flush, and starts a thread in every forked process. This one
+loses nothing unseen: ``emitted == exported + lost + waiting`` at every moment.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import suppress
+from copy import copy
+from typing import Any, Final
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, set_value
+from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import TraceFlags
+
+from otel_stream.sdk.export.accounting import Account, CountedLogExporter, CountedSpanExporter
+from otel_stream.sdk.export.limits import BatchLimits
+from otel_stream.sdk.forking import in_child
+from otel_stream.sdk.lean.logs import LeanLogRecord
+
+
+class Batch:
+    """Items on their way to one exporter.
+
+    Any number of threads may ``offer``. When the queue is full, the new item is lost, and counted: what
+    was accepted before is never taken back.
+    """
+
+    def __init__(
+        self,
+        exporter: CountedSpanExporter | CountedLogExporter,
+        account: Account,
+        limits: BatchLimits,
+        name: str,
+    ) -> None:
+        self._exporter = exporter
+        self._account = account
+        self._limits = limits
+        self._name = name
+        self._queue: deque[Any] = deque()
+        self._capacity = limits.queue
+        #: An offer that finds this many items, or more, has the worker called, once.
+        self._enough = limits.batch - 1
+        account.queued = self._queue.__len__
+        self._closed = False
+        self._start_anew()
+        self._begin()
+        in_child(self._after_fork)
+
+    def _start_anew(self) -> None:
+        #: Whether the worker has been called and has not yet looked.
+        self._called = False
+        #: How many have to pass until every flush so far has got what it waits for.
+        self._due = 0
+        self._wake = threading.Event()
+        self._passed = threading.Condition()
+        self._worker: threading.Thread | None = None
+
+    def _begin(self) -> None:
+        worker = threading.Thread(target=self._work, name=f"otel-stream-{self._name}", daemon=True)
+        # When the interpreter is about to end no thread can be started: the last flush exports then.
+        with suppress(RuntimeError):
+            worker.start()
+            self._worker = worker
+
+    def _after_fork(self) -> None:
+        # What waited at the fork is the parent's to export. Most forked processes export nothing: they
+        # get a thread with the first item, if there ever is one.
+        self._queue.clear()
+        self._account.reset()
+        self._start_anew()
+
+    def offer(self, item: Any) -> None:
+        """Queue ``item``, or count it as lost. Never blocks on an export, never raises."""
+        queue = self._queue
+        waiting = len(queue)
+        if waiting >= self._capacity or self._closed:
+            self._account.drop()
+            return
+        queue.append(item)
+        if self._worker is None:
+            self._begin()
+        if waiting >= self._enough and not self._called:
+            self._called = True
+            self._wake.set()
+
+    def flush(self, seconds: float) -> bool:
+        """Have everything exported that was offered until now; return whether it was, in that time."""
+        if self._worker is None or not self._worker.is_alive():
+            # After a fork, or when the interpreter is about to end: nobody else would do it.
+            self._export_all()
+            return True
+        with self._passed:
+            due = self._due = self._account.offered()
+            self._wake.set()
+            return self._passed.wait_for(lambda: self._account.passed() >= due, seconds)
+
+    def close(self, seconds: float) -> bool:
+        """Take nothing more, export what waits, and end; return whether it did, in that time."""
+        self._closed = True
+        worker = self._worker
+        self._wake.set()
+        if worker is None:
+            self._export_all()
+        else:
+            worker.join(seconds)
+        self._exporter.shutdown()
+        return worker is None or not worker.is_alive()
+
+    # --- The thread ----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        wake = self._wake
+        while not self._closed:
+            called = wake.wait(self._limits.delay)
+            wake.clear()
+            self._called = False
+            if not called and self._queue:
+                self._export_one()
+            while len(self._queue) > self._enough or (self._queue and self._account.passed() < self._due):
+                self._export_one()
+        self._export_all()
+
+    def _export_all(self) -> None:
+        while self._queue:
+            self._export_one()
+
+    def _export_one(self) -> None:
+        batch = self._account.take(self._queue, self._limits.batch)
+        self._exporter.export(batch)
+        with self._passed:
+            self._passed.notify_all()
+
+
+class BatchSpans(SpanProcessor):
+    """Queues sampled spans when they end."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self._offer = batch.offer
+
+    def on_end(self, span: ReadableSpan) -> None:
+        about = span.context
+        if about is not None and about.trace_flags & TraceFlags.SAMPLED:
+            self._offer(span)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self.batch.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        self.batch.close(_PATIENCE)
+
+
+class BatchLogs(LogRecordProcessor):
+    """Queues log records when they are emitted."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self._offer = batch.offer
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        # Lean records are both. The others are copied, as whoever comes after us may change them.
+        self._offer(log_record if isinstance(log_record, LeanLogRecord) else _readable(log_record))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self.batch.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        self.batch.close(_PATIENCE)
+
+
+#: Seconds that a provider which nobody gave a deadline waits for an exporter at its shutdown.
+_PATIENCE: Final = 30.0
+
+
+def _readable(record: ReadWriteLogRecord) -> ReadableLogRecord:
+    log_record = copy(record.log_record)
+    # The context holds the span and whatever else the program put into it.
+    log_record.context = Context()
+    return ReadableLogRecord(
+        log_record, record.resource or Resource.create({}), record.instrumentation_scope, record.limits
+    )

@@ -1,0 +1,1 @@
+"""Log records that become parts or span events."""

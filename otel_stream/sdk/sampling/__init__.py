@@ -1,0 +1,1 @@
+"""What is kept of traces, at their heads and at their tails."""

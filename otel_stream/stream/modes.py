@@ -1,0 +1,296 @@
+"""Stream modes: what each of them makes of an event.
+
+A mode is a table ``{type of event: function(event) -> data}``; nothing else knows about modes. The
+data, and the order of the modes within one event, are LangGraph's, so a client written for
+LangGraph reads them unchanged. State is copied on its way into a part (``snapshot``); what a node
+wrote itself, custom data and messages, is passed on by reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from otel_stream import events
+from otel_stream.config import MODES, Custom, StreamMode
+from otel_stream.encoding import encode
+from otel_stream.events import End, Event
+from otel_stream.stream.copying import snapshot
+
+INTERRUPT: Final = "__interrupt__"
+#: What a mode returns for an event that it makes no part of.
+SKIP: Final[Any] = type("Skip", (), {"__repr__": lambda _: "SKIP"})()
+
+
+class AggregateOf(msgspec.Struct, frozen=True, gc=False):
+    """What one aggregate part stands for: ``count`` parts, from ``first_seq`` to ``last_seq``.
+
+    Parts of other windows may lie between the two. Times are in nanoseconds since the Unix epoch.
+    """
+
+    count: int
+    first_seq: int | None
+    last_seq: int | None
+    first_time_unix_nano: int | None
+    last_time_unix_nano: int | None
+
+
+class StreamPart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One item of a stream. Everything from ``seq`` to ``tags`` is metadata, absent on request.
+
+    ``seq`` counts the parts of one root run from 0, in the order they came into being; a receiver
+    sees an ascending subset of it. ``run_id`` is the root run's, ``graph`` the name of the graph
+    that the part is from, and ``trace_id`` and ``span_id`` are those of its span, if it is traced.
+    """
+
+    #: The mode; or ``"gap"`` where parts were lost, or ``"end"`` of a run.
+    type: str
+    #: Path to the subgraph, one ``"<node>:<task id>"`` per level; ``()`` at the root.
+    ns: tuple[str, ...]
+    data: Any
+    seq: int | None = None
+    time_unix_nano: int | None = None
+    run_id: str | None = None
+    graph: str | None = None
+    step: int | None = None
+    node: str | None = None
+    task_id: str | None = None
+    attempt: int | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
+    tags: tuple[str, ...] = ()
+    #: Of *values* parts only: what the run waits for, usually nothing.
+    interrupts: tuple[Any, ...] | None = None
+    #: Of aggregate parts only, whose other metadata is that of the last part in them.
+    aggregate: AggregateOf | None = None
+
+    @property
+    def weight(self) -> int:
+        """The number of parts that this one stands for."""
+        return 1 if self.aggregate is None else self.aggregate.count
+
+    def bare(self) -> StreamPart:
+        """Return the part without its metadata."""
+        return StreamPart(self.type, self.ns, self.data, interrupts=self.interrupts)
+
+    def to_dict(self, metadata: bool = True) -> dict[str, Any]:
+        """Return ``type``, ``ns``, ``data``, for values ``interrupts``, and the metadata that is known."""
+        data: dict[str, Any] = {"type": self.type, "ns": self.ns, "data": self.data}
+        if self.interrupts is not None:
+            data["interrupts"] = self.interrupts
+        if metadata:
+            data.update(
+                (name, value) for name in _METADATA if (value := getattr(self, name)) not in (None, ())
+            )
+        return data
+
+    def to_json(self, metadata: bool = True) -> bytes:
+        """Return ``to_dict(metadata)`` as JSON in UTF-8; whatever the data is, this never fails."""
+        return encode(self if metadata else self.bare())
+
+
+_METADATA = tuple(name for name in StreamPart.__struct_fields__[3:] if name != "interrupts")
+
+
+def message_id(part: StreamPart) -> str | None:
+    """Return the id of the message that a *messages* part is a piece of; None of any other part."""
+    data = part.data
+    if part.type != "messages" or not isinstance(data, tuple) or not data:
+        return None
+    chunk = data[0]
+    message: str | None = chunk.get("id") if isinstance(chunk, Mapping) else getattr(chunk, "id", None)
+    return message
+
+
+def v1_payload(part: StreamPart) -> Any:
+    """Return what LangGraph's ``stream(version="v1")`` yields for ``part``: its bare data."""
+    if not part.interrupts:
+        return part.data
+    if isinstance(part.data, dict):
+        return {**part.data, INTERRUPT: part.interrupts}
+    return {INTERRUPT: part.interrupts}
+
+
+def v2_payload(part: StreamPart) -> dict[str, Any]:
+    """Return what ``version="v2"`` yields: ``type``, ``ns``, ``data``, and for values ``interrupts``."""
+    return part.to_dict(metadata=False)
+
+
+# --- The functions: one per mode and kind of event -------------------------------------------------
+
+
+def _values(event: events.ValuesChanged) -> Any:
+    return snapshot(event.values)
+
+
+def _waiting_values(event: events.TaskEnded) -> Any:
+    # The state is shown again beside what the task waits for.
+    return snapshot(event.values) if event.interrupts else SKIP
+
+
+def _waits(event: events.TaskEnded) -> bool:
+    return bool(event.interrupts)
+
+
+def _has_update(event: events.TaskEnded) -> bool:
+    return event.end is End.OK or (event.end is End.INTERRUPTED and bool(event.interrupts))
+
+
+def _update(event: events.TaskEnded) -> Any:
+    if event.end is End.OK:
+        update = {event.task.node: snapshot(event.update)}
+        if event.cached:
+            update["__metadata__"] = {"cached": True}
+        return update
+    if event.end is End.INTERRUPTED and event.interrupts:
+        return {INTERRUPT: tuple(event.interrupts)}
+    return SKIP
+
+
+def _breakpoint(event: events.RunInterrupted) -> Any:
+    # Interrupts were reported by their task; a subgraph's breakpoint is reported by the root.
+    return SKIP if event.interrupts or event.run.parent is not None else {INTERRUPT: ()}
+
+
+def _message(event: events.MessageWritten | events.MessageReturned) -> Any:
+    return event.chunk, event.metadata
+
+
+def _custom(event: events.CustomWritten) -> Any:
+    return event.data
+
+
+def _task(event: events.TaskStarted) -> Any:
+    task = event.task
+    data = {"id": task.id, "name": task.node, "input": snapshot(task.input), "triggers": task.triggers}
+    if task.metadata:
+        data["metadata"] = dict(task.metadata)
+    return data
+
+
+def _task_result(event: events.TaskEnded) -> Any:
+    return {
+        "id": event.task.id,
+        "name": event.task.node,
+        "error": event.error,
+        "result": snapshot(event.result),
+        "interrupts": [_fields_of(interrupt) for interrupt in event.interrupts],
+    }
+
+
+def _checkpoint(event: events.CheckpointSaved) -> Any:
+    return {
+        "config": event.config,
+        "parent_config": event.parent_config,
+        "values": snapshot(event.values),
+        "metadata": event.metadata,
+        "next": list(event.next),
+        "tasks": list(event.tasks),
+    }
+
+
+def _end(event: events.RunEnded) -> Any:
+    if event.run.parent is not None:
+        return SKIP
+    return {"end": event.end.value, "error": event.error, "interrupts": event.interrupts}
+
+
+def _debug(kind: str) -> Callable[[Any, Any], Any]:
+    """Wrap the data of another mode the way *debug* does."""
+
+    def wrap(event: Any, payload: Any) -> Any:
+        step = event.step if kind == "checkpoint" else event.task.step
+        return {"step": step, "timestamp": _iso(event.time), "type": kind, "payload": payload}
+
+    return wrap
+
+
+def _iso(time: int) -> str:
+    """Return nanoseconds since the epoch as ISO 8601 in UTC, with microseconds."""
+    seconds, nanos = divmod(time, 1_000_000_000)
+    return f"{_second(seconds)}.{nanos // 1000:06d}+00:00"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    # Events come many to a second; the calendar is the expensive part.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _fields_of(interrupt: Any) -> dict[str, Any]:
+    if is_dataclass(interrupt):
+        return {field.name: getattr(interrupt, field.name) for field in fields(interrupt)}
+    names = ("value", "id", "response_schema")
+    return {name: getattr(interrupt, name, None) for name in names}
+
+
+# --- The tables --------------------------------------------------------------------------------------
+
+Make: TypeAlias = Callable[[Any], Any]
+Wrap: TypeAlias = Callable[[Any, Any], Any]
+
+
+class Recipe(NamedTuple):
+    """How a mode makes the data of its part: ``make(event)``, then ``wrap(event, data)`` if there is one.
+
+    Modes that show the same thing share ``make``, which is then called once for all of them.
+    """
+
+    make: Make
+    wrap: Wrap | None = None
+
+
+#: In the order in which the parts of one event follow each other.
+TABLES: Final[Mapping[StreamMode, Mapping[type[Event], Recipe]]] = {
+    "updates": {events.TaskEnded: Recipe(_update), events.RunInterrupted: Recipe(_breakpoint)},
+    "values": {events.ValuesChanged: Recipe(_values), events.TaskEnded: Recipe(_waiting_values)},
+    "checkpoints": {events.CheckpointSaved: Recipe(_checkpoint)},
+    "tasks": {events.TaskStarted: Recipe(_task), events.TaskEnded: Recipe(_task_result)},
+    "debug": {
+        events.CheckpointSaved: Recipe(_checkpoint, _debug("checkpoint")),
+        events.TaskStarted: Recipe(_task, _debug("task")),
+        events.TaskEnded: Recipe(_task_result, _debug("task_result")),
+    },
+    "messages": {events.MessageWritten: Recipe(_message)},
+    "custom": {events.CustomWritten: Recipe(_custom)},
+}
+assert set(TABLES) == set(MODES)
+
+#: Of functions that make data: whether they make some of an event, known before it is made. Of those that
+#: are not here it is not known, or making is as cheap as asking.
+COMES: Final[Mapping[Make, Callable[[Any], bool]]] = {
+    _update: _has_update,
+    _values: lambda _: True,
+    _waiting_values: _waits,
+    _checkpoint: lambda _: True,
+    _task: lambda _: True,
+    _task_result: lambda _: True,
+}
+
+#: What *messages* shows besides to who sees no subgraphs.
+RETURNED_TABLE: Final[Mapping[type[Event], Recipe]] = {events.MessageReturned: Recipe(_message)}
+
+#: Functions that make nothing, and can't fail: they hand on what a node wrote.
+HANDED_ON: Final[frozenset[Callable[[Any], Any]]] = frozenset((_custom, _message))
+
+#: Not a mode: the part that ``StreamConfig(include_end=True)`` adds.
+END_TABLE: Final[Mapping[type[Event], Recipe]] = {events.RunEnded: Recipe(_end)}
+
+
+def table_of(mode: StreamMode | Custom) -> Mapping[type[Event], Recipe]:
+    """Return what ``mode`` makes of which events."""
+    if not isinstance(mode, Custom):
+        return TABLES[mode]
+    fn = mode.fn
+
+    def make(event: Event) -> Any:
+        data = fn(event)
+        return SKIP if data is None else data
+
+    recipe = Recipe(make)
+    return dict.fromkeys(mode.events or events.EVENTS, recipe)

@@ -1,0 +1,405 @@
+"""The consumer's end of a stream: iterate it, from asyncio, trio or a plain thread.
+
+Rules of this file
+------------------
+1. A receiver can't break a run: whatever its filter, sampler or consumer does, ``offer`` returns.
+2. A receiver that failed first delivers what it holds, then raises, every time it is asked.
+3. Who waits looks again after announcing that it waits; so no wake-up is ever lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from threading import RLock
+from typing import Any, Protocol, Self
+
+from otel_stream.config import ConfigError, StreamConfig
+from otel_stream.events import End, Event
+from otel_stream.stream.admission import admission
+from otel_stream.stream.buffer import Buffer
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.statistics import ReceiverStatistics
+from otel_stream.stream.wakeup import (
+    ThreadWaiter,
+    Waiter,
+    in_event_loop,
+    leave,
+    stop_asked,
+    waiter,
+    wake_all,
+    yield_turn,
+)
+
+logger = logging.getLogger(__name__)
+
+_NUMBERS = itertools.count(1)
+#: Parts a consumer is given in a row before the other tasks of its event loop get a turn.
+_TURNS = 64
+
+
+class ReceiverOverflowError(RuntimeError):
+    """A receiver with ``overflow="error"`` was offered more than its buffer holds."""
+
+
+class StreamDeadlockError(RuntimeError):
+    """Whoever awaits a run is the only one who could read the full ``block`` receiver it waits for."""
+
+
+class _Source(Protocol):
+    def attach(self, *receivers: StreamReceiver) -> None: ...
+    def detach(self, receiver: StreamReceiver) -> None: ...
+
+
+class StreamReceiver:
+    """An iterator of :class:`StreamPart`, asynchronous and synchronous, and the account of its parts.
+
+    A receiver belongs to one run and ends with it; a ``lasting`` one gets the parts of every run it
+    is attached to, until it is closed. Leaving it as a context manager closes it.
+
+    Iteration raises what the run raised after its last part, or what broke the receiver itself
+    (:class:`ReceiverOverflowError`, or the error of its filter or sampler).
+    """
+
+    #: Seconds that a run waits for a consumer that takes nothing before a warning names the receiver.
+    stall_timeout = 30.0
+
+    def __init__(self, config: StreamConfig, *, lasting: bool = False) -> None:
+        self.config = config
+        self.name = config.name or f"receiver-{next(_NUMBERS)}"
+        self.lasting = lasting
+        #: How the run ended; None as long as it goes on, and always for a lasting receiver.
+        self.end: End | None = None
+        #: What broke this receiver, while the run went on.
+        self.failed: BaseException | None = None
+        #: What iteration raises in the end.
+        self._error: BaseException | None = None
+        self._over = False
+        self._buffer = Buffer(config.buffer_size, config.overflow, config.ttl)
+        #: Filter, sampler and windows; None without any.
+        self.admission = admission(
+            config,
+            self._buffer,
+            failed=self.fail,
+            refused=self._fail_for_overflow,
+            changed=lambda: wake_all(self._consumers),
+        )
+        self._windows = None if self.admission is None else self.admission.windows
+        self._bare = not config.include_metadata
+        self._pop = None if self._bare or self._windows is not None else self._buffer.pop
+        self._sources: set[_Source] = set()
+        self._consumers: deque[Waiter] = deque()
+        self._producers: deque[Waiter] = deque()
+        self._turn = 0
+
+    def __repr__(self) -> str:
+        return f"StreamReceiver(name={self.name!r}, modes={self.config.modes!r})"
+
+    # --- The producer's side -------------------------------------------------------------------------
+
+    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+        """Take ``part``, made of ``event``, or count why not. Never raises, never blocks."""
+        if self.admission is not None and not self.admission.admits(part, event):
+            return
+        if not self._buffer.offer(part):
+            self._fail_for_overflow()
+        if self._consumers:
+            wake_all(self._consumers)
+
+    def join(self, lock: RLock) -> Callable[[StreamPart, Event | None], None]:
+        """Return what does what ``offer`` does, for a stream that has ``lock`` whenever it calls it.
+
+        Who is of one run only makes ``lock`` its own: then a part takes one lock, however many want it.
+        """
+        plain = self.admission is None and not self.lasting and type(self).offer is StreamReceiver.offer
+        put = self._buffer.putting(self._consumers) if plain else None
+        return self.offer if put is None or not self._buffer.share(lock) else put
+
+    def _fail_for_overflow(self) -> None:
+        config = self.config
+        self.fail(
+            ReceiverOverflowError(
+                f"receiver {self.name!r}: its buffer of {config.buffer_size} parts is full and its overflow "
+                f"policy is {config.overflow.value!r}; take parts faster, raise StreamConfig.buffer_size, "
+                "or choose another policy"
+            )
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """Cut this receiver off: its consumer gets what is held, then ``error``. Reported once."""
+        if self._over or self.failed is not None:
+            return
+        self.failed = self._error = error
+        logger.error("receiver %r is cut off from its stream: %r", self.name, error, exc_info=error)
+        self._stop()
+
+    def finish(self, end: End, error: BaseException | None = None) -> None:
+        """Mark the end of the run: iteration stops after what is held, raising ``error`` if it failed.
+
+        Only then: the ``CancelledError`` of a run must not look as if its consumer were cancelled.
+        """
+        if self._over or self.failed is not None:
+            return
+        self.end = end
+        self._error = error if end.failed else None
+        self._stop()
+
+    def attached(self, source: _Source) -> None:
+        """Remember where parts come from, to be able to leave."""
+        self._sources.add(source)
+
+    def detached(self, source: _Source) -> None:
+        """Forget a source, which waits for no room here any longer."""
+        self._sources.discard(source)
+        wake_all(self._producers)
+
+    @property
+    def sources(self) -> tuple[_Source, ...]:
+        """Where parts come from."""
+        return tuple(self._sources)
+
+    def _stop(self) -> None:
+        if self.admission is None:
+            self._halt()
+        else:
+            self.admission.finish(self._halt)
+
+    def _halt(self) -> None:
+        self._buffer.seal()
+        self._over = True
+        for source in self.sources:
+            source.detach(self)
+        wake_all(self._consumers)
+        wake_all(self._producers)
+
+    @property
+    def over(self) -> bool:
+        """Whether no part will be offered any more; some may still be held."""
+        return self._over
+
+    @property
+    def held(self) -> bool:
+        """Whether parts wait to be taken."""
+        return not self._buffer.idle
+
+    @property
+    def half_full(self) -> bool:
+        """Whether at least half of what the buffer may hold waits to be taken."""
+        return self._buffer.half_full
+
+    @property
+    def over_capacity(self) -> bool:
+        """Whether a run should wait for the consumer."""
+        return not self._over and self._buffer.over_capacity
+
+    def makes_wait(self, source: _Source | None = None) -> bool:
+        """Return whether ``source``, by default anybody, should wait for the consumer."""
+        return self.over_capacity and (source is None or source in self._sources)
+
+    @property
+    def was_read(self) -> bool:
+        """Whether somebody has taken a part, or waits for one."""
+        return bool(self._consumers) or self._buffer.statistics().delivered > 0
+
+    async def room(
+        self, source: _Source | None = None, on_stall: Callable[[StreamReceiver], None] | None = None
+    ) -> None:
+        """Wait until the buffer holds no more than its size, or ``source`` has no more to do with it.
+
+        ``on_stall`` is called once, after the warning, if nobody takes anything.
+        """
+        expiring = self.config.ttl is not None  # what fills the buffer leaves by itself
+        patience: float | None = None if expiring else self.stall_timeout
+        while self.makes_wait(source) and not stop_asked():
+            oldest = self._buffer.oldest
+            producer = waiter()
+            self._producers.append(producer)
+            try:
+                if self.makes_wait(source):
+                    await producer.wait(self._buffer.expires_in() if expiring else patience)
+            finally:
+                leave(self._producers, producer)
+            if patience is not None and self.over_capacity and self._buffer.oldest is oldest:
+                patience = None  # said once
+                self._warn_of_stall()
+                if on_stall is not None:
+                    on_stall(self)
+
+    def _warn_of_stall(self) -> None:
+        logger.warning(
+            "a run waits for receiver %r: nobody takes from its full buffer of %d parts; "
+            "iterate the receiver, close it, or choose an overflow policy other than 'block'",
+            self.name,
+            self.config.buffer_size,
+        )
+
+    # --- The consumer's side -------------------------------------------------------------------------
+
+    def take_nowait(self) -> StreamPart | None:
+        """Return the next part, or None if nothing is held now."""
+        if self._pop is not None:
+            try:
+                part = self._pop()
+            except IndexError:
+                return None
+            if self._producers and not self._buffer.over_capacity:
+                wake_all(self._producers)
+            return part
+        return self._take()
+
+    def _take(self) -> StreamPart | None:
+        if self._windows is not None:
+            self._windows.tick()
+        part = self._buffer.take()
+        if part is None:
+            return None
+        if self._producers and not self._buffer.over_capacity:
+            wake_all(self._producers)
+        return part.bare() if self._bare else part
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamPart:
+        # A part that is there is handed over without a turn of the event loop, but not for ever.
+        self._turn += 1
+        if self._turn <= _TURNS:
+            part = self.take_nowait()
+            if part is not None:
+                return part
+        else:
+            await yield_turn()
+        return await self._next()
+
+    async def _next(self) -> StreamPart:
+        self._turn = 0
+        while True:
+            over = self._over  # read before taking: what is offered until then must be delivered
+            part = self.take_nowait()
+            if part is not None:
+                return part
+            if over:
+                raise self._error or StopAsyncIteration
+            consumer = waiter()
+            self._consumers.append(consumer)
+            try:
+                if self._buffer.idle and not self._over:
+                    await consumer.wait(None if self._windows is None else self._windows.due_in())
+            finally:
+                leave(self._consumers, consumer)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamPart:
+        while True:
+            over = self._over
+            part = self.take_nowait()
+            if part is not None:
+                return part
+            if over:
+                raise self._error or StopIteration
+            if in_event_loop():
+                raise RuntimeError(
+                    f"receiver {self.name!r}: waiting here would block the event loop; use 'async for'"
+                )
+            consumer = ThreadWaiter()
+            self._consumers.append(consumer)
+            try:
+                if self._buffer.idle and not self._over:
+                    consumer.block(None if self._windows is None else self._windows.due_in())
+            finally:
+                leave(self._consumers, consumer)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will come: the run has ended, or the receiver has failed or was closed."""
+        return self._over
+
+    def clone(self, **changes: Any) -> StreamReceiver:
+        """Return a receiver of the same runs from now on, with a buffer and an account of its own.
+
+        ``changes`` are the settings of ``StreamConfig`` in which it differs. What is held here is not copied.
+
+        Raises:
+            ConfigError: a setting that can't be used.
+            RuntimeError: this receiver has failed or was closed.
+        """
+        return self.tee((changed(self.config, **changes),))[0]
+
+    def tee(self, branches: int | Iterable[StreamConfig] = 2) -> tuple[StreamReceiver, ...]:
+        """Return several clones that begin at the same part: so many, or one per config.
+
+        This receiver goes on as before: read it, or close it.
+
+        Raises:
+            ConfigError: ``branches`` is no number above 0.
+            RuntimeError: this receiver has failed or was closed.
+        """
+        if self._over and self.end is None:
+            raise RuntimeError(
+                f"receiver {self.name!r} has left its stream: clone it earlier, or ask the stream itself"
+            )
+        configs = branch_configs(self.config, branches)
+        made = tuple(StreamReceiver(config, lasting=self.lasting) for config in configs)
+        for source in self.sources:
+            source.attach(*made)
+        if self.end is not None:
+            for one in made:
+                one.finish(self.end, self._error)
+        return made
+
+    def waiting(self) -> tuple[int, int | None]:
+        """Return how many parts wait, and when the oldest came into being, in nanoseconds since the epoch."""
+        return self._buffer.waiting()
+
+    def statistics(self) -> ReceiverStatistics:
+        """Return what became of every part so far."""
+        return self._buffer.statistics()
+
+    def close(self) -> None:
+        """Leave the stream: what is held counts as dropped, iteration stops. Idempotent."""
+        self._buffer.close()
+        self._error = None
+        self._stop()
+
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+
+def changed(config: StreamConfig, **changes: Any) -> StreamConfig:
+    """Return ``config`` with some settings changed, and without its name unless that is given, too."""
+    settings = {name: getattr(config, name) for name in type(config).model_fields}
+    return StreamConfig(**{**settings, "name": None, **changes})
+
+
+def branch_configs(
+    config: StreamConfig | None, branches: int | Iterable[StreamConfig]
+) -> tuple[StreamConfig, ...]:
+    """Return one config per branch: those given, or so many times the same one.
+
+    Raises:
+        ConfigError: a number below 1, or of nothing.
+    """
+    if not isinstance(branches, int):
+        return tuple(branches)
+    if branches < 1:
+        raise ConfigError(f"tee: {branches!r} is no number of branches; give 1 or more, or one config each")
+    if config is None:
+        raise ConfigError(f"tee: {branches!r} branches of no receiver; give one StreamConfig each")
+    return (changed(config),) * branches

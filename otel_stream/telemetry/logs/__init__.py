@@ -1,0 +1,1 @@
+"""Parts and happenings of a run as log events."""

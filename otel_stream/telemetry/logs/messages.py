@@ -1,0 +1,105 @@
+"""Messages of chat models, one log event each: their chunks are joined until the last one is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import reduce
+from operator import add
+from typing import Any, Final
+
+import msgspec
+
+from otel_stream.events import Event
+from otel_stream.stream.modes import StreamPart
+
+#: Messages that may wait for their last chunk at the same time; the oldest goes first if there are more.
+MAX_OPEN: Final = 64
+
+
+class Message(msgspec.Struct):
+    """A message on its way out: one part that stands for ``parts``, of which the first was ``first_seq``.
+
+    ``size`` is the sum of the lengths of the chunks' content.
+    """
+
+    part: StreamPart
+    event: Event
+    first_seq: int | None
+    parts: int = 1
+    size: int = 0
+    chunks: list[Any] = []
+
+
+class Messages:
+    """Joins the chunks of every message of one root run."""
+
+    __slots__ = ("_keep", "_open")
+
+    def __init__(self, keep: bool) -> None:
+        #: Whether content is exported, so that chunks are needed; otherwise they are only counted.
+        self._keep = keep
+        self._open: dict[tuple[Any, Any], Message] = {}
+
+    def add(self, part: StreamPart, event: Event) -> Iterator[Message]:
+        """Take a part of mode *messages*; yield what is complete by it."""
+        chunk = part.data[0]
+        key = part.task_id, getattr(chunk, "id", None)
+        message = self._open.pop(key, None)
+        if message is None:
+            message = Message(part, event, part.seq)
+        else:
+            message.part, message.event = part, event
+            message.parts += 1
+        message.size += _length(chunk)
+        if self._keep:
+            message.chunks.append(chunk)
+        if _is_last(chunk):
+            yield self._joined(message)
+            return
+        self._open[key] = message
+        if len(self._open) > MAX_OPEN:
+            yield self._joined(self._open.pop(next(iter(self._open))))
+
+    def end(self, task_id: str | None = None) -> Iterator[Message]:
+        """Yield the messages of a task that nothing more will come for, or all of them."""
+        for key in tuple(self._open):
+            message = self._open.pop(key, None) if task_id in (None, key[0]) else None
+            if message is not None:
+                yield self._joined(message)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a message has begun."""
+        return bool(self._open)
+
+    def _joined(self, message: Message) -> Message:
+        if message.parts > 1 and self._keep:
+            part = message.part
+            data = _sum(message.chunks), part.data[1]
+            message.part = msgspec.structs.replace(part, data=data)
+        message.chunks = []
+        return message
+
+
+def _sum(chunks: list[Any]) -> Any:
+    first: Any = chunks[0]
+    with suppress(Exception):
+        # Chunks of LangChain take all the others at once, which is a great deal faster.
+        return first + chunks[1:]
+    with suppress(Exception):
+        return reduce(add, chunks)
+    # Nobody's to join: they are shown side by side.
+    return chunks
+
+
+def _is_last(chunk: Any) -> bool:
+    """Tell whether nothing more comes of this message: it is whole, or can't be told from another."""
+    if getattr(chunk, "id", None) is None or getattr(chunk, "chunk_position", None) == "last":
+        return True
+    return not type(chunk).__name__.endswith("Chunk")
+
+
+def _length(chunk: Any) -> int:
+    content = getattr(chunk, "content", None)
+    return len(content) if isinstance(content, str | list) else 0

@@ -1,0 +1,226 @@
+"""Instruments, and what is recorded with them; the same whether or not a trace is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from opentelemetry.metrics import Counter, Histogram, Meter
+
+from otel_stream import events, semconv
+from otel_stream.events import End, Run, Task
+from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
+from otel_stream.telemetry.exceptions import error_type
+from otel_stream.telemetry.metrics.gauges import Active, Gauges
+from otel_stream.telemetry.scope import Attributes, FixedAttributes, OpenRun, OpenTask
+
+_SECONDS: Final = 1e-9
+#: Graphs and nodes that have attributes of their own kept; graphs made on the fly must not fill the memory.
+_MAX_KEPT: Final = 4096
+
+
+class Instruments:
+    """The instruments of one meter, shared by all runs."""
+
+    def __init__(self, meter: Meter, gauges: Gauges, names: semconv.GenAINames) -> None:
+        self.graph_attribute = names.graph_attribute
+        self.gauges = gauges
+        self.run_duration = _histogram(meter, names.run_duration)
+        self.run_supersteps = _histogram(meter, semconv.RUN_SUPERSTEPS)
+        self.run_errors = _counter(meter, semconv.RUN_ERRORS)
+        self.interrupt_raised = _counter(meter, semconv.INTERRUPT_RAISED)
+        self.interrupt_duration = _histogram(meter, semconv.INTERRUPT_DURATION)
+        self.superstep_duration = _histogram(meter, semconv.SUPERSTEP_DURATION)
+        self.superstep_tasks = _histogram(meter, semconv.SUPERSTEP_TASKS)
+        self.node_duration = _histogram(meter, semconv.NODE_DURATION)
+        self.attempt_duration = _histogram(meter, semconv.ATTEMPT_DURATION)
+        self.node_retries = _counter(meter, semconv.NODE_RETRIES)
+        self.node_errors = _counter(meter, semconv.NODE_ERRORS)
+        self.checkpoint_duration = _histogram(meter, semconv.CHECKPOINT_DURATION)
+        self.checkpoint_size = _histogram(meter, semconv.CHECKPOINT_SIZE)
+        self.parts = {
+            "offered": _counter(meter, semconv.STREAM_OFFERED),
+            "delivered": _counter(meter, semconv.STREAM_DELIVERED),
+            "dropped": _counter(meter, semconv.STREAM_DROPPED),
+            "sampled_out": _counter(meter, semconv.STREAM_SAMPLED_OUT),
+            "filtered": _counter(meter, semconv.STREAM_FILTERED),
+        }
+        self._runs = gauges.runs
+        self._nodes = gauges.nodes
+
+    def of_run(self, run: Run) -> Active:
+        """Return what is known of a run's graph: its attributes, and how many of its runs are in progress."""
+        known = self._runs.get(run.graph)
+        return known or _kept(self._runs, run.graph, {semconv.GRAPH_NAME: run.graph})
+
+    def of_task(self, task: Task) -> Active:
+        """Return the same of a task's node."""
+        key = (task.run.graph, task.node)
+        known = self._nodes.get(key)
+        return known or _kept(
+            self._nodes, key, {semconv.GRAPH_NAME: key[0], semconv.GEN_AI_NODE_NAME: key[1]}
+        )
+
+
+def _kept(known: dict[Any, Active], key: Any, attributes: Attributes) -> Active:
+    made = Active(FixedAttributes(attributes))
+    # Two threads may both make one; the first that is stored is everybody's.
+    return known.setdefault(key, made) if len(known) < _MAX_KEPT else made
+
+
+def _histogram(meter: Meter, metric: semconv.Metric) -> Histogram:
+    name, unit, description, boundaries = metric
+    return meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=boundaries)
+
+
+def _counter(meter: Meter, metric: semconv.Metric) -> Counter:
+    return meter.create_counter(metric.name, metric.unit, metric.description)
+
+
+class Metrics:
+    """Records the measurements of one root run and its subgraphs."""
+
+    __slots__ = ("_instruments", "_record_node", "_record_superstep")
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self._record_node = instruments.node_duration.record
+        self._record_superstep = instruments.superstep_duration.record
+
+    # -- runs ---------------------------------------------------------------------------------
+
+    def run_started(self, run: Run, scope: OpenRun) -> None:
+        """Count the run as active, and the interrupts that it answers."""
+        instruments = self._instruments
+        known = scope.active = instruments.of_run(run)
+        known.begin()
+        if run.resumes is not None and run.resumes.interrupts and run.parent is None:
+            for seconds in instruments.gauges.waiting.answered(run.resumes.interrupts, scope.started):
+                instruments.interrupt_duration.record(seconds, known.attributes, scope.context)
+
+    def run_ended(self, event: events.RunEnded, scope: OpenRun) -> None:
+        """Record the run's duration, how many supersteps it took, and how it ended."""
+        instruments, run = self._instruments, event.run
+        if scope.active is not None:
+            scope.active.end()
+        about: Attributes = {semconv.GRAPH_NAME: run.graph, semconv.GRAPH_RUN_END: event.end.value}
+        instruments.run_supersteps.record(scope.supersteps, about, scope.context)
+        if event.end.failed:
+            about[semconv.ERROR_TYPE] = error_type(event.error, event.end)
+            instruments.run_errors.add(1, about, scope.context)
+        if event.end is End.INTERRUPTED and run.parent is None:
+            self._interrupted(event, scope)
+        attributes: Attributes = {
+            semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN,
+            instruments.graph_attribute: run.graph,
+            **about,
+        }
+        instruments.run_duration.record(_seconds(scope.started, event.time), attributes, scope.context)
+
+    def _interrupted(self, event: events.RunEnded, scope: OpenRun) -> None:
+        ids = [str(interrupt.id) for interrupt in event.interrupts]
+        attributes = self._instruments.of_run(event.run).attributes
+        # A breakpoint is one, too, though it asks nothing and nobody can answer it by its id.
+        self._instruments.interrupt_raised.add(len(ids) or 1, attributes, scope.context)
+        self._instruments.gauges.waiting.raised(event.run.graph, ids, event.time)
+
+    # -- supersteps and tasks -----------------------------------------------------------------
+
+    def superstep_started(self, event: events.SuperstepStarted, scope: OpenRun) -> None:
+        """Count the superstep."""
+        scope.supersteps += 1
+        scope.width, scope.untold = len(event.tasks), False
+
+    def superstep_ended(self, event: events.SuperstepEnded, scope: OpenRun) -> None:
+        """Record the superstep's duration, and its width if it is wider than one task."""
+        if scope.width > 1:
+            self._instruments.superstep_tasks.record(scope.width, scope.active.attributes, scope.step_context)
+        attributes: Attributes = scope.active.attributes
+        if event.end is not End.OK and event.end.failed:
+            attributes = {**attributes, semconv.ERROR_TYPE: scope.error_type or event.end.value}
+        seconds = max(0, event.time - scope.step_started) * _SECONDS
+        self._record_superstep(seconds, attributes, scope.step_context)
+
+    def task_started(self, task: Task, scope: OpenTask, run: OpenRun) -> None:
+        """Count the task as active."""
+        known = scope.active = self._instruments.of_task(task)
+        known.begin()
+        if run.step_started == 0:
+            # Nobody is told of the starts of supersteps in an unsampled run: its tasks all start then.
+            run.step_started, run.width = scope.started, 0
+            run.supersteps += 1
+        if run.untold and scope.started == run.step_started:
+            run.width += 1
+
+    def task_ended(self, event: events.TaskEnded, scope: OpenTask) -> None:
+        """Record the task's duration, and that it failed if it did."""
+        active = scope.active
+        if active is None:
+            return
+        active.end()
+        attributes: Attributes = active.attributes
+        if event.end is not End.OK and event.end.failed:
+            attributes = {**attributes, semconv.ERROR_TYPE: error_type(event.error, event.end)}
+            self._instruments.node_errors.add(1, attributes, scope.place)
+        # A clock that was set back must not lose the measurement.
+        self._record_node(max(0, event.time - scope.started) * _SECONDS, attributes, scope.place)
+
+    def attempt_ended(self, event: events.AttemptEnded, scope: OpenTask) -> None:
+        """Record the duration of an attempt of a node that may be retried, and count the retry."""
+        attributes = self._instruments.of_task(event.task).attributes
+        seconds = _seconds(scope.attempt_started, event.time)
+        if event.error is None:
+            self._instruments.attempt_duration.record(seconds, attributes, scope.context)
+            return
+        failed = {**attributes, semconv.ERROR_TYPE: error_type(event.error, End.ERROR)}
+        self._instruments.attempt_duration.record(seconds, failed, scope.context)
+        if event.retry_after is not None:
+            self._instruments.node_retries.add(1, failed, scope.context)
+
+    def checkpoint_written(self, event: events.CheckpointWritten, scope: OpenRun) -> None:
+        """Record how long a checkpointer took, and how much it stored."""
+        attributes = self._instruments.of_run(event.run).attributes
+        self._instruments.checkpoint_duration.record(max(0.0, event.seconds), attributes, scope.context)
+        if event.size is not None:
+            self._instruments.checkpoint_size.record(event.size, attributes, scope.context)
+
+    # -- receivers ----------------------------------------------------------------------------
+
+    def watch(self, receiver: Any, run: Run) -> None:
+        """Watch how much waits in ``receiver``."""
+        self._instruments.gauges.receivers.attached(receiver, run.graph)
+
+    def receiver(self, receiver: Any, statistics: ReceiverStatistics, run: Run) -> None:
+        """Count, by mode, what became of the parts that ``receiver`` was offered since the last call."""
+        with _shown_lock:
+            before = _shown.get(receiver, {})
+            _shown[receiver] = statistics.by_mode
+        context = run.telemetry.context
+        for mode, now in statistics.by_mode.items():
+            old = before.get(mode, _NOTHING)
+            attributes: Attributes = {
+                semconv.GRAPH_NAME: run.graph,
+                semconv.GRAPH_STREAM_MODE: mode,
+                semconv.GRAPH_STREAM_POLICY: receiver.config.overflow.value,
+            }
+            why = {reason: n - old.reasons.get(reason, 0) for reason, n in now.reasons.items()}
+            for what, counter in self._instruments.parts.items():
+                # Also when it is 0: a panel of drops shall show zero, not "no data".
+                rest = sum(why.values()) if what == "dropped" else 0
+                counter.add(getattr(now, what) - getattr(old, what) - rest, attributes, context)
+            for reason, number in why.items():
+                told = {**attributes, semconv.GRAPH_STREAM_DROP_REASON: reason}
+                self._instruments.parts["dropped"].add(number, told, context)
+
+
+#: What was counted of receivers already: they may outlive a run, and counters only take what is new.
+_shown: Final[WeakKeyDictionary[object, Mapping[str, ModeStatistics]]] = WeakKeyDictionary()
+_shown_lock: Final = Lock()
+_NOTHING: Final = ModeStatistics()
+
+
+def _seconds(start: int, end: int) -> float:
+    # A clock that was set back must not lose the measurement.
+    return max(0.0, (end - start) * _SECONDS)

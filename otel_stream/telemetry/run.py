@@ -1,0 +1,372 @@
+"""The telemetry consumer: events and stream parts in, spans, log events and metrics out.
+
+One consumer per root run. Which signals it serves is decided when the run starts: a signal without
+a provider costs nothing, and what the sampler left out is not built.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.trace import NoOpTracer
+
+from otel_stream import events, semconv
+from otel_stream.events import End, Event, Run
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.statistics import ReceiverStatistics
+from otel_stream.telemetry.exceptions import Exceptions, error_type
+from otel_stream.telemetry.logs.events import Logs
+from otel_stream.telemetry.logs.happenings import Happenings, attributes_of
+from otel_stream.telemetry.metrics.gauges import Gauges
+from otel_stream.telemetry.metrics.instruments import Instruments, Metrics
+from otel_stream.telemetry.options import ROUTES, TelemetryOptions, get_options
+from otel_stream.telemetry.parents import parent_context
+from otel_stream.telemetry.scope import OpenRun, OpenTask
+from otel_stream.telemetry.spans import Spans
+
+_logger = logging.getLogger(__name__)
+
+
+def _bits(*kinds: type[Event]) -> int:
+    return sum(kind.bit for kind in kinds)
+
+
+_RUN: Final = _bits(events.RunStarted, events.RunEnded)
+_TASKS: Final = _bits(events.SuperstepStarted, events.SuperstepEnded, events.TaskStarted, events.TaskEnded)
+#: Wanted once there is a task that may be retried; a start also by spans, to be current in the node.
+_ATTEMPTS: Final = _bits(events.AttemptStarted, events.AttemptEnded)
+_SPANS: Final = _RUN | _TASKS | _bits(events.AttemptStarted, events.RouteChosen)
+_METRICS: Final = _RUN | _TASKS | _bits(events.CheckpointWritten)
+#: The start of a superstep is that of its tasks.
+_UNSAMPLED: Final = _METRICS & ~_bits(events.SuperstepStarted)
+_HAPPENINGS: Final = _RUN | _bits(events.RunInterrupted)
+_ROUTES: Final = _bits(events.RouteChosen)
+
+
+class RunTelemetry:
+    """Spans, log events and metrics of one root run and its subgraphs.
+
+    ``interest`` and ``modes`` say what is wanted *now*: both shrink when the run's span turns out
+    not to be sampled. Nothing here raises: what a processor or an instrument raises is reported
+    once and counted in ``failures``.
+    """
+
+    __slots__ = (
+        "_early",
+        "_exceptions",
+        "_happenings",
+        "_logs",
+        "_metrics",
+        "_recording",
+        "_run",
+        "_spans",
+        "_tells_routes",
+        "failures",
+        "interest",
+        "modes",
+    )
+
+    def __init__(self, signals: _Signals, options: TelemetryOptions) -> None:
+        self._spans = None if signals.tracer is None else Spans(signals.tracer, options)
+        self._logs = None if signals.logger is None or not options.modes else Logs(signals.logger, options)
+        self._happenings = None if signals.logger is None or not options.modes else Happenings(signals.logger)
+        exporting = self._spans is not None or self._logs is not None
+        self._exceptions = Exceptions(signals.logger, options) if exporting else None
+        self._metrics = None if signals.instruments is None else Metrics(signals.instruments)
+        #: Spans as long as there is something to record.
+        self._recording = self._spans
+        #: The root run, once it has started, and who was there before it.
+        self._run: Run | None = None
+        self._early: list[Any] = []
+        #: What went wrong inside the SDK or its processors.
+        self.failures = 0
+        self.modes: frozenset[str] = options.modes - {ROUTES} if self._logs is not None else frozenset()
+        self._tells_routes = self._happenings is not None and ROUTES in options.modes
+        self.interest = (
+            (_SPANS if self._spans is not None else 0)
+            | (_HAPPENINGS if self._happenings is not None else 0)
+            | (_ROUTES if self._tells_routes else 0)
+            | (_METRICS if self._metrics is not None else 0)
+        )
+
+    def on_event(self, event: Event) -> None:
+        """Take note of an event; of a kind that is not in ``interest``, too. Never raises."""
+        handle = self._HANDLERS.get(type(event))
+        if handle is not None:
+            try:
+                handle(self, event)
+            except Exception as error:  # noqa: BLE001 - processors raise into whoever calls the API
+                self._failed(error)
+
+    def on_part(self, part: StreamPart, event: Event) -> None:
+        """Emit the log event of ``part``, made of ``event``, if its mode is exported. Never raises."""
+        if part.type in self.modes and self._logs is not None:
+            try:
+                self._logs.emit(part, event)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
+
+    def on_receiver(self, receiver: Any) -> None:
+        """Watch how much waits in ``receiver``, from when it is attached for as long as it lives."""
+        if self._metrics is None:
+            return
+        if self._run is None:
+            self._early.append(receiver)
+        else:
+            self._metrics.watch(receiver, self._run)
+
+    def on_receiver_statistics(self, receiver: object, statistics: ReceiverStatistics) -> None:
+        """Count what ``receiver`` was offered and dropped since it was last shown here.
+
+        To be called for each receiver when the root run has ended. A receiver that outlives runs
+        may be shown many times: only the difference is counted. Never raises.
+        """
+        if self._metrics is not None and self._run is not None:
+            try:
+                self._metrics.receiver(receiver, statistics, self._run)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        if self.failures == 1:
+            _logger.warning("Telemetry of a run is incomplete: %r", error, exc_info=error)
+
+    # -- one method per kind of event ---------------------------------------------------------
+
+    def _run_started(self, event: events.RunStarted) -> None:
+        run = event.run
+        spans = self._spans
+        if run.parent is not None and self._recording is None and run.root.telemetry is not None:
+            scope = OpenRun(run.root.telemetry.context, event.time)
+        else:
+            scope = OpenRun(parent_context(run), event.time)
+        run.telemetry = scope
+        if run.parent is None:
+            self._run = run
+        try:
+            if spans is not None:
+                spans.run_started(event, scope)
+                if run.parent is None:
+                    self._follow_sampler(spans)
+        finally:
+            scope.untold = not self.interest & events.SuperstepStarted.bit
+            if self._metrics is not None:
+                self._metrics.run_started(run, scope)
+                for receiver in self._early:
+                    self._metrics.watch(receiver, run)
+                self._early.clear()
+
+    def _follow_sampler(self, spans: Spans) -> None:
+        if not spans.recording:
+            self._recording = None
+            # Tasks are still given the ids of the trace: parts name them, sampled or not.
+            self.interest = _UNSAMPLED if self._metrics is not None else _RUN | events.TaskStarted.bit
+        if not spans.sampled:
+            self._logs = self._happenings = self._exceptions = None
+            self.modes = frozenset()
+
+    def _run_ended(self, event: events.RunEnded) -> None:
+        scope: OpenRun | None = event.run.telemetry
+        if scope is None:
+            return
+        if self._exceptions is not None and event.end.failed and event.error is not None:
+            self._exceptions.record(event.error, scope.context, event.time, attributes_of(event.run))
+        try:
+            if event.end.failed:
+                scope.error_type = error_type(event.error, event.end)
+                if scope.failed_step is not None:
+                    self._superstep_ended(scope.failed_step)
+            if self._metrics is not None:
+                self._metrics.run_ended(event, scope)
+        finally:
+            try:
+                if self._logs is not None and event.run.parent is None:
+                    self._logs.end(event)
+            finally:
+                if self._recording is not None:
+                    self._recording.run_ended(event, scope)
+
+    def _superstep_started(self, event: events.SuperstepStarted) -> None:
+        scope: OpenRun | None = event.run.telemetry
+        if scope is None:
+            return
+        scope.step_started = event.time
+        if self._metrics is not None:
+            self._metrics.superstep_started(event, scope)
+        if self._exceptions is not None and event.run.parent is None:
+            self._exceptions.forget()
+        if self._recording is not None:
+            self._recording.superstep_started(event, scope)
+
+    def _superstep_ended(self, event: events.SuperstepEnded) -> None:
+        scope: OpenRun | None = event.run.telemetry
+        if scope is None:
+            return
+        if event.end is not End.OK and event.end.failed and scope.error_type is None:
+            scope.failed_step = event  # the end of the run, which comes next, says what with
+            return
+        if self._metrics is not None:
+            self._metrics.superstep_ended(event, scope)
+        if self._recording is not None:
+            self._recording.superstep_ended(event, scope)
+        scope.step_started = 0
+
+    def _task_started(self, event: events.TaskStarted) -> None:
+        task = event.task
+        run: OpenRun | None = task.run.telemetry
+        if run is None:
+            return
+        task.telemetry = scope = OpenTask(run.step_context, event.time)
+        if task.retryable:
+            self.interest |= _ATTEMPTS
+        if self._metrics is not None:
+            self._metrics.task_started(task, scope, run)
+        if self._recording is not None:
+            self._recording.task_started(event, scope, run)
+        else:
+            task.trace_id, task.span_id = task.run.trace_id, task.run.span_id
+
+    def _attempt_started(self, event: events.AttemptStarted) -> None:
+        scope: OpenTask | None = event.task.telemetry
+        if scope is not None:
+            scope.attempt_started = event.time
+            if self._recording is not None:
+                self._recording.attempt_started(event, scope)
+
+    def _attempt_ended(self, event: events.AttemptEnded) -> None:
+        scope: OpenTask | None = event.task.telemetry
+        if scope is None:
+            return
+        if event.retryable and self._metrics is not None:
+            self._metrics.attempt_ended(event, scope)
+        if event.retry_after is not None and event.error is not None and self._exceptions is not None:
+            about = attributes_of(event.task.run, event.task)
+            self._exceptions.record(event.error, scope.innermost, event.time, about, repeated=True)
+        if self._recording is not None:
+            self._recording.attempt_ended(event, scope)
+
+    def _task_ended(self, event: events.TaskEnded) -> None:
+        task = event.task
+        scope: OpenTask | None = task.telemetry
+        run: OpenRun | None = task.run.telemetry
+        if scope is None or run is None:
+            return
+        if self._exceptions is not None and event.end.failed and event.error is not None:
+            about = attributes_of(task.run, task)
+            self._exceptions.record(event.error, scope.innermost, event.time, about)
+        if self._metrics is not None:
+            self._metrics.task_ended(event, scope)
+        if self._recording is not None:
+            folded = self._recording.task_ended(event, scope, run)
+            if folded and self._happenings is not None:
+                self._happenings.task_folded(event, scope)
+
+    def _checkpoint_written(self, event: events.CheckpointWritten) -> None:
+        scope: OpenRun | None = event.run.telemetry
+        if scope is not None and self._metrics is not None:
+            self._metrics.checkpoint_written(event, scope)
+
+    def _route_chosen(self, event: events.RouteChosen) -> None:
+        scope: OpenTask | None = event.task.telemetry
+        if scope is not None:
+            scope.routes = (*scope.routes, *event.targets)
+        if self._tells_routes and self._happenings is not None:
+            self._happenings.route_chosen(event)
+
+    def _run_interrupted(self, event: events.RunInterrupted) -> None:
+        if self._happenings is not None:
+            self._happenings.run_interrupted(event)
+
+    _HANDLERS: ClassVar[dict[type[Event], Callable[..., None]]] = {
+        events.RunStarted: _run_started,
+        events.RunEnded: _run_ended,
+        events.SuperstepStarted: _superstep_started,
+        events.SuperstepEnded: _superstep_ended,
+        events.TaskStarted: _task_started,
+        events.AttemptStarted: _attempt_started,
+        events.AttemptEnded: _attempt_ended,
+        events.TaskEnded: _task_ended,
+        events.CheckpointWritten: _checkpoint_written,
+        events.RouteChosen: _route_chosen,
+        events.RunInterrupted: _run_interrupted,
+    }
+
+
+class _Signals:
+    """Tracer, logger and instruments of one set of providers, None where there is no provider."""
+
+    __slots__ = ("instruments", "logger", "options", "providers", "tracer")
+
+    def __init__(self, providers: tuple[Any, Any, Any], options: TelemetryOptions) -> None:
+        self.providers = providers
+        self.options = options
+        tracers, loggers, meters = providers
+        tracer = tracers.get_tracer(semconv.SCOPE) if is_configured(tracers) else None
+        # A disabled SDK (OTEL_SDK_DISABLED) hands out what its API calls "no-op".
+        self.tracer = None if isinstance(tracer, NoOpTracer) else tracer
+        logger = loggers.get_logger(semconv.SCOPE) if is_configured(loggers) else None
+        self.logger = None if isinstance(logger, _logs.NoOpLogger) else logger
+        meter = meters.get_meter(semconv.SCOPE) if is_configured(meters) else None
+        if isinstance(meter, metrics.NoOpMeter):
+            meter = None
+        self.instruments = (
+            None if meter is None else Instruments(meter, _gauges(meters, meter), options.names)
+        )
+
+
+def _gauges(provider: Any, meter: metrics.Meter) -> Gauges:
+    """Return the gauges of a provider, whose callbacks it takes only once."""
+    known = _GAUGES.get(provider)
+    return known if known is not None else _GAUGES.setdefault(provider, Gauges(meter))
+
+
+_GAUGES: Final[WeakKeyDictionary[Any, Gauges]] = WeakKeyDictionary()
+
+
+def is_configured(provider: object) -> bool:
+    """Tell a real provider from the stand-ins of the API, which wait for one or do nothing."""
+    return not type(provider).__module__.startswith(_API)
+
+
+_API: Final = ("opentelemetry.trace", "opentelemetry._logs", "opentelemetry.metrics")
+
+
+class _Last:
+    """Signals of the providers that were used last; nearly always those of the whole program."""
+
+    signals: _Signals | None = None
+
+
+def consumer_for_run(
+    *,
+    tracer_provider: trace.TracerProvider | None = None,
+    logger_provider: _logs.LoggerProvider | None = None,
+    meter_provider: metrics.MeterProvider | None = None,
+    options: TelemetryOptions | None = None,
+) -> RunTelemetry | None:
+    """Make the consumer of one root run, or None if no OpenTelemetry provider is configured.
+
+    Providers that are not given are the global ones, looked up now: it does not matter whether
+    they were set before or after this module was imported.
+    """
+    tracers = tracer_provider or trace.get_tracer_provider()
+    loggers = logger_provider or _logs.get_logger_provider()
+    meters = meter_provider or metrics.get_meter_provider()
+    if not (is_configured(tracers) or is_configured(loggers) or is_configured(meters)):
+        return None
+    options = options or get_options()
+    signals = _Last.signals
+    if signals is None or signals.options is not options or not _same(signals, tracers, loggers, meters):
+        signals = _Last.signals = _Signals((tracers, loggers, meters), options)
+    if signals.tracer is None and signals.logger is None and signals.instruments is None:
+        return None
+    return RunTelemetry(signals, options)
+
+
+def _same(signals: _Signals, *providers: object) -> bool:
+    return all(old is new for old, new in zip(signals.providers, providers, strict=True))
