@@ -315,12 +315,12 @@ _OURS = frozenset(
     (
         __name__,
         f"{__package__}.execution",
-        "otel_stream.stream",
-        "otel_stream.receiver",
-        "otel_stream.admission",
+        "otel_stream.stream.stream",
+        "otel_stream.stream.receiver",
+        "otel_stream.stream.admission",
         "otel_stream.aggregate",
-        "otel_stream.foresight",
-        "otel_stream.windows",
+        "otel_stream.stream.routing",
+        "otel_stream.stream.windows",
     )
 )
 _OUR_CODE = HOLDERS | {

@@ -141,7 +141,7 @@ def test_an_input_that_refers_to_itself_has_a_key() -> None:
 
 def test_a_key_is_the_same_in_another_process() -> None:
     key = "k({'b': {'x', 'y', 'z'}, 'a': [1]})"
-    program = f"from engine.cache_key import default_cache_key as k\nprint({key}.hex())"
+    program = f"from engine.cache.key import default_cache_key as k\nprint({key}.hex())"
     made = {
         subprocess.run(
             [sys.executable, "-c", program],

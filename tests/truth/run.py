@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
-import engine.execution
-import engine.streaming
-
+import engine.api.execution
+import engine.api.run_stream
 from engine import Command
 from tests.truth.build import Notes, NotingBuilder, NotingSaver
 from tests.truth.execution import Execution, Run
@@ -72,7 +71,7 @@ class Program:
         self.witnesses = []
         if self.saver is not None:
             self.saver.leg = number
-        with patch.object(engine.streaming, "consumer_for_run", self._watched):
+        with patch.object(engine.api.run_stream, "consumer_for_run", self._watched):
             if self.case.world == "threads":
                 self._in_threads(input, number)
             else:

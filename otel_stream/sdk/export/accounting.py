@@ -159,7 +159,7 @@ class _OnlyTheReason(logging.Filter):
 
 #: Loggers that exporters report to.
 _EXPORTER_LOGGERS: Final = (
-    "otel_stream.sdk.exporters",
+    "otel_stream.sdk.export.exporters",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http._log_exporter",

@@ -205,7 +205,7 @@ def test_a_full_queue_is_counted_as_loss(http_endpoint, run_something, monkeypat
         monkeypatch.setenv(f"OTEL_{kind}_MAX_QUEUE_SIZE", "4")
         monkeypatch.setenv(f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE", "4")
         monkeypatch.setenv(f"OTEL_{kind}_SCHEDULE_DELAY", "3600000")
-    monkeypatch.setattr("otel_stream.sdk.batch.Batch._begin", lambda self: None)
+    monkeypatch.setattr("otel_stream.sdk.export.batch.Batch._begin", lambda self: None)
     handle = configure(endpoint=http_endpoint.url)
     run_something(nodes=8)  # 10 spans, 9 log events
     assert _without_metrics(handle.counts()) == {"spans": Counts(10, 0, 6, 4), "logs": Counts(9, 0, 5, 4)}

@@ -300,7 +300,7 @@ def test_statistics_before_the_run_or_without_metrics_are_ignored(make_scene):
 
 
 def test_attribute_sets_of_graphs_made_on_the_fly_do_not_pile_up(make_scene, monkeypatch):
-    monkeypatch.setattr("otel_stream.telemetry.metrics._MAX_KEPT", 2)
+    monkeypatch.setattr("otel_stream.telemetry.metrics.instruments._MAX_KEPT", 2)
     scene = make_scene()
     for number in range(5):
         scene.end(scene.run(f"graph-{number}"))
