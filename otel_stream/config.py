@@ -9,11 +9,10 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
-
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 SamplePer = Literal["part", "run"]
 StreamMode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
@@ -113,17 +112,18 @@ def parse_modes(modes: Any, field: str = "stream_mode") -> tuple[StreamMode | Cu
     return tuple(dict.fromkeys(modes))
 
 
-class StreamConfig(BaseModel):
+@dataclass(frozen=True, init=False)
+class StreamConfig:
     """What one receiver gets, and how much of it may wait for its consumer.
+
+    Settings are given by name; ``dataclasses.replace`` makes a config that differs in some of them.
 
     Raises:
         ConfigError: a setting is unknown or its value can't be used.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
     #: One mode or several; each part says which one it is of.
-    modes: tuple[Any, ...]
+    modes: tuple[StreamMode | Custom, ...]
     #: Parts that may wait for the consumer before ``overflow`` decides.
     buffer_size: int = 1024
     #: False leaves only ``type``, ``ns``, ``data`` and ``interrupts`` in a part.
@@ -169,131 +169,147 @@ class StreamConfig(BaseModel):
     else:
 
         def __init__(self, **settings: Any) -> None:
-            try:
-                super().__init__(**settings)
-            except ValidationError as error:
-                raise ConfigError(_sentence(error)) from None
+            own = vars(self)
+            own["_given"] = frozenset(settings)
+            for name, default in _DEFAULTS.items():
+                value = settings.pop(name, default)
+                if value is MISSING:
+                    raise ConfigError(f"StreamConfig.{name}: missing; give at least one of {_known()}")
+                own[name] = value if value is default else _checked(name, value, own)
+            for name in settings:
+                raise ConfigError(
+                    f"StreamConfig.{name}: no such setting{_near(name, _DEFAULTS)} "
+                    f"Settings: {', '.join(_DEFAULTS)}"
+                )
 
-    @field_validator("modes", mode="plain")
-    @classmethod
-    def _modes(cls, value: Any) -> tuple[StreamMode | Custom, ...]:
-        return parse_modes(value, "StreamConfig.modes")
+    def gives(self, setting: str) -> bool:
+        """Return whether ``setting`` was given, be it as what it is if it is not."""
+        given: frozenset[str] = vars(self)["_given"]
+        return setting in given
 
-    @field_validator("buffer_size", mode="plain")
-    @classmethod
-    def _buffer_size(cls, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(
-                f"StreamConfig.buffer_size: {value!r} is no size; give a whole number, 1 or more"
-            )
+
+#: The settings in the order in which they are checked, each with what it is if it is not given.
+_DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(StreamConfig)}
+
+StreamConfig.__signature__ = Signature(  # type: ignore[attr-defined] # what help() shows
+    [
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if field.default is MISSING else field.default,
+            annotation=field.type,
+        )
+        for field in fields(StreamConfig)
+    ]
+)
+
+
+def _checked(name: str, value: Any, before: Mapping[str, Any]) -> Any:
+    """Return what ``value`` means as the setting ``name``, which may depend on those ``before`` it."""
+    if name == "aggregate":
+        return _aggregate(value, before["modes"], before["buffer_size"])
+    check = _CHECKS.get(name)
+    return _flag(value, name) if check is None else check(value)
+
+
+def _modes(value: Any) -> tuple[StreamMode | Custom, ...]:
+    return parse_modes(value, "StreamConfig.modes")
+
+
+def _buffer_size(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"StreamConfig.buffer_size: {value!r} is no size; give a whole number, 1 or more")
+    return value
+
+
+def _overflow(value: Any) -> OverflowPolicy:
+    policies = [policy.value for policy in OverflowPolicy]
+    if not isinstance(value, str) or value not in policies:
+        near = _near(value, policies)
+        raise ConfigError(
+            f"StreamConfig.overflow: unknown overflow policy {value!r}{near} "
+            f"Known policies: {', '.join(policies)}"
+        )
+    return OverflowPolicy(value)
+
+
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"StreamConfig.{name}: {value!r} is neither True nor False; give one")
+    return value
+
+
+def _filter(value: Any) -> Any:
+    if value is None or callable(value) or callable(getattr(value, "accept", None)):
         return value
+    raise ConfigError(
+        f"StreamConfig.filter: {value!r} can't filter; give a StreamFilter or a function of one part"
+    )
 
-    @field_validator("overflow", mode="plain")
-    @classmethod
-    def _overflow(cls, value: Any) -> OverflowPolicy:
-        policies = [policy.value for policy in OverflowPolicy]
-        if not isinstance(value, str) or value not in policies:
-            near = _near(value, policies)
-            raise ConfigError(
-                f"StreamConfig.overflow: unknown overflow policy {value!r}{near} "
-                f"Known policies: {', '.join(policies)}"
-            )
-        return OverflowPolicy(value)
 
-    @field_validator("include_metadata", "subgraphs", "include_end", mode="plain")
-    @classmethod
-    def _flag(cls, value: Any, info: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ConfigError(
-                f"StreamConfig.{info.field_name}: {value!r} is neither True nor False; give one"
-            )
+def _sampler(value: Any) -> Any:
+    if value is None or callable(getattr(value, "should_sample", None)):
         return value
+    raise ConfigError(
+        f"StreamConfig.sampler: {value!r} has no should_sample method; give an OpenTelemetry Sampler"
+    )
 
-    @field_validator("filter", mode="plain")
-    @classmethod
-    def _filter(cls, value: Any) -> Any:
-        if value is None or callable(value) or callable(getattr(value, "accept", None)):
-            return value
-        raise ConfigError(
-            f"StreamConfig.filter: {value!r} can't filter; give a StreamFilter or a function of one part"
-        )
 
-    @field_validator("sampler", mode="plain")
-    @classmethod
-    def _sampler(cls, value: Any) -> Any:
-        if value is None or callable(getattr(value, "should_sample", None)):
-            return value
-        raise ConfigError(
-            f"StreamConfig.sampler: {value!r} has no should_sample method; give an OpenTelemetry Sampler"
-        )
+def _sample_per(value: Any) -> Any:
+    if value in ("part", "run"):
+        return value
+    raise ConfigError(f"StreamConfig.sample_per: {value!r} can't be sampled; give 'part' or 'run'")
 
-    @field_validator("sample_per", mode="plain")
-    @classmethod
-    def _sample_per(cls, value: Any) -> Any:
-        if value in ("part", "run"):
-            return value
-        raise ConfigError(f"StreamConfig.sample_per: {value!r} can't be sampled; give 'part' or 'run'")
 
-    @field_validator("aggregate", mode="plain")
-    @classmethod
-    def _aggregate(cls, value: Any, info: Any) -> Any:
-        if value is None:
-            return None
-        modes = [getattr(mode, "name", mode) for mode in info.data.get("modes", ())]
-        for mode, one in value.items() if isinstance(value, Mapping) else ((None, value),):
-            if mode is not None and mode not in modes:
-                raise ConfigError(
-                    f"StreamConfig.aggregate: {mode!r} is none of the receiver's modes; "
-                    f"choose from: {', '.join(modes)}"
-                )
-            if not hasattr(one, "every"):
-                raise ConfigError(
-                    f"StreamConfig.aggregate: {one!r} can't aggregate; give an Aggregate, or one per mode"
-                )
-            size = info.data.get("buffer_size", math.inf)
-            if isinstance(one.every, int) and one.every > size:
-                raise ConfigError(
-                    f"StreamConfig.aggregate: {one.every} parts are more than buffer_size ({size}), which "
-                    "bounds open windows, too; raise buffer_size, or aggregate fewer"
-                )
-        return dict(value) if isinstance(value, Mapping) else value
-
-    @field_validator("ttl", mode="plain")
-    @classmethod
-    def _ttl(cls, value: Any) -> float | None:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+def _aggregate(value: Any, modes: tuple[StreamMode | Custom, ...], size: int) -> Any:
+    if value is None:
+        return None
+    names = [mode.name if isinstance(mode, Custom) else mode for mode in modes]
+    for mode, one in value.items() if isinstance(value, Mapping) else ((None, value),):
+        if mode is not None and mode not in names:
             raise ConfigError(
-                f"StreamConfig.ttl: {value!r} is no time to live; give seconds, more than 0, or leave it out"
+                f"StreamConfig.aggregate: {mode!r} is none of the receiver's modes; "
+                f"choose from: {', '.join(names)}"
             )
-        return float(value)
+        if not hasattr(one, "every"):
+            raise ConfigError(
+                f"StreamConfig.aggregate: {one!r} can't aggregate; give an Aggregate, or one per mode"
+            )
+        if isinstance(one.every, int) and one.every > size:
+            raise ConfigError(
+                f"StreamConfig.aggregate: {one.every} parts are more than buffer_size ({size}), which "
+                "bounds open windows, too; raise buffer_size, or aggregate fewer"
+            )
+    return dict(value) if isinstance(value, Mapping) else value
 
-    @field_validator("name", mode="plain")
-    @classmethod
-    def _name(cls, value: Any) -> str | None:
-        if value is None or (isinstance(value, str) and value):
-            return value
+
+def _ttl(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(
-            f"StreamConfig.name: {value!r} is no name; give a non-empty string, or leave it out"
+            f"StreamConfig.ttl: {value!r} is no time to live; give seconds, more than 0, or leave it out"
         )
+    return float(value)
 
 
-def _sentence(error: ValidationError) -> str:
-    """Say in one sentence what pydantic says in several lines."""
-    first = error.errors(include_url=False)[0]
-    reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, ConfigError):
-        return str(reason)
-    field = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "missing":
-        return f"StreamConfig.{field}: missing; give at least one of {_known()}"
-    settings = list(StreamConfig.model_fields)
-    if first["type"] == "extra_forbidden":
-        return (
-            f"StreamConfig.{field}: no such setting{_near(field, settings)} Settings: {', '.join(settings)}"
-        )
-    return f"StreamConfig.{field}: {first['input']!r} can't be used: {first['msg']}"
+def _name(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise ConfigError(f"StreamConfig.name: {value!r} is no name; give a non-empty string, or leave it out")
+
+
+#: Those that stand for themselves; the other settings are flags, but for ``aggregate``.
+_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "modes": _modes,
+    "buffer_size": _buffer_size,
+    "overflow": _overflow,
+    "filter": _filter,
+    "sampler": _sampler,
+    "sample_per": _sample_per,
+    "ttl": _ttl,
+    "name": _name,
+}
 
 
 def _known() -> str:

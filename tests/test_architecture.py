@@ -26,6 +26,7 @@ HEAVY = (
     "grpc",
     "langchain_core",
     "langgraph",
+    "pydantic",
     "trio",
     "typer",
 )

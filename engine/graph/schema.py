@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
@@ -10,7 +11,6 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
 import typing_extensions
-from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, create_model
 from typing_extensions import is_typeddict
 
 from ..channels import BinaryOperatorAggregate, Channel, LastValue
@@ -95,7 +95,7 @@ def state_factory(schema: Any, keys: Mapping[str, Any]) -> Callable[[dict[str, A
     """Return what makes a state object from a mapping, None if the mapping itself is the state."""
     if set(keys) == {ROOT} or not inspect.isclass(schema):
         return None
-    if not (issubclass(schema, BaseModel) or is_dataclass(schema)):
+    if not (_is_model(schema) or is_dataclass(schema)):
         return None
 
     def make(values: dict[str, Any]) -> Any:
@@ -136,6 +136,8 @@ def _may_be_none(hint: Any) -> bool:
 
 def json_schema(schema: Any, name: str) -> dict[str, Any]:
     """Return the JSON schema of a state schema, or of any annotation, titled ``name``."""
+    from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, create_model
+
     if inspect.isclass(schema) and issubclass(schema, BaseModel):
         return schema.model_json_schema()
     if is_typeddict(schema):
@@ -154,6 +156,12 @@ def json_schema(schema: Any, name: str) -> dict[str, Any]:
     }
     made: type[BaseModel] = create_model(name, **spec)
     return made.model_json_schema()
+
+
+def _is_model(schema: type) -> bool:
+    """Return whether ``schema`` is a model of pydantic's, which is loaded by whoever defined one."""
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and issubclass(schema, pydantic.BaseModel)
 
 
 def _unmarked(hint: Any) -> Any:

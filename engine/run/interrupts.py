@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from ..errors import GraphInterrupt, mark_invalid_resume
 from ..runtime import current_task
 from ..types import MISSING, Interrupt
@@ -50,12 +48,18 @@ def _is_type(schema: Any) -> bool:
 
 
 def _shown_schema(schema: Any) -> Any:
-    return TypeAdapter(schema).json_schema() if _is_type(schema) else schema
+    if not _is_type(schema):
+        return schema
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(schema).json_schema()
 
 
 def _checked(answer: Any, schema: Any) -> Any:
     if not _is_type(schema):
         return answer
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         return TypeAdapter(schema).validate_python(answer)
     except ValidationError as error:

@@ -13,6 +13,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from threading import RLock
 from typing import Any, Protocol, Self
 
@@ -384,8 +385,7 @@ class StreamReceiver:
 
 def changed(config: StreamConfig, **changes: Any) -> StreamConfig:
     """Return ``config`` with some settings changed, and without its name unless that is given, too."""
-    settings = {name: getattr(config, name) for name in type(config).model_fields}
-    return StreamConfig(**{**settings, "name": None, **changes})
+    return replace(config, **{"name": None, **changes})
 
 
 def branch_configs(

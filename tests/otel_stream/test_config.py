@@ -1,7 +1,10 @@
 """What can be asked of a stream, and the one sentence one gets for asking the impossible."""
 
+import inspect
+import pickle
+from dataclasses import FrozenInstanceError, asdict, replace
+
 import pytest
-from pydantic import ValidationError
 
 from otel_stream.config import MODES, ConfigError, Custom, OverflowPolicy, StreamConfig, parse_modes
 from otel_stream.events import TaskEnded
@@ -15,7 +18,7 @@ class Sampler:
 
 
 def test_the_defaults_lose_nothing_and_tell_everything():
-    assert StreamConfig(modes="updates").model_dump() == {
+    assert asdict(StreamConfig(modes="updates")) == {
         "modes": ("updates",),
         "buffer_size": 1024,
         "include_metadata": True,
@@ -158,5 +161,30 @@ def test_a_custom_mode_needs_a_function_and_a_name_of_its_own(fn, name, sentence
 
 def test_a_config_never_changes():
     config = StreamConfig(modes="values", filter=bool, sampler=Sampler())
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         config.buffer_size = 3
+
+
+def test_a_changed_config_is_another_one_and_as_well_checked():
+    config = StreamConfig(modes="values", name="mine")
+    assert replace(config, buffer_size=3) == StreamConfig(modes="values", name="mine", buffer_size=3)
+    with pytest.raises(ConfigError, match=r"StreamConfig.buffer_size: 0 is no size"):
+        replace(config, buffer_size=0)
+
+
+def test_configs_with_the_same_settings_are_equal_and_one_entry_of_a_set():
+    one, other = StreamConfig(modes="values"), StreamConfig(modes=["values"], buffer_size=1024)
+    assert one == other
+    assert len({one, other, StreamConfig(modes="updates")}) == 2
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_a_config_shows_its_settings_and_help_its_parameters():
+    shown = repr(StreamConfig(modes="values", overflow="drop_newest"))
+    assert shown.startswith(
+        "StreamConfig(modes=('values',), buffer_size=1024, include_metadata=True, overflow="
+    )
+    parameters = inspect.signature(StreamConfig).parameters
+    assert list(parameters) == list(asdict(StreamConfig(modes="values")))
+    assert parameters["buffer_size"].default == 1024
+    assert parameters["modes"].default is inspect.Parameter.empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from threading import RLock
 from typing import Any, Final
 
@@ -70,8 +71,8 @@ class StreamLogProcessor(LogRecordProcessor):
         Raises:
             ConfigError: ``overflow`` is ``block``, or the provider is shut down.
         """
-        if config.overflow is OverflowPolicy.BLOCK and "overflow" not in config.model_fields_set:
-            config = config.model_copy(update={"overflow": OverflowPolicy.DROP_OLDEST})
+        if config.overflow is OverflowPolicy.BLOCK and not config.gives("overflow"):
+            config = replace(config, overflow=OverflowPolicy.DROP_OLDEST)
         receiver = StreamReceiver(config, lasting=True)
         self.attach(receiver)
         return receiver

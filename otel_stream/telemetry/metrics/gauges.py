@@ -26,22 +26,20 @@ _MAX_WAITING: Final = 10_000
 class Active:
     """How many of something are in progress: begun, and not ended. From any thread, without a lock."""
 
-    __slots__ = ("_begun", "_ended", "attributes", "begin", "end")
+    __slots__ = ("_asking", "_begun", "_ended", "attributes", "begin", "end")
 
     def __init__(self, attributes: FixedAttributes) -> None:
         self.attributes = attributes
         self._begun, self._ended = itertools.count(), itertools.count()
         self.begin, self.end = self._begun.__next__, self._ended.__next__
+        self._asking = Lock()
 
     def now(self) -> int:
         """Return the number as it is now."""
-        ended, begun = _value(self._ended), _value(self._begun)  # in this order it can't be below 0
-        return begun - ended
-
-
-def _value(counter: itertools.count[int]) -> int:
-    """Return what a counter has come to, without counting."""
-    return int(counter.__reduce__()[1][0])
+        with self._asking:
+            # Asking counts in both, which leaves their difference; in this order it can't be below 0.
+            ended = next(self._ended)
+            return next(self._begun) - ended
 
 
 class Waiting:

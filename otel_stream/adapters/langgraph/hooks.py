@@ -1,0 +1,245 @@
+"""The loops of LangGraph with a tap: subclasses that do what they did, and tell.
+
+Every method here is one of LangGraph's private ones; ``names.py`` looks whether they are there. Whatever is
+ours in them is guarded: an observer never breaks a run.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self
+
+from langgraph.errors import GraphInterrupt, ParentCommand
+
+from otel_stream import events
+from otel_stream.adapters.langgraph.audience import audience
+from otel_stream.adapters.langgraph.resuming import sign
+from otel_stream.adapters.langgraph.tap import Tap
+from otel_stream.adapters.langgraph.task import calling_task
+from otel_stream.adapters.langgraph.words import INTERRUPT
+from otel_stream.adapters.langgraph.writer import listen
+from otel_stream.events import End
+
+logger = logging.getLogger("otel_stream.adapters.langgraph")
+
+P = ParamSpec("P")
+
+if TYPE_CHECKING:
+
+    class _Loop:
+        """What the hooks build on: LangGraph's ``PregelLoop``."""
+
+        tasks: Any
+        status: str
+        checkpointer: Any
+
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+        def _first(self, *args: Any, **options: Any) -> Any: ...
+        def _emit(self, mode: str, values: Any, *args: Any, **options: Any) -> None: ...
+        def _suppress_interrupt(self, *args: Any) -> Any: ...
+        def tick(self) -> bool: ...
+        def after_tick(self) -> None: ...
+        def output_writes(self, *args: Any, **options: Any) -> None: ...
+        def accept_push(self, *args: Any, **options: Any) -> Any: ...
+        async def aaccept_push(self, *args: Any, **options: Any) -> Any: ...
+        def schedule_error_handler(self, *args: Any, **options: Any) -> Any: ...
+        async def aschedule_error_handler(self, *args: Any, **options: Any) -> Any: ...
+        def match_cached_writes(self) -> Any: ...
+        async def amatch_cached_writes(self) -> Any: ...
+        def _checkpointer_put_after_previous(self, *args: Any) -> Any: ...
+        def __enter__(self) -> Self: ...
+        def __exit__(self, *error: object) -> Any: ...
+        async def __aenter__(self) -> Self: ...
+        async def __aexit__(self, *error: object) -> Any: ...
+
+    class _AsyncLoop(_Loop):
+        async def _checkpointer_put_after_previous(self, *args: Any) -> Any: ...
+
+else:
+    _Loop = _AsyncLoop = object
+
+
+def _guarded(tell: Callable[P, None], *args: P.args, **options: P.kwargs) -> None:
+    """Call ``tell``; what goes wrong there is ours alone."""
+    try:
+        tell(*args, **options)
+    except Exception:
+        logger.exception("A run of LangGraph's is not fully observed")
+
+
+class Hooks(_Loop):
+    """What both kinds of loop have in common. Without an audience LangGraph's own loop is made."""
+
+    original: ClassVar[Any] = None
+    is_async: ClassVar[bool] = False
+    otel_stream_tap: Tap
+    otel_stream_audience: Any
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        """Make a loop, with a tap if anybody wants to know."""
+        try:
+            called_by = calling_task(options["config"])
+            observer = audience() if called_by is None else called_by.tap.observer
+        except Exception:
+            logger.exception("A run of LangGraph's is not observed")
+            observer = called_by = None
+        if observer is None:
+            return cls.original(*args, **options)
+        loop = object.__new__(cls)
+        loop.otel_stream_audience = observer, called_by
+        return loop
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        observer, called_by = self.__dict__.pop("otel_stream_audience")
+        graph = getattr(options.get("migrate_checkpoint"), "__self__", None)
+        self.otel_stream_tap = Tap(observer, self, graph, called_by)
+        _guarded(listen, self, self.otel_stream_tap)
+
+    def _first(self, *args: Any, **options: Any) -> Any:
+        _guarded(self.otel_stream_tap.starts, self)
+        return super()._first(*args, **options)
+
+    def tick(self) -> bool:
+        more = super().tick()
+        if more:
+            _guarded(self.otel_stream_tap.superstep_starts, self)
+            for task in self.tasks.values():
+                if task.writes:
+                    self._tell_writes(task.id, task.writes, cached=True)
+        return more
+
+    def after_tick(self) -> None:
+        tap = self.otel_stream_tap
+        _guarded(tap.writes_are_in, self)
+        try:
+            super().after_tick()
+        except GraphInterrupt:  # a breakpoint behind the superstep, which is complete
+            _guarded(tap.superstep_ends, self)
+            raise
+        _guarded(tap.superstep_ends, self)
+
+    def output_writes(self, task_id: str, writes: Any, *args: Any, **options: Any) -> None:
+        super().output_writes(task_id, writes, *args, **options)
+        if self.otel_stream_tap.in_superstep:
+            self._tell_writes(task_id, writes, cached=bool(args and args[0]) or options.get("cached", False))
+
+    def _tell_writes(self, task_id: str, writes: Any, *, cached: bool) -> None:
+        _guarded(self.otel_stream_tap.task_wrote, self, task_id, writes, cached=cached)
+
+    def _emit(self, mode: str, values: Any, *args: Any, **options: Any) -> None:
+        if mode == "values":
+            _guarded(self.otel_stream_tap.state_is_shown, self)
+        if not self.otel_stream_tap.observer.interest & _WANTED.get(mode, 0):
+            return super()._emit(mode, values, *args, **options)
+        made = list(values(*args, **options))
+        for one in made:
+            _guarded(_show, self, mode, one)
+        return super()._emit(mode, lambda: iter(made))
+
+    def _suppress_interrupt(self, *error: object) -> Any:
+        tap = self.otel_stream_tap
+        if isinstance(error[1], GraphInterrupt):
+            _guarded(tap.breaks, self, End.INTERRUPTED)
+        answer = super()._suppress_interrupt(*error)
+        if self.status in _UNFINISHED or not (error[1] is None or isinstance(error[1], ParentCommand)):
+            _guarded(sign, self, tap.run, is_async=self.is_async)
+        return answer
+
+
+def _raised(error: tuple[object, ...]) -> BaseException | None:
+    """Return what was raised, of the arguments of ``__exit__``."""
+    raised = error[1]
+    return raised if isinstance(raised, BaseException) else None
+
+
+#: Statuses of a run that could go on.
+_UNFINISHED = frozenset({"draining", "interrupt_before", "interrupt_after", "out_of_steps"})
+#: Modes in which LangGraph shows what we are to tell.
+_WANTED = {"values": events.ValuesChanged.bit, "checkpoints": events.CheckpointSaved.bit}
+
+
+def _show(loop: Any, mode: str, shown: Any) -> None:
+    tap: Tap = loop.otel_stream_tap
+    if mode == "checkpoints":
+        tap.checkpoint_saved(loop, shown)
+    elif not (isinstance(shown, dict) and INTERRUPT in shown):  # that is told with the task that waits
+        tap.values_changed(loop, shown)
+
+
+class SyncHooks(Hooks):
+    """The loop of ``stream`` and ``invoke``."""
+
+    def __enter__(self) -> Self:
+        try:
+            return super().__enter__()
+        except BaseException as error:
+            _guarded(self.otel_stream_tap.ends, self, error)
+            raise
+
+    def __exit__(self, *error: object) -> Any:
+        try:
+            return super().__exit__(*error)
+        finally:
+            _guarded(self.otel_stream_tap.ends, self, _raised(error))
+
+    def accept_push(self, *args: Any, **options: Any) -> Any:
+        pushed = super().accept_push(*args, **options)
+        _guarded(self.otel_stream_tap.task_joins, self, pushed)
+        return pushed
+
+    def schedule_error_handler(self, failed_task: Any, *args: Any, **options: Any) -> Any:
+        handler = super().schedule_error_handler(failed_task, *args, **options)
+        _guarded(self.otel_stream_tap.task_joins, self, handler, failed_task)
+        return handler
+
+    def _checkpointer_put_after_previous(self, *args: Any) -> Any:
+        began = perf_counter()
+        answer = super()._checkpointer_put_after_previous(*args)
+        _guarded(self.otel_stream_tap.checkpoint_written, args[-2].get("step"), perf_counter() - began)
+        return answer
+
+
+class AsyncHooks(Hooks, _AsyncLoop):
+    """The loop of ``astream`` and ``ainvoke``."""
+
+    is_async = True
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await super().__aenter__()
+        except BaseException as error:
+            _guarded(self.otel_stream_tap.ends, self, error)
+            raise
+
+    async def __aexit__(self, *error: object) -> Any:
+        try:
+            return await super().__aexit__(*error)
+        finally:
+            _guarded(self.otel_stream_tap.ends, self, _raised(error))
+
+    async def aaccept_push(self, *args: Any, **options: Any) -> Any:
+        pushed = await super().aaccept_push(*args, **options)
+        _guarded(self.otel_stream_tap.task_joins, self, pushed)
+        return pushed
+
+    async def aschedule_error_handler(self, failed_task: Any, *args: Any, **options: Any) -> Any:
+        handler = await super().aschedule_error_handler(failed_task, *args, **options)
+        _guarded(self.otel_stream_tap.task_joins, self, handler, failed_task)
+        return handler
+
+    async def _checkpointer_put_after_previous(self, *args: Any) -> Any:
+        began = perf_counter()
+        answer = await super()._checkpointer_put_after_previous(*args)
+        _guarded(self.otel_stream_tap.checkpoint_written, args[-2].get("step"), perf_counter() - began)
+        return answer
+
+
+@functools.cache
+def tapped(original: type) -> type:
+    """Return ``original``, one of LangGraph's two loops, with a tap."""
+    hooks = AsyncHooks if hasattr(original, "__aenter__") else SyncHooks
+    return type(original.__name__, (hooks, original), {"original": original, "__module__": __name__})

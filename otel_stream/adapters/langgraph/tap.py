@@ -1,0 +1,374 @@
+"""What one run of LangGraph's does, as events: the tap on a loop.
+
+Rules of this file
+------------------
+1. It is told by the hooks (``hooks.py``), and looks at the loop only while it is told: a tap that held the
+   loop would keep its state alive.
+2. What a part will show is made by LangGraph's own functions, so that it is what LangGraph shows.
+3. Every start has its end, once: whatever is open when a superstep or the run is over is ended then.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import Context
+from threading import Lock
+from time import time_ns
+from typing import Any
+
+from langgraph import errors
+from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
+from langgraph.pregel._algo import task_path_str
+from langgraph.pregel._io import map_output_updates, read_channels
+from langgraph.pregel.debug import map_debug_task_results
+from opentelemetry.context import Context as Values
+from opentelemetry.context import attach, get_current
+
+from otel_stream import events
+from otel_stream.adapters.langgraph import words
+from otel_stream.adapters.langgraph.answers import commands_in, destinations
+from otel_stream.adapters.langgraph.attempt import Attempts
+from otel_stream.adapters.langgraph.identity import goes_on, run_of
+from otel_stream.adapters.langgraph.lineage import Lineage
+from otel_stream.adapters.langgraph.resuming import resumption
+from otel_stream.adapters.langgraph.task import NodeTask, remember
+from otel_stream.events import End, Observer
+
+_REPLACE = object.__setattr__  # a task is frozen
+
+
+class Tap:
+    """Tells ``observer`` what a loop does."""
+
+    __slots__ = (
+        "_closing",
+        "_lineage",
+        "_lock",
+        "_open",
+        "_started",
+        "_step",
+        "_values",
+        "observer",
+        "run",
+    )
+
+    def __init__(self, observer: Observer, loop: Any, graph: Any, called_by: NodeTask | None) -> None:
+        self.observer = observer
+        self.run = run_of(loop, graph, called_by)
+        #: What is current below the run's own span.
+        self._values: Values | None = None
+        self._lineage = Lineage(loop.specs)
+        #: The tasks of the superstep that is going on, and its number.
+        self._open: dict[str, NodeTask] = {}
+        self._step: int | None = None
+        #: Whether the superstep's tasks are done, and their writes being applied.
+        self._closing = False
+        self._started = False
+        self._lock = Lock()
+
+    # -- the run -------------------------------------------------------------------------------------
+
+    def starts(self, loop: Any) -> None:
+        """Report the start of the run, now that its checkpoint is loaded and before its input is taken."""
+        self._started = True
+        run, observer = self.run, self.observer
+        resumed = goes_on(loop)
+        if resumed:
+            run.resumes = resumption(loop)
+        if observer.interest & events.RunStarted.bit:
+            observer.emit(events.RunStarted(run, loop.input, resumed, time_ns()))
+        self._values = run.context.run(get_current)
+
+    def ends(self, loop: Any, error: BaseException | None) -> None:
+        """Report the end of the run, and of all that is still open."""
+        if not self._started:
+            self._started = True
+            if self.observer.interest & events.RunStarted.bit:
+                self.observer.emit(events.RunStarted(self.run, loop.input, False, time_ns()))
+        run, observer = self.run, self.observer
+        end, error = self._how(loop, error)
+        interrupts = _interrupts(error)
+        if self._step is not None:
+            self.breaks(loop, end)
+        if end is End.INTERRUPTED and run.parent is None and observer.interest & events.RunInterrupted.bit:
+            observer.emit(events.RunInterrupted(run, loop.step, interrupts, time_ns()))
+        self._lineage.forget()
+        if observer.interest & events.RunEnded.bit:
+            shown = None if isinstance(error, GraphInterrupt | ParentCommand) else error
+            result = getattr(loop, "output", None)
+            observer.emit(events.RunEnded(run, end, result, shown, interrupts, loop.step, time_ns()))
+
+    def _how(self, loop: Any, error: BaseException | None) -> tuple[End, BaseException | None]:
+        """Tell how the run ends, and what its caller is about to see raised."""
+        if error is not None:
+            return self._end_of(error), error
+        if loop.status == "out_of_steps":
+            limit = loop.config.get("recursion_limit")
+            said = f"Recursion limit of {limit} reached without hitting a stop condition."
+            return End.RECURSION_LIMIT, GraphRecursionError(said)
+        if loop.status == "draining":
+            return End.DRAINED, GraphDrained(getattr(loop.control, "drain_reason", None) or "shutdown")
+        return End.OK, None
+
+    def _end_of(self, error: BaseException) -> End:
+        if isinstance(error, GraphBubbleUp):
+            return _END_OF_BUBBLES.get(type(error), End.DRAINED)
+        if isinstance(error, GraphRecursionError):
+            return End.RECURSION_LIMIT
+        if isinstance(error, GeneratorExit):
+            return End.ABANDONED
+        if not isinstance(error, Exception):
+            return End.CANCELLED
+        for task in self._open.values():
+            if task.left_by is error and task.end is not None:
+                return task.end
+        return End.ERROR
+
+    # -- one superstep -------------------------------------------------------------------------------
+
+    @property
+    def in_superstep(self) -> bool:
+        """Whether tasks may end."""
+        return self._step is not None
+
+    def superstep_starts(self, loop: Any) -> None:
+        """Report a superstep, the start of its tasks, and the end of those an earlier run has finished."""
+        observer, step, now = self.observer, loop.step, time_ns()
+        made = [self._task(loop, executable) for executable in loop.tasks.values()]
+        tasks = tuple(task for task in made if not task.hidden)
+        for task in tasks:
+            task.sources = self._lineage.sources(task, loop.channels)
+        self._step, self._closing = step, False
+        if not tasks:
+            return
+        if observer.interest & events.SuperstepStarted.bit:
+            observer.emit(events.SuperstepStarted(self.run, step, tasks, now))
+        if observer.interest & events.TaskStarted.bit:
+            for task in tasks:
+                observer.emit(events.TaskStarted(task, now))
+
+    def writes_are_in(self, loop: Any) -> None:
+        """Take note of what the tasks are about to write to the channels."""
+        done = [(self._open[id], one) for id, one in loop.tasks.items() if id in self._open]
+        if len(done) > 1:
+            done.sort(key=lambda pair: task_path_str(pair[1].path[:3]))
+        self._closing = True
+        self._lineage.remember([(task, one.writes) for task, one in done], loop.channels)
+
+    def superstep_ends(self, loop: Any) -> None:
+        """Report the end of the superstep, once its writes are applied."""
+        if self._step is None:
+            return
+        wrote = frozenset(loop.updated_channels or ()).intersection(_names(loop.stream_keys))
+        self._close(loop, End.OK, wrote)
+
+    def breaks(self, loop: Any, end: End) -> None:
+        """Report the end of a superstep that was not completed."""
+        if self._step is not None:
+            self._close(loop, end, frozenset())
+
+    def _close(self, loop: Any, end: End, wrote: frozenset[str]) -> None:
+        observer, step = self.observer, self._step
+        assert step is not None
+        self._step, self._closing = None, False
+        tasks, self._open = self._open, {}
+        for task in tasks.values():
+            if task.end is None:
+                self._end_task(loop, task, _unsaid_end(task.left_by), (), cached=False)
+        if observer.interest & events.SuperstepEnded.bit and not all(task.hidden for task in tasks.values()):
+            observer.emit(events.SuperstepEnded(self.run, step, end, wrote, time_ns()))
+
+    # -- tasks ---------------------------------------------------------------------------------------
+
+    def task_joins(self, loop: Any, executable: Any, failed: Any = None) -> None:
+        """Report a task that the superstep did not begin with: a call, or the handler of what ``failed``."""
+        with self._lock:
+            if executable is None or executable.id in self._open:
+                return
+            task = self._task(loop, executable)
+        about = None if failed is None else self._open.get(failed.id)
+        if about is not None:
+            task.sources = ((words.ERROR, about),)
+        if self.observer.interest & events.TaskStarted.bit:
+            self.observer.emit(events.TaskStarted(task, time_ns()))
+
+    def _task(self, loop: Any, executable: Any) -> NodeTask:
+        config = executable.config or {}
+        task = NodeTask(self, self.run, executable, loop.step, config)
+        remember(task, config)
+        self._open[task.id] = task
+        _REPLACE(executable, "proc", Attempts(executable.proc, task))
+        return task
+
+    def task_wrote(self, loop: Any, id: str, writes: Sequence[tuple[str, Any]], *, cached: bool) -> None:
+        """Report the end of a task, now that its writes are known."""
+        task = self._open.get(id)
+        if task is None or task.end is not None or all(name == words.RESUME for name, _ in writes):
+            return
+        error = next((value for name, value in writes if name == words.ERROR), None)
+        if error is not None:
+            task.left_by = error if isinstance(error, BaseException) else None
+            end = End.ERROR if task.left_by is None else _END_OF_ERRORS.get(type(error).__name__, End.ERROR)
+        else:
+            end = End.INTERRUPTED if any(name == words.INTERRUPT for name, _ in writes) else End.OK
+        self._end_task(loop, task, end, writes, cached=cached)
+
+    def _end_task(
+        self, loop: Any, task: NodeTask, end: End, writes: Sequence[tuple[str, Any]], *, cached: bool
+    ) -> None:
+        task.end = end
+        executable, task.executable = task.executable, None
+        if task.going is not None:  # it is stopped, and has not noticed yet
+            task.failed = (task.going, task.left_by or CancelledError(), time_ns())
+            task.going = None
+        self._report_failed(task, None)
+        if isinstance(task.left_by, ParentCommand) and end is End.OK:
+            task.routes.insert(0, (task.node, tuple(destinations(task.left_by.args[0]))))
+        self._report_routes(task)
+        observer = self.observer
+        if task.hidden or not observer.interest & events.TaskEnded.bit:
+            return
+        update = values = None
+        interrupts: tuple[Any, ...] = ()
+        result: Mapping[str, Any] = {}
+        if writes and executable is not None:
+            for shown in map_debug_task_results((executable, writes), loop.stream_keys):
+                result = shown["result"]
+            if end is End.OK:
+                for found in map_output_updates(loop.output_keys, [(executable, writes)], cached):
+                    update = found.get(task.node)
+            elif end is End.INTERRUPTED and not _is_call(task):
+                interrupts = tuple(_flat(value for name, value in writes if name == words.INTERRUPT))
+                values = read_channels(loop.channels, loop.output_keys)
+        error = None if end is End.OK or end is End.INTERRUPTED else task.left_by
+        observer.emit(
+            events.TaskEnded(task, end, update, result, error, interrupts, cached, time_ns(), values)
+        )
+
+    # -- attempts ------------------------------------------------------------------------------------
+
+    def attempt_started(self, task: NodeTask, number: int, context: Context) -> None:
+        """Report an attempt, which is to run in ``context``, and before it the end of one that failed."""
+        observer, now = self.observer, time_ns()
+        if task.going is not None:  # it took too long, and has not noticed yet
+            task.failed = (task.going, _timed_out(task, task.going), now)
+        self._report_failed(task, now)
+        task.attempt = task.going = number
+        task.left_by = None
+        task.routes.clear()
+        if task.hidden or not observer.interest & events.AttemptStarted.bit:
+            if self._values is not None:
+                context.run(attach, self._values)
+            return
+        observer.emit(events.AttemptStarted(task, number, context, task.retryable, now))
+
+    def attempt_ended(
+        self, task: NodeTask, number: int, error: BaseException | None, answer: Any = None
+    ) -> None:
+        """Take note of how an attempt has ended, and what it has chosen.
+
+        Whether one that failed is the last is known when there is another one, or the task ends.
+        """
+        if number != task.going:
+            return  # it was given up before
+        task.going, task.left_by = None, error
+        if answer is not None and type(answer) is not dict:
+            targets = [name for command in commands_in(answer) for name in destinations(command)]
+            if targets:
+                task.routes.insert(0, (task.node, tuple(targets)))
+        if error is None or isinstance(error, GraphBubbleUp):
+            self._report_attempt(task, number, None, None, time_ns())
+        else:
+            task.failed = (number, error, time_ns())
+            if not task.retryable:
+                self._report_failed(task, None)
+        self._report_routes(task)
+
+    def _report_failed(self, task: NodeTask, next_at: int | None) -> None:
+        """Report the end of an attempt that has failed; ``next_at`` is when the next one begins, if any."""
+        if task.failed is None:
+            return
+        (number, error, at), task.failed = task.failed, None
+        if next_at is None:
+            self._report_attempt(task, number, error, None, at)
+        else:
+            # What stopped an attempt after which there is another one was its timeout.
+            failed = error if isinstance(error, Exception) else _timed_out(task, number)
+            self._report_attempt(task, number, failed, (next_at - at) / 1e9, at)
+
+    def _report_attempt(
+        self, task: NodeTask, number: int, error: BaseException | None, pause: float | None, at: int
+    ) -> None:
+        if not task.hidden and self.observer.interest & events.AttemptEnded.bit:
+            self.observer.emit(events.AttemptEnded(task, number, error, pause, at, task.retryable))
+
+    def _report_routes(self, task: NodeTask) -> None:
+        routes, task.routes = task.routes, []
+        if self.observer.interest & events.RouteChosen.bit:
+            for source, targets in routes:
+                self.observer.emit(events.RouteChosen(task, source, targets, time_ns()))
+
+    # -- state ---------------------------------------------------------------------------------------
+
+    def state_is_shown(self, loop: Any) -> None:
+        """Take note that the state is about to be shown: a superstep has ended by then."""
+        if self._closing:
+            self.superstep_ends(loop)
+
+    def values_changed(self, loop: Any, values: Any) -> None:
+        """Report the state."""
+        self.observer.emit(events.ValuesChanged(self.run, loop.step, values, time_ns()))
+
+    def checkpoint_saved(self, loop: Any, shown: Mapping[str, Any]) -> None:
+        """Report a checkpoint, as LangGraph shows it."""
+        self.observer.emit(
+            events.CheckpointSaved(
+                self.run,
+                loop.step - 1,
+                shown["config"],
+                shown["parent_config"],
+                shown["values"],
+                shown["metadata"],
+                tuple(shown["next"]),
+                tuple(shown["tasks"]),
+                time_ns(),
+            )
+        )
+
+    def checkpoint_written(self, step: int, seconds: float) -> None:
+        """Report that the checkpointer has stored a checkpoint."""
+        if self.observer.interest & events.CheckpointWritten.bit:
+            self.observer.emit(events.CheckpointWritten(self.run, step, seconds, time_ns()))
+
+
+_END_OF_BUBBLES = {GraphInterrupt: End.INTERRUPTED, ParentCommand: End.OK, GraphDrained: End.DRAINED}
+_END_OF_ERRORS = {"CancelledError": End.CANCELLED, "NodeTimeoutError": End.TIMEOUT}
+
+
+def _interrupts(error: BaseException | None) -> tuple[Any, ...]:
+    return tuple(error.args[0]) if isinstance(error, GraphInterrupt) and error.args else ()
+
+
+def _unsaid_end(left_by: BaseException | None) -> End:
+    """Tell the end of a task that LangGraph lets go without a word, by what its attempt raised."""
+    return _END_OF_BUBBLES.get(type(left_by), End.CANCELLED)
+
+
+def _names(keys: str | Sequence[str]) -> Sequence[str]:
+    return (keys,) if isinstance(keys, str) else keys
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        yield from value if isinstance(value, tuple | list) else (value,)
+
+
+def _timed_out(task: NodeTask, number: int) -> BaseException:
+    kind: type[Exception] = getattr(errors, "NodeTimeoutError", TimeoutError)
+    return kind.__new__(kind, f"Attempt {number} of node '{task.node}' took too long.")
+
+
+def _is_call(task: NodeTask) -> bool:
+    """Whether it is the call of a functional task: what it asks, its caller asks."""
+    return task.path[:1] == (words.PUSH,) and task.path[-1] is True

@@ -1,0 +1,113 @@
+"""A task of LangGraph's as events know it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
+
+from langgraph.pregel.debug import map_debug_tasks
+
+from otel_stream.adapters.langgraph.words import CONF, HIDDEN, SCRATCHPAD, TASK_ID
+from otel_stream.events import End, Run, Task
+
+if TYPE_CHECKING:
+    from otel_stream.adapters.langgraph.tap import Tap
+
+
+class NodeTask(Task):
+    """A task, what it was made of, and what has become of it so far.
+
+    ``executable`` is LangGraph's own; it is let go with the task's end, since it leads back here.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_retryable",
+        "_sources",
+        "asked",
+        "end",
+        "executable",
+        "failed",
+        "going",
+        "hidden",
+        "left_by",
+        "routes",
+        "tap",
+    )
+
+    def __init__(self, tap: Tap, run: Run, executable: Any, step: int, config: Mapping[str, Any]) -> None:
+        self.executable: Any = executable
+        super().__init__(
+            run,
+            executable.name,
+            step,
+            input=executable.input,
+            triggers=tuple(executable.triggers),
+            path=executable.path,
+            id=executable.id,
+        )
+        self.tap = tap
+        #: LangGraph's own business, the taking in of the input: nobody is told of it.
+        self.hidden = HIDDEN in (config.get("tags") or ())
+        self._retryable = any(policy.max_attempts > 1 for policy in executable.retry_policy or ())
+        self._sources: tuple[tuple[str, Task], ...] = ()
+        #: None as long as it has not ended.
+        self.end: End | None = None
+        #: The number of the attempt that goes on.
+        self.going: int | None = None
+        #: What its last attempt raised; and the same with its number and the time, until it is reported.
+        self.left_by: BaseException | None = None
+        self.failed: tuple[int, BaseException, int] | None = None
+        #: What edges have chosen in this attempt, and not been reported for yet.
+        self.routes: list[tuple[str, tuple[str, ...]]] = []
+
+    @property
+    def retryable(self) -> bool:
+        return self._retryable
+
+    @property
+    def sources(self) -> tuple[tuple[str, Task], ...]:
+        return self._sources
+
+    @sources.setter
+    def sources(self, found: tuple[tuple[str, Task], ...]) -> None:
+        self._sources = found
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What LangGraph shows of the config's metadata. Worked out when somebody asks, while it runs."""
+        if self.executable is None:
+            return {}
+        shown: Mapping[str, Any] = next(iter(map_debug_tasks([self.executable])), {})
+        found: Mapping[str, Any] = shown.get("metadata", {})
+        return found
+
+    @metadata.setter
+    def metadata(self, given: Mapping[str, Any]) -> None:
+        """Leave it: it is LangGraph's to say."""
+
+
+#: The task whose code runs here.
+CURRENT: Final[ContextVar[NodeTask | None]] = ContextVar("otel_stream_langgraph_task", default=None)
+
+#: By the scratchpad that LangGraph hands to everything a task calls, for where context variables don't reach.
+_RUNNING: Final[WeakValueDictionary[int, NodeTask]] = WeakValueDictionary()
+
+
+def remember(task: NodeTask, config: Mapping[str, Any]) -> None:
+    """Let ``calling_task`` find a task by what it hands on."""
+    _RUNNING[id(config.get(CONF, {}).get(SCRATCHPAD))] = task
+
+
+def calling_task(config: Mapping[str, Any]) -> NodeTask | None:
+    """Return the task that a graph is called by; None for a run of its own, or if the task is not known."""
+    configurable = config.get(CONF, {})
+    called_by = configurable.get(TASK_ID)
+    if called_by is None:
+        return None
+    task = CURRENT.get()
+    if task is None or task.id != called_by:
+        task = _RUNNING.get(id(configurable.get(SCRATCHPAD)))
+    return task if task is not None and task.id == called_by else None

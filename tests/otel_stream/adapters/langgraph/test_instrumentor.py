@@ -1,0 +1,86 @@
+"""Putting the hooks in and out, at any time."""
+
+import subprocess
+import sys
+from typing import Any, TypedDict
+
+import langgraph.pregel.main
+import pytest
+from langgraph.graph import START, StateGraph
+
+from otel_stream.adapters.langgraph import LangGraphInstrumentor
+from otel_stream.testing import telemetry
+
+LOOPS = (langgraph.pregel.main.SyncPregelLoop, langgraph.pregel.main.AsyncPregelLoop)
+
+
+class State(TypedDict):
+    n: int
+
+
+def counting(steps: int) -> Any:
+    made: Any = StateGraph(State).add_node("a", lambda state: {"n": state["n"] + 1})
+    made.add_conditional_edges("a", lambda state: "a" if state["n"] < steps else "__end__", ["a", "__end__"])
+    return made.add_edge(START, "a").compile()
+
+
+def in_place() -> tuple[Any, Any]:
+    return langgraph.pregel.main.SyncPregelLoop, langgraph.pregel.main.AsyncPregelLoop
+
+
+def test_putting_in_and_out_twice_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    one, other = LangGraphInstrumentor(), LangGraphInstrumentor()
+    one.instrument()
+    other.instrument()
+    assert in_place() != LOOPS
+    one.uninstrument()
+    other.uninstrument()
+    assert in_place() == LOOPS
+    assert caplog.records == []
+
+
+def test_a_graph_compiled_before_is_observed_and_not_any_more_after() -> None:
+    graph = counting(2)
+    with telemetry() as seen:
+        LangGraphInstrumentor().instrument()
+        graph.invoke({"n": 0})
+        LangGraphInstrumentor().uninstrument()
+        graph.invoke({"n": 0})
+    assert seen.outline().count("invoke_workflow LangGraph") == 1
+
+
+def test_a_run_goes_on_as_it_began() -> None:
+    graph = counting(4)
+    with telemetry() as seen:
+        parts = graph.stream({"n": 0})
+        next(parts)
+        LangGraphInstrumentor().instrument()
+        assert [*parts][-1] == {"a": {"n": 4}}
+        assert seen.spans == ()
+        parts = graph.stream({"n": 0})
+        next(parts)
+        LangGraphInstrumentor().uninstrument()
+        assert [*parts][-1] == {"a": {"n": 4}}
+    assert seen.outline().count("  superstep") == 4
+
+
+def test_without_an_audience_it_is_langgraphs_own_loop_that_runs(instrumented: None) -> None:
+    made: list[type] = []
+    original = LOOPS[0]
+    tick = original.tick
+
+    def noting(loop: Any) -> bool:
+        made.append(type(loop))
+        return bool(tick(loop))
+
+    original.tick = noting  # type: ignore[method-assign]
+    try:
+        counting(1).invoke({"n": 0})
+    finally:
+        original.tick = tick  # type: ignore[method-assign]
+    assert set(made) == {original}
+
+
+def test_importing_the_adapter_does_not_import_langgraph() -> None:
+    code = "import sys, otel_stream.adapters.langgraph; sys.exit('langgraph.graph' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
