@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import langgraph.checkpoint.memory
@@ -25,6 +25,8 @@ class Library:
     get_stream_writer: Any
     START: str
     END: str
+    #: For ``add_conditional_edges``: a router of one line is called in place, where that can be asked for.
+    quick: Mapping[str, bool] = field(default_factory=dict)
 
 
 OURS = Library(
@@ -34,6 +36,7 @@ OURS = Library(
     engine.get_stream_writer,
     engine.START,
     engine.END,
+    {"quick": True},
 )
 LANGGRAPH = Library(
     langgraph.graph.StateGraph,

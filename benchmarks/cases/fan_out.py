@@ -34,7 +34,7 @@ def fanning(library: Library) -> Any:
 
     builder = library.StateGraph(State)
     builder.add_node("work", work)
-    builder.add_conditional_edges(library.START, spread, ["work"])
+    builder.add_conditional_edges(library.START, spread, ["work"], **library.quick)
     builder.add_edge("work", library.END)
     graph = builder.compile()
     result = {"found": list(range(WIDTH))}

@@ -32,7 +32,7 @@ def counting(library: Library, *, steps: int = STEPS, is_async: bool = True, **c
     builder = library.StateGraph(State)
     builder.add_node("count", count_async if is_async else count)
     builder.add_edge(library.START, "count")
-    builder.add_conditional_edges("count", again, ["count", library.END])
+    builder.add_conditional_edges("count", again, ["count", library.END], **library.quick)
     return builder.compile(**compile_options)
 
 

@@ -44,7 +44,8 @@ def library(ours: bool) -> SimpleNamespace:
         "get_stream_writer",
         "interrupt",
     )
-    return SimpleNamespace(**{name: everything[name] for name in wanted})
+    quick = {"quick": True} if ours else {}  # for routers: LangGraph has no such thing
+    return SimpleNamespace(quick=quick, **{name: everything[name] for name in wanted})
 
 
 class Count(TypedDict):
@@ -65,7 +66,7 @@ def loop(names: SimpleNamespace) -> Any:
     builder = names.StateGraph(Count)
     builder.add_node("count", count)
     builder.add_edge(names.START, "count")
-    builder.add_conditional_edges("count", again, ["count", names.END])
+    builder.add_conditional_edges("count", again, ["count", names.END], **names.quick)
     return builder.compile()
 
 
@@ -100,7 +101,7 @@ def growing(names: SimpleNamespace, steps: int) -> Any:
     builder = names.StateGraph(Document)
     builder.add_node("write", write)
     builder.add_edge(names.START, "write")
-    builder.add_conditional_edges("write", again, ["write", names.END])
+    builder.add_conditional_edges("write", again, ["write", names.END], **names.quick)
     return builder.compile()
 
 
@@ -177,9 +178,9 @@ def scene(names: SimpleNamespace) -> Any:
     builder.add_edge("alpha", "beta")
     builder.add_edge("alpha", "gamma")
     builder.add_edge(["beta", "gamma"], "delta")
-    builder.add_conditional_edges("delta", onwards, ["flaky"])
+    builder.add_conditional_edges("delta", onwards, ["flaky"], **names.quick)
     builder.add_edge("flaky", "omega")
-    builder.add_conditional_edges("omega", once_more, ["omega", names.END])
+    builder.add_conditional_edges("omega", once_more, ["omega", names.END], **names.quick)
     return builder.compile(name="scene")
 
 

@@ -12,7 +12,6 @@ from ..channels import Channel
 from ..deprecated import by_old_name, refuse_others
 from ..graph.compiler import DEFAULT_HANDLER, Compiler, NodeSpec, check_checkpointer
 from ..graph.node import Branch, Callback, annotated_destinations, first_parameter_schema, path_map_of
-from ..graph.reachability import may_route, unreachable
 from ..graph.schema import Key, read_schema, same_channel
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from ..types import END, START, All
@@ -202,11 +201,18 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         return self
 
     def add_conditional_edges(
-        self, source: str, path: Any, path_map: Mapping[Hashable, str] | list[str] | None = None
+        self,
+        source: str,
+        path: Any,
+        path_map: Mapping[Hashable, str] | list[str] | None = None,
+        *,
+        quick: bool = False,
     ) -> Self:
         """Let ``path(state)`` choose what follows ``source``: names, ``Send`` packets, END, or a list.
 
-        ``path_map`` translates its answers; a ``Literal`` return annotation says which there are.
+        ``path_map`` translates its answers; a ``Literal`` return annotation says which there are. On an event
+        loop a sync router is called in a thread, as a node is. ``quick=True`` declares that it neither blocks
+        nor needs a thread of its own: it is called in place, which saves most of what a superstep costs.
 
         Raises:
             ValueError: ``source`` already has a conditional edge of that name.
@@ -218,6 +224,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         schema = first_parameter_schema(path)
         if schema is not None:
             self._add_schema(schema)
+        callback.in_place = quick
         self.branches[source][name] = Branch(name, callback, path_map_of(path, path_map), own_schema=schema)
         return self
 
@@ -249,9 +256,9 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """Start with node ``key``."""
         return self.add_edge(START, key)
 
-    def set_conditional_entry_point(self, path: Any, path_map: Any = None) -> Self:
-        """Let ``path(state)`` choose what to start with."""
-        return self.add_conditional_edges(START, path, path_map)
+    def set_conditional_entry_point(self, path: Any, path_map: Any = None, *, quick: bool = False) -> Self:
+        """Let ``path(state)`` choose what to start with; see :meth:`add_conditional_edges`."""
+        return self.add_conditional_edges(START, path, path_map, quick=quick)
 
     def set_finish_point(self, key: str) -> Self:
         """End after node ``key``, unless other edges leave it."""
@@ -267,8 +274,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """Check the description.
 
         Raises:
-            ValueError: edges from or to unknown nodes, no entry point, a node that can never run, or a
-                breakpoint at an unknown node.
+            ValueError: edges from or to unknown nodes, no entry point, or a breakpoint at an unknown node.
+                A node that no edge leads to is none: a command, or ``update_state``, may still go there.
         """
         sources = {start for start, _ in self._all_edges} | set(self.branches)
         sources |= {name for name, spec in self.nodes.items() if spec.ends}
@@ -283,7 +290,6 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             )
         self._check_targets()
         self._check_policies()
-        self._check_reachable()
         for node in interrupt or ():
             if node not in self.nodes:
                 raise ValueError(f"Interrupt node `{node}` not found")
@@ -313,36 +319,6 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                     f"Node timeouts are only supported for async nodes: '{name}' is sync, and a thread "
                     f"can't be stopped; make it async or drop the timeout"
                 )
-
-    def _check_reachable(self) -> None:
-        edges: dict[str, list[str]] = {}
-        for start, end in self._all_edges:
-            edges.setdefault(start, []).append(end)
-        for start, branches in self.branches.items():
-            edges.setdefault(start, []).extend(
-                end for b in branches.values() for end in (b.ends or {}).values()
-            )
-        for name, spec in self.nodes.items():
-            edges.setdefault(name, []).extend(spec.ends)
-            if spec.error_handler is not None:
-                edges[name].append(spec.error_handler)
-        anywhere = self.default_handler is not None and may_route(self.default_handler)
-
-        def open_ended(name: str) -> bool:
-            unmapped = any(branch.ends is None for branch in self.branches.get(name, {}).values())
-            return unmapped or (name != START and (anywhere or self._may_route(self.nodes[name])))
-
-        for name in unreachable(self.nodes, START, edges, open_ended):
-            if not self.nodes[name].is_handler:
-                raise ValueError(
-                    f"Node '{name}' can never run: no edge leads to it; "
-                    f"add one with add_edge(..., '{name}'), name it in add_node(..., destinations=['{name}'])"
-                    f" "
-                    f"of the node whose Command goes there, or remove it"
-                )
-
-    def _may_route(self, spec: NodeSpec) -> bool:
-        return not spec.ends and may_route(spec.callback.original)
 
     # -- compiling -------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ For LangGraph's ``stream`` and ``astream`` see ``pulled.py``; for receivers of e
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from types import TracebackType
@@ -24,17 +23,14 @@ from otel_stream.telemetry import consumer_for_run
 
 from ..core.state import NodeTask, path_of
 from ..executors import async_executor
-from ..executors.background import HOLDERS, Background, background
+from ..executors.background import Background, background
 from ..run.loop import RunLoop
 from ..runtime import CURRENT_TASK
 from ..types import Config
-from .deadlock import held_elsewhere
 from .launch import Options, concurrency, launch, shown_path
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
-
-logger = logging.getLogger(__name__)
 
 _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
 _EXITS = (SystemExit, KeyboardInterrupt)
@@ -138,14 +134,12 @@ class RunStream:
         self._relay = relay_outwards()
         relays = () if self._relay is None else (self._relay,)
         self._stream = Stream((*self.receivers, *lasting, *relays), consumer_for_run())
-        self._stream.on_wait = self._run_waits
         self._stream.on_stall = self._run_stalls
         self._loop: RunLoop | None = None
         self._background: Background | None = None
-        #: The receiver that the run waits for, or did last; and who wants to know.
-        self._waits_for: StreamReceiver | None = None
+        #: The receiver that the run has waited for in vain; and who wants to know.
+        self._stalled: StreamReceiver | None = None
         self._waiting: deque[Waiter] = deque()
-        self._doubted: set[StreamReceiver] = set()
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -218,8 +212,8 @@ class RunStream:
         """Wait until the run has ended and return its result; raises what the run raised.
 
         Raises:
-            StreamDeadlockError: the run waits for a full ``block`` receiver that only the caller could read.
-                The run stays as it is: read the receiver, and wait again.
+            StreamDeadlockError: the run has waited for ``stall_timeout`` for a full ``block`` receiver that
+                nobody has ever read. It stays as it is: read the receiver, and wait again.
         """
         assert self._background is not None
         assert self._loop is not None
@@ -240,39 +234,26 @@ class RunStream:
             self._waiting.append(news)
             if self.end is not None:
                 return
-            self._check_for_deadlock()
+            self._check_for_stall()
             await news.wait()
 
-    def _run_waits(self, receiver: StreamReceiver) -> None:
-        self._waits_for = receiver
+    def _run_stalls(self, receiver: StreamReceiver) -> None:
+        self._stalled = receiver
         self._tell()
 
     def _tell(self) -> None:
         while self._waiting:
             self._waiting.popleft().wake()
 
-    def _check_for_deadlock(self) -> None:
-        """Raise if nobody has read, or can read, the receiver that the run waits for; asked once for each."""
-        full = self._waits_for
-        if full is None or full in self._doubted or not full.makes_wait(self._stream) or full.was_read:
-            return
-        if self._may_be_read(full):
-            self._doubted.add(full)
+    def _check_for_stall(self) -> None:
+        full = self._stalled
+        if full is None or full.was_read or not full.makes_wait(self._stream):
             return
         raise StreamDeadlockError(
             f"the run waits for receiver {full.name!r}, whose buffer of {full.config.buffer_size} parts is "
-            "full, while the only code that could read it awaits the run: read the receiver first, or in a "
-            "task beside, close it, or choose an overflow policy other than 'block'"
+            f"full, and nobody has read it for {full.stall_timeout:g} s: read it first, or in a task beside, "
+            "close it, or choose an overflow policy other than 'block'"
         )
-
-    def _may_be_read(self, receiver: StreamReceiver) -> bool:
-        return held_elsewhere((receiver, self), _OURS, _OUR_CODE)
-
-    def _run_stalls(self, receiver: StreamReceiver) -> None:
-        """Let a run go on that waits for a receiver which was lost before anybody has read it."""
-        if not receiver.was_read and not self._may_be_read(receiver):
-            logger.warning("receiver %r is closed: nobody holds it any more", receiver.name)
-            receiver.close()
 
     def tee(self, branches: int | Iterable[StreamConfig] = 2) -> tuple[StreamReceiver, ...]:
         """Attach more receivers, which get the parts from now on: one per config, or so many like the first.
@@ -308,23 +289,3 @@ class RunStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._leave(error)
-
-
-#: What holds receivers without reading them: modules, and the coroutines of a run that waits.
-_OURS = frozenset(
-    (
-        __name__,
-        f"{__package__}.execution",
-        "otel_stream.stream.stream",
-        "otel_stream.stream.receiver",
-        "otel_stream.stream.admission",
-        "otel_stream.aggregate",
-        "otel_stream.stream.routing",
-        "otel_stream.stream.windows",
-    )
-)
-_OUR_CODE = HOLDERS | {
-    Stream.drain.__code__,
-    StreamReceiver.room.__code__,
-    RunStream._run.__code__,  # noqa: SLF001
-}

@@ -44,10 +44,10 @@ def build(*, chaos: Chaos | None = None, writer: Author | None = None) -> Any:
     graph.add_node("deepen", nodes.deepen, retry_policy=retry)
     graph.add_node("report", nodes.report, retry_policy=retry)
     graph.add_edge(START, "discover")
-    graph.add_conditional_edges("discover", nodes.each_file, ["audit_file"])
+    graph.add_conditional_edges("discover", nodes.each_file, ["audit_file"], quick=True)
     graph.add_edge("audit_file", "rank")
-    graph.add_conditional_edges("rank", nodes.more, ["deepen", "report"])
-    graph.add_conditional_edges("deepen", nodes.more, ["deepen", "report"])
+    graph.add_conditional_edges("rank", nodes.more, ["deepen", "report"], quick=True)
+    graph.add_conditional_edges("deepen", nodes.more, ["deepen", "report"], quick=True)
     graph.add_edge("report", END)
     return graph.compile(checkpointer=InMemorySaver(), name="audit")
 

@@ -102,7 +102,3 @@ async def _quietly(start: Start) -> None:
     """Run to the end; the outcome is on the loop, where everyone who asks can find it."""
     with suppress(Exception):  # kept by the loop, and raised to its callers
         await start()
-
-
-#: The code of the coroutines that hold ``start`` while it runs.
-HOLDERS = frozenset((_quietly.__code__, _OnTrio._run.__code__))  # noqa: SLF001

@@ -19,11 +19,6 @@ from .cancellation import InThread
 if TYPE_CHECKING:
     from ..core.state import NodeTask
 
-#: Seconds that a router may take on the event loop's thread; a slower one goes to a thread from then on.
-_QUICK = 0.001
-#: Calls in a row that may take longer before it is called in threads for good.
-_CHANCES = 3
-
 RunOne = Callable[["NodeTask"], Awaitable[None]]
 #: Takes note of a task that has ended; returns those that are to run because of it.
 #: Takes note of a task's end. Returns what to await for it, if anything, and that the tasks that take over.
@@ -111,6 +106,10 @@ class InContext:
             return stop.value
 
 
+def _call(func: Any, context: Context, value: Any, kwargs: dict[str, Any] | None) -> Any:
+    return context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+
+
 async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
@@ -124,10 +123,10 @@ class LoopExecutor:
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
     ) -> Any:
-        """Await async code in place; send sync code to a thread, so that it never blocks the loop."""
+        """Await async code in place; send sync code to a thread, unless it was declared quick."""
         afunc = callback.afunc
         if afunc is None and callback.in_place:
-            answer = self._in_place(callback, context, value, kwargs)
+            answer = _call(callback.func, context, value, kwargs)
         elif afunc is None:
             answer = await self._in_thread(callback, context, value, kwargs)
         else:
@@ -140,33 +139,16 @@ class LoopExecutor:
     async def _in_thread(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
     ) -> Any:
-        func = callback.func
         task = context.get(CURRENT_TASK)
 
         def call() -> Any:
             context.run(CANCEL_TOKEN.set, thread.stop)
-            if callback.in_place is None:
-                return self._in_place(callback, context, value, kwargs)
-            return context.run(func, value, **kwargs) if kwargs else context.run(func, value)  # type: ignore[arg-type]
+            return _call(callback.func, context, value, kwargs)
 
         thread = InThread(call)
         if task is not None:
             task.thread = thread
         return await thread.result(callback.name)
-
-    def _in_place(
-        self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
-    ) -> Any:
-        """Call sync code here, and note whether it is quick enough to be called on the loop's thread."""
-        started = time.perf_counter()
-        func: Any = callback.func
-        answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
-        if time.perf_counter() - started < _QUICK:
-            callback.slow, callback.in_place = 0, True
-        else:
-            callback.slow += 1
-            callback.in_place = None if callback.slow < _CHANCES else False
-        return answer
 
     async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
         """Limit an attempt by its policy; the idle limit starts anew with every sign of progress."""

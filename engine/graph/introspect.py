@@ -1,67 +1,19 @@
-"""What a function reaches beyond its own scope: the graphs it calls, and the code that it may go through.
+"""Which graph a node is, is made of, or calls: what drawing opens, and whose state is asked for.
 
-Read off its bytecode, so it says what *may* be reached: too much rather than too little.
+A guess for display: what a function names is looked up where it would be found, and nothing is run for it.
 """
 
 from __future__ import annotations
 
-import dis
-import sys
 from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from contextlib import suppress
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 #: Attributes of LangChain's runnables that hold other ones.
 _PARTS = ("steps", "deps")
-#: Names that only code which runs or routes graphs has a use for.
-_ROUTING = frozenset(
-    {"Command", "ParentCommand", "Send", "abatch", "ainvoke", "astream", "batch", "invoke", "stream"}
-)
-_OWN = __name__.partition(".")[0]
-
-
-def reached(function: Any) -> list[Any]:
-    """Return the values a function captures, the globals it names, and what it gets of them by attribute."""
-    function = _unwrapped(function)
-    if not isinstance(function, FunctionType):
-        return []
-    captured = dict(_captured(function))
-    values = list(captured.values())
-    for code in _codes(function.__code__):
-        value: Any = None
-        for instruction in dis.get_instructions(code):
-            if instruction.opname == "LOAD_GLOBAL":
-                value = function.__globals__.get(instruction.argval)
-            elif instruction.opname == "LOAD_DEREF":
-                value = captured.get(instruction.argval)
-            elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and value is not None:
-                value = getattr(value, instruction.argval, None)
-            else:
-                value = None
-            if value is not None:
-                values.append(value)
-    return values
-
-
-def _unwrapped(function: Any) -> Any:
-    function = getattr(function, "__func__", function)
-    wrapped = getattr(function, "__wrapped__", None)
-    return getattr(wrapped, "__func__", wrapped) if callable(wrapped) else function
-
-
-def _captured(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # not bound yet: the function itself, perhaps
-            continue
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
+#: Attributes of attributes that are followed: ``service.agents.writer``.
+_DEPTH = 3
 
 
 def graph_in(target: Any) -> Any:
@@ -74,37 +26,57 @@ def graph_in(target: Any) -> Any:
         if id(candidate) in seen:
             continue
         seen.add(id(candidate))
-        if getattr(candidate, "is_compiled_graph", False) is True:
+        if getattr(type(candidate), "is_compiled_graph", False) is True:
             if candidate.checkpointer is not False:
                 return candidate
             continue
-        if isinstance(candidate, (FunctionType, MethodType)) and candidate is target:
-            waiting.extend(getattr(value, "__self__", value) for value in reached(candidate))
+        if candidate is target:
+            waiting.extend(_named_in(candidate))
         for part in _PARTS:
-            held = getattr(candidate, part, None) if hasattr(candidate, "ainvoke") else None
+            held = getattr(candidate, part, None) if hasattr(type(candidate), "ainvoke") else None
             if isinstance(held, (list, tuple)):
                 waiting.extend(held)
     return None
 
 
-def may_leave(function: Any) -> bool:
-    """Whether ``function`` could bring up a ``Command`` for the graph around, by way of a graph it runs."""
-    waiting, seen = [function], set()
-    for value in waiting:
-        candidate = _unwrapped(value)
-        if id(candidate) in seen or _is_harmless(candidate):
+def _named_in(function: Any) -> Iterator[Any]:
+    """Yield the values a function captures or names as globals, and what it names of their attributes."""
+    function = _unwrapped(function)
+    if not isinstance(function, FunctionType):
+        return
+    names = [name for code in _codes(function.__code__) for name in code.co_names]
+    level = [*_captured(function), *(function.__globals__.get(name) for name in names)]
+    for _ in range(_DEPTH):
+        level = [value.__self__ if type(value) is MethodType else value for value in level]
+        yield from level
+        attributes = [_stored(value) for value in level]
+        level = [stored[name] for stored in attributes for name in names if name in stored]
+
+
+def _stored(value: Any) -> dict[str, Any]:
+    """Return the attributes that are just there: a property, or a proxy's answer to any name, is code."""
+    stored: Any = None
+    with suppress(Exception):  # a proxy of nothing
+        stored = value.__dict__
+    return stored if type(stored) is dict else {}
+
+
+def _unwrapped(function: Any) -> Any:
+    function = getattr(function, "__func__", function)
+    wrapped = getattr(function, "__wrapped__", None)
+    return getattr(wrapped, "__func__", wrapped) if callable(wrapped) else function
+
+
+def _captured(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not bound yet: the function itself, perhaps
             continue
-        seen.add(id(candidate))
-        if not isinstance(candidate, FunctionType):
-            return True
-        if any(not _ROUTING.isdisjoint(code.co_names) for code in _codes(candidate.__code__)):
-            return True
-        waiting.extend(found for found in reached(candidate) if callable(found))
-    return False
 
 
-def _is_harmless(value: Any) -> bool:
-    if isinstance(value, (ModuleType, type, BuiltinFunctionType)):
-        return True
-    package = (getattr(value, "__module__", None) or "").partition(".")[0]
-    return package == _OWN or package in sys.stdlib_module_names
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)

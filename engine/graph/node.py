@@ -43,11 +43,8 @@ class Callback:
     subgraph: Any = None
     #: What the user gave.
     original: Any = None
-    #: Whether sync code may run on the event loop's thread: never for nodes; a router may once it has
-    #: shown to be quick, None until then (docs/adr/0002).
-    in_place: bool | None = False
-    #: How often in a row it was too slow for that. A busy machine makes anybody slow once.
-    slow: int = 0
+    #: Whether sync code may run on the event loop's thread: a router that was declared quick.
+    in_place: bool = False
 
     @classmethod
     def of(cls, target: Any, name: str | None = None, *, takes_error: bool = False) -> Callback:
@@ -170,9 +167,6 @@ class Branch:
     keys: tuple[str, ...] = ()
     make: Callable[[dict[str, Any]], Any] | None = None
     own_schema: Any = None
-
-    def __post_init__(self) -> None:
-        self.path.in_place = None
 
     def targets(self, answer: Any) -> list[str | Send]:
         """Translate the router's answer.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from threading import RLock
 from typing import Any, Protocol, Self
@@ -37,6 +37,8 @@ from otel_stream.stream.wakeup import (
 logger = logging.getLogger(__name__)
 
 _NUMBERS = itertools.count(1)
+#: Seconds that a run waits for a receiver that was never read before a warning names it.
+_UNREAD = 1.0
 #: Parts a consumer is given in a row before the other tasks of its event loop get a turn.
 _TURNS = 64
 
@@ -46,7 +48,7 @@ class ReceiverOverflowError(RuntimeError):
 
 
 class StreamDeadlockError(RuntimeError):
-    """Whoever awaits a run is the only one who could read the full ``block`` receiver it waits for."""
+    """An awaited run has waited for ``stall_timeout`` for a full ``block`` receiver that nobody has read."""
 
 
 class _Source(Protocol):
@@ -64,7 +66,8 @@ class StreamReceiver:
     (:class:`ReceiverOverflowError`, or the error of its filter or sampler).
     """
 
-    #: Seconds that a run waits for a consumer that takes nothing before a warning names the receiver.
+    #: Seconds that a run waits for a consumer that takes nothing before a warning names the receiver. If
+    #: nobody has ever read it, the warning comes after one second, and now whoever awaits the run is told.
     stall_timeout = 30.0
 
     def __init__(self, config: StreamConfig, *, lasting: bool = False) -> None:
@@ -94,6 +97,8 @@ class StreamReceiver:
         self._consumers: deque[Waiter] = deque()
         self._producers: deque[Waiter] = deque()
         self._turn = 0
+        #: The oldest part when a warning last said that nobody takes it.
+        self._named: object = None
 
     def __repr__(self) -> str:
         return f"StreamReceiver(name={self.name!r}, modes={self.config.modes!r})"
@@ -209,10 +214,11 @@ class StreamReceiver:
     ) -> None:
         """Wait until the buffer holds no more than its size, or ``source`` has no more to do with it.
 
-        ``on_stall`` is called once, after the warning, if nobody takes anything.
+        ``on_stall`` is called if nobody has read the receiver, and nobody does so for ``stall_timeout``.
         """
         expiring = self.config.ttl is not None  # what fills the buffer leaves by itself
-        patience: float | None = None if expiring else self.stall_timeout
+        stall = self._stall(on_stall)
+        patience = None if expiring else next(stall)
         while self.makes_wait(source) and not stop_asked():
             oldest = self._buffer.oldest
             producer = waiter()
@@ -223,12 +229,25 @@ class StreamReceiver:
             finally:
                 leave(self._producers, producer)
             if patience is not None and self.over_capacity and self._buffer.oldest is oldest:
-                patience = None  # said once
-                self._warn_of_stall()
-                if on_stall is not None:
-                    on_stall(self)
+                patience = next(stall)
+
+    def _stall(self, on_stall: Callable[[StreamReceiver], None] | None) -> Iterator[float | None]:
+        """Yield the seconds to wait for a consumer, each time it has taken nothing; say so in between."""
+        unread = not self.was_read
+        first = min(_UNREAD, self.stall_timeout) if unread else self.stall_timeout
+        yield first
+        self._warn_of_stall()
+        if unread:
+            yield self.stall_timeout - first
+            if on_stall is not None:
+                on_stall(self)
+        yield None
 
     def _warn_of_stall(self) -> None:
+        oldest = self._buffer.oldest
+        if oldest is self._named:  # by another node that waits for the same
+            return
+        self._named = oldest
         logger.warning(
             "a run waits for receiver %r: nobody takes from its full buffer of %d parts; "
             "iterate the receiver, close it, or choose an overflow policy other than 'block'",

@@ -74,9 +74,8 @@ class Stream:
         self.error: BaseException | None = None
         #: Who exports this run; None if nobody does, or no longer.
         self.telemetry = telemetry
-        #: Called with the receiver that the run is about to wait for; must return at once and not raise.
-        self.on_wait: Callable[[StreamReceiver], None] | None = None
-        #: Called with the receiver that the run has waited for in vain; the same holds for it.
+        #: Called with a receiver that nobody has read, when the run has waited for it for ``stall_timeout``;
+        #: must return at once and not raise.
         self.on_stall: Callable[[StreamReceiver], None] | None = None
         self._told = 0
         self._exported: frozenset[str] = frozenset()
@@ -218,8 +217,6 @@ class Stream:
         """
         for receiver in self._blocking:
             if receiver.over_capacity:
-                if self.on_wait is not None and receiver.config.ttl is None:  # else it is no wait for ever
-                    self.on_wait(receiver)
                 await receiver.room(self, self.on_stall)
         for receiver in self._receivers:
             if receiver.held and (receiver.half_full or monotonic() - self._breathed > _TURN_EVERY):

@@ -145,14 +145,6 @@ def _nothing_to_start_with() -> Any:
     return StateGraph(State).add_node("a", ok).compile()
 
 
-def _unreachable() -> Any:
-    return graph(a=ok).add_node("island", ok).compile()
-
-
-def _unreachable_loop() -> Any:
-    return graph(a=ok).add_node("i", ok).add_node("j", ok).add_edge("i", "j").add_edge("j", "i").compile()
-
-
 def _branch_to_nowhere() -> Any:
     return graph(a=ok).add_conditional_edges("a", lambda s: "b", ["b"]).compile()
 
@@ -195,22 +187,6 @@ BUILDING: list[tuple[Callable[[], Any], type[Exception], str]] = [
         _nothing_to_start_with,
         ValueError,
         "Graph must have an entrypoint: add at least one edge from START to another node",
-    ),
-    (
-        _unreachable,
-        ValueError,
-        (
-            "Node 'island' can never run: no edge leads to it; add one with add_edge(..., 'island'), name it "
-            "in add_node(..., destinations=['island']) of the node whose Command goes there, or remove it"
-        ),
-    ),
-    (
-        _unreachable_loop,
-        ValueError,
-        (
-            "Node 'i' can never run: no edge leads to it; add one with add_edge(..., 'i'), name it "
-            "in add_node(..., destinations=['i']) of the node whose Command goes there, or remove it"
-        ),
     ),
     (_branch_to_nowhere, ValueError, "At 'a' node, '<lambda>' branch found unknown target 'b'"),
     (_branch_twice, ValueError, "Branch with name `pick` already exists for node `a`"),

@@ -16,7 +16,7 @@ import anyio.lowlevel
 import pytest
 import trio
 
-from engine import START, Send, StateGraph, StreamWriter
+from engine import END, START, Send, StateGraph, StreamWriter
 from engine.executors import cancellation
 from otel_stream import events as e
 from otel_stream.config import Custom, StreamConfig
@@ -137,6 +137,24 @@ async def test_sync_nodes_may_call_back_into_the_event_loop() -> None:
         return {"log": [anyio.from_thread.run(answer)]}
 
     assert await side_by_side(a=node, b=node).ainvoke({}) == {"log": ["from the loop"] * 2}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+async def test_a_sync_router_runs_in_a_thread_each_time_unless_declared_quick(quick: bool) -> None:
+    here, places = threading.get_ident(), []
+
+    def route(state: Any) -> str:
+        places.append(threading.get_ident() == here)
+        return "a" if len(places) < 3 else END
+
+    builder = (
+        StateGraph(State)
+        .add_node("a", lambda state: {"log": ["a"]})
+        .set_conditional_entry_point(route, quick=quick)
+    )
+    builder.add_conditional_edges("a", route, quick=quick)
+    assert await builder.compile().ainvoke({"log": []}) == {"log": ["a", "a"]}
+    assert places == [quick] * 3
 
 
 # -- limits ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 from pydantic import BaseModel
 
-from engine import END, START, Command, MessagesState, Overwrite, Send, StateGraph
+from engine import END, START, Command, InMemorySaver, MessagesState, Overwrite, Send, StateGraph
 
 
 class State(TypedDict, total=False):
@@ -291,6 +291,25 @@ async def test_a_loop_goes_round_until_its_router_is_content() -> None:
     )
     graph.add_conditional_edges("a", lambda state: "a" if state["x"] < 4 else END, ["a", END])
     assert await both(graph, {"x": 0}) == {"x": 4, "log": ["a"] * 4}
+
+
+@pytest.mark.parametrize(
+    "way", [Command(goto="island"), Send("island", {}), "update_state"], ids=["command", "send", "update"]
+)
+def test_a_node_that_no_edge_leads_to_runs_when_it_is_sent_to(way: Any) -> None:
+    def a(state: Any) -> Any:
+        return Command(goto=way) if isinstance(way, Send) else {"log": ["a"]}
+
+    graph = StateGraph(State).add_node("a", a).add_node("before", say("before"))
+    graph.add_node("island", say("island")).add_edge(START, "a").add_edge("before", "island")
+    compiled, config = graph.compile(InMemorySaver()), {"configurable": {"thread_id": "1"}}
+    compiled.invoke({"log": []}, config)
+    if way == "update_state":
+        compiled.update_state(config, {"log": ["by hand"]}, as_node="before")
+        compiled.invoke(None, config)
+    elif isinstance(way, Command):
+        compiled.invoke(way, config)
+    assert compiled.get_state(config).values["log"][-1] == "island"
 
 
 # -- commands --------------------------------------------------------------------------------------
