@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from otel_stream.adapters.langgraph.audience import subscribe
 from otel_stream.adapters.langgraph.instrumentor import LangGraphInstrumentor
+from otel_stream.adapters.langgraph.streams import GraphStream, open_stream
 
-__all__ = ["LangGraphInstrumentor", "subscribe"]
+__all__ = ["GraphStream", "LangGraphInstrumentor", "open_stream", "subscribe"]

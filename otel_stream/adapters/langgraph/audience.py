@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from otel_stream.config import StreamConfig
 from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.stream.stream import Stream
 from otel_stream.telemetry import consumer_for_run
 
+#: What a run is cancelled with when the consumer of its stream leaves.
+ABANDONED: Final = "the stream of the run was left"
+
+
+class Audience(NamedTuple):
+    """Who watches one root run."""
+
+    stream: Stream
+    #: Whether a receiver wants messages as they are streamed.
+    messages: bool
+
 
 class Claim:
-    """A stream that waits for the run it was opened for: the first one that begins in its context."""
+    """An audience that waits for the run it was opened for: the first one that begins in its context."""
 
-    __slots__ = ("stream",)
+    __slots__ = ("audience",)
 
-    def __init__(self, stream: Stream) -> None:
-        self.stream: Stream | None = stream
+    def __init__(self, receivers: Iterable[StreamReceiver]) -> None:
+        everyone = (*receivers, *_EVERYONE.receivers)
+        stream = Stream(everyone, consumer_for_run())
+        self.audience: Audience | None = Audience(stream, _want_messages(everyone))
 
 
 CLAIM: Final[ContextVar[Claim | None]] = ContextVar("otel_stream_langgraph_claim", default=None)
@@ -54,12 +68,26 @@ def subscribe(config: StreamConfig) -> StreamReceiver:
     return receiver
 
 
-def audience() -> Stream | None:
-    """Return the stream of a root run that begins here, None if nobody wants to know of it."""
+def audience() -> Audience | None:
+    """Return who watches a root run that begins here, None if nobody does."""
     claim = CLAIM.get()
-    if claim is not None and claim.stream is not None:
-        stream, claim.stream = claim.stream, None
-        return stream
+    if claim is not None and claim.audience is not None:
+        claimed, claim.audience = claim.audience, None
+        return claimed
     receivers = tuple(one for one in _EVERYONE.receivers if not one.over)
     telemetry = consumer_for_run()
-    return Stream(receivers, telemetry) if receivers or telemetry is not None else None
+    if not receivers and telemetry is None:
+        return None
+    return Audience(Stream(receivers, telemetry), _want_messages(receivers))
+
+
+def _want_messages(receivers: Iterable[StreamReceiver]) -> bool:
+    return any("messages" in one.config.modes for one in receivers)
+
+
+def report(stream: Any, receivers: Iterable[StreamReceiver]) -> None:
+    """Let metrics know what became of the parts that ``receivers`` were offered."""
+    record = getattr(getattr(stream, "telemetry", None), "on_receiver_statistics", None)
+    if record is not None:
+        for receiver in receivers:
+            record(receiver, receiver.statistics())

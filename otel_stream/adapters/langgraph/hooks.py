@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self
 from langgraph.errors import GraphInterrupt, ParentCommand
 
 from otel_stream import events
+from otel_stream.adapters.langgraph import messages, writer
 from otel_stream.adapters.langgraph.audience import audience
 from otel_stream.adapters.langgraph.resuming import sign
 from otel_stream.adapters.langgraph.tap import Tap
 from otel_stream.adapters.langgraph.task import calling_task
 from otel_stream.adapters.langgraph.words import INTERRUPT
-from otel_stream.adapters.langgraph.writer import listen
 from otel_stream.events import End
 
 logger = logging.getLogger("otel_stream.adapters.langgraph")
@@ -82,22 +82,23 @@ class Hooks(_Loop):
         """Make a loop, with a tap if anybody wants to know."""
         try:
             called_by = calling_task(options["config"])
-            observer = audience() if called_by is None else called_by.tap.observer
+            watching = audience() if called_by is None else called_by.tap.audience
         except Exception:
             logger.exception("A run of LangGraph's is not observed")
-            observer = called_by = None
-        if observer is None:
+            watching = called_by = None
+        if watching is None:
             return cls.original(*args, **options)
         loop = object.__new__(cls)
-        loop.otel_stream_audience = observer, called_by
+        loop.otel_stream_audience = watching, called_by
         return loop
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        observer, called_by = self.__dict__.pop("otel_stream_audience")
+        watching, called_by = self.__dict__.pop("otel_stream_audience")
         graph = getattr(options.get("migrate_checkpoint"), "__self__", None)
-        self.otel_stream_tap = Tap(observer, self, graph, called_by)
-        _guarded(listen, self, self.otel_stream_tap)
+        self.otel_stream_tap = tap = Tap(watching, self, graph, called_by)
+        _guarded(writer.listen, self, tap)
+        _guarded(messages.listen, self, tap)
 
     def _first(self, *args: Any, **options: Any) -> Any:
         _guarded(self.otel_stream_tap.starts, self)
@@ -150,6 +151,17 @@ class Hooks(_Loop):
         return answer
 
 
+def _drain_here(tap: Tap) -> None:
+    """Wait in this thread until receivers have room, unless it has an event loop to run."""
+    if tap.takes_a_break():
+        waiting = tap.observer.drain()
+        try:
+            waiting.send(None)  # where there is no event loop, a wait blocks and is over by then
+        except StopIteration:
+            return
+        waiting.close()
+
+
 def _raised(error: tuple[object, ...]) -> BaseException | None:
     """Return what was raised, of the arguments of ``__exit__``."""
     raised = error[1]
@@ -172,6 +184,11 @@ def _show(loop: Any, mode: str, shown: Any) -> None:
 
 class SyncHooks(Hooks):
     """The loop of ``stream`` and ``invoke``."""
+
+    def match_cached_writes(self) -> Any:
+        # Called once between two supersteps, when nothing runs: the place to wait for receivers.
+        _guarded(_drain_here, self.otel_stream_tap)
+        return super().match_cached_writes()
 
     def __enter__(self) -> Self:
         try:
@@ -207,6 +224,15 @@ class AsyncHooks(Hooks, _AsyncLoop):
     """The loop of ``astream`` and ``ainvoke``."""
 
     is_async = True
+
+    async def amatch_cached_writes(self) -> Any:
+        # As above.
+        try:
+            if self.otel_stream_tap.takes_a_break():
+                await self.otel_stream_tap.observer.drain()
+        except Exception:
+            logger.exception("A run of LangGraph's does not wait for its receivers")
+        return await super().amatch_cached_writes()
 
     async def __aenter__(self) -> Self:
         try:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextvars import Context
 from threading import Lock
 from time import time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph import errors
 from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
@@ -29,33 +29,47 @@ from otel_stream import events
 from otel_stream.adapters.langgraph import words
 from otel_stream.adapters.langgraph.answers import commands_in, destinations
 from otel_stream.adapters.langgraph.attempt import Attempts
+from otel_stream.adapters.langgraph.audience import ABANDONED, Audience
 from otel_stream.adapters.langgraph.identity import goes_on, run_of
 from otel_stream.adapters.langgraph.lineage import Lineage
 from otel_stream.adapters.langgraph.resuming import resumption
-from otel_stream.adapters.langgraph.task import NodeTask, remember
+from otel_stream.adapters.langgraph.task import CURRENT, NodeTask, remember
 from otel_stream.events import End, Observer
+
+if TYPE_CHECKING:
+    from otel_stream.adapters.langgraph.messages import Overheard
 
 _REPLACE = object.__setattr__  # a task is frozen
 
 
 class Tap:
-    """Tells ``observer`` what a loop does."""
+    """Tells its ``observer`` what a loop does."""
 
     __slots__ = (
         "_closing",
         "_lineage",
         "_lock",
+        "_may_wait",
         "_open",
         "_started",
         "_step",
         "_values",
+        "around",
+        "audience",
         "observer",
+        "overheard",
         "run",
     )
 
-    def __init__(self, observer: Observer, loop: Any, graph: Any, called_by: NodeTask | None) -> None:
-        self.observer = observer
+    def __init__(self, audience: Audience, loop: Any, graph: Any, called_by: NodeTask | None) -> None:
+        self.audience = audience
+        self.observer: Observer = audience.stream
         self.run = run_of(loop, graph, called_by)
+        #: The task that this run is part of though LangGraph takes it for one of its own.
+        self.around = CURRENT.get() if called_by is None else None
+        #: Who hears the messages of nodes, and is to be told what they return.
+        self.overheard: Overheard | None = None if called_by is None else called_by.tap.overheard
+        self._may_wait = False
         #: What is current below the run's own span.
         self._values: Values | None = None
         self._lineage = Lineage(loop.specs)
@@ -116,7 +130,7 @@ class Tap:
             return _END_OF_BUBBLES.get(type(error), End.DRAINED)
         if isinstance(error, GraphRecursionError):
             return End.RECURSION_LIMIT
-        if isinstance(error, GeneratorExit):
+        if isinstance(error, GeneratorExit) or error.args == (ABANDONED,):
             return End.ABANDONED
         if not isinstance(error, Exception):
             return End.CANCELLED
@@ -132,6 +146,11 @@ class Tap:
         """Whether tasks may end."""
         return self._step is not None
 
+    def takes_a_break(self) -> bool:
+        """Whether a superstep has just begun, and nothing runs yet that could be kept waiting; true once."""
+        may, self._may_wait = self._may_wait, False
+        return may
+
     def superstep_starts(self, loop: Any) -> None:
         """Report a superstep, the start of its tasks, and the end of those an earlier run has finished."""
         observer, step, now = self.observer, loop.step, time_ns()
@@ -139,7 +158,7 @@ class Tap:
         tasks = tuple(task for task in made if not task.hidden)
         for task in tasks:
             task.sources = self._lineage.sources(task, loop.channels)
-        self._step, self._closing = step, False
+        self._step, self._closing, self._may_wait = step, False, True
         if not tasks:
             return
         if observer.interest & events.SuperstepStarted.bit:
@@ -277,6 +296,8 @@ class Tap:
             targets = [name for command in commands_in(answer) for name in destinations(command)]
             if targets:
                 task.routes.insert(0, (task.node, tuple(targets)))
+        if self.overheard is not None and error is None and task.executable is not None:
+            self.overheard.node_answers(task, task.executable.config or {}, answer)
         if error is None or isinstance(error, GraphBubbleUp):
             self._report_attempt(task, number, None, None, time_ns())
         else:

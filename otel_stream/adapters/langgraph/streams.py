@@ -1,0 +1,129 @@
+"""Streams of single runs: ``open_stream``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator, Mapping
+from contextvars import copy_context
+from types import TracebackType
+from typing import Any, Self
+
+from otel_stream.adapters.langgraph.audience import ABANDONED, CLAIM, Claim, report
+from otel_stream.adapters.langgraph.instrumentor import LangGraphInstrumentor
+from otel_stream.config import StreamConfig
+from otel_stream.events import End
+from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.stream import Stream
+
+
+def open_stream(
+    graph: Any,
+    input: Any,
+    *configs: StreamConfig,
+    config: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> GraphStream:
+    """Run ``graph``, one of LangGraph's, and return the stream of its parts: one receiver per config.
+
+    ``config`` and ``options`` are those of LangGraph's ``ainvoke``. To be used as an async context manager,
+    on asyncio.
+
+    Raises:
+        RuntimeError: LangGraph is not instrumented.
+    """
+    if not LangGraphInstrumentor().is_instrumented_by_opentelemetry:
+        raise RuntimeError(
+            "open_stream() has nothing to show, for LangGraph is not instrumented: call "
+            "LangGraphInstrumentor().instrument(), or configure(langgraph=True), once at the start"
+        )
+    return GraphStream(graph, input, configs, config, options)
+
+
+class GraphStream:
+    """A run in the background, and the receivers of its parts; an async context manager and iterator.
+
+    Leaving it before the run has ended stops the run: its nodes are cancelled, its end is *abandoned*.
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        input: Any,
+        configs: tuple[StreamConfig, ...],
+        config: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        #: One per ``StreamConfig``, in their order.
+        self.receivers = tuple(StreamReceiver(one) for one in configs)
+        self._call = (graph, input, config, options)
+        claim = Claim(self.receivers)
+        assert claim.audience is not None
+        self._stream: Stream = claim.audience.stream
+        self._claim = claim
+        self._running: asyncio.Task[Any] | None = None
+
+    async def __aenter__(self) -> Self:
+        context = copy_context()
+        context.run(CLAIM.set, self._claim)
+        self._running = asyncio.get_running_loop().create_task(self._run(), context=context)
+        return self
+
+    async def _run(self) -> Any:
+        graph, input, config, options = self._call
+        end, raised = End.OK, None
+        try:
+            return await graph.ainvoke(input, config, **options)
+        except BaseException as error:
+            end, raised = End.ERROR if isinstance(error, Exception) else End.CANCELLED, error
+            raise
+        finally:
+            self._stream.finish(end, raised)  # where the run has not got as far as to begin
+            report(self._stream, self.receivers)
+
+    def __aiter__(self) -> AsyncIterator[StreamPart]:
+        """Iterate over the first receiver; raises what the run raised after its last part."""
+        return self.receivers[0]
+
+    @property
+    def end(self) -> End | None:
+        """How the run ended, None while it goes on."""
+        return self._stream.end
+
+    @property
+    def result(self) -> Any:
+        """What ``ainvoke`` returned; raises what it raised.
+
+        Raises:
+            RuntimeError: the run has not ended yet, or it was cancelled or left.
+        """
+        running = self._running
+        if running is None or not running.done():
+            raise RuntimeError("the run has not ended yet: iterate its stream to the end, or await it")
+        if running.cancelled():
+            raise RuntimeError("the run has no result: it was cancelled, or left before its end")
+        return running.result()
+
+    async def wait(self) -> Any:
+        """Wait until the run has ended and return its result; raises what the run raised."""
+        assert self._running is not None
+        return await self._running
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.wait().__await__()
+
+    async def aclose(self) -> None:
+        """Stop the run if it still goes on, wait for its end, and close the receivers."""
+        running = self._running
+        if running is not None and not running.done():
+            running.cancel(ABANDONED)
+            await asyncio.wait((running,))
+        if running is not None and not running.cancelled():
+            running.exception()  # it is with the receivers and ``result``
+        for receiver in self.receivers:
+            receiver.close()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
