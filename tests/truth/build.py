@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import langgraph.errors
+import langgraph.types
+from langgraph.config import get_config
 from langgraph.types import StreamWriter
 from opentelemetry.trace import Tracer
 
-from engine import GraphBubbleUp, GraphInterrupt, InMemorySaver, NodeError, Runtime, Send
-from tests.differential.build import ERRORS, OURS, Builder, model
+import engine
+from engine import NodeError, Runtime
+from tests.differential.build import ERRORS, LANGGRAPH, OURS, Builder, model
 from tests.differential.specs import Graph, Node, Route
+
+#: Of either engine.
+INTERRUPTS = (engine.GraphInterrupt, langgraph.errors.GraphInterrupt)
+BUBBLES = (engine.GraphBubbleUp, langgraph.errors.GraphBubbleUp)
+PACKETS = (engine.Send, langgraph.types.Send)
 
 
 @dataclass
@@ -52,20 +61,22 @@ class Notes:
         self.calls, self.routes = [], []
 
     @contextmanager
-    def call(self, node: str, runtime: Runtime, numbers: Iterator[int]) -> Iterator[Call]:
+    def call(
+        self, node: str, runtime: Runtime, numbers: Iterator[int], task: str | None = None
+    ) -> Iterator[Call]:
         info = runtime.execution_info
         assert info is not None
-        noted = Call(next(numbers), node, info.task_id, info.node_attempt)
+        noted = Call(next(numbers), node, task or info.task_id, info.node_attempt)
         with self.lock:
             self.calls.append(noted)
         self.when_called(len(self.calls))
         try:
             yield noted
             noted.end = "ok"
-        except GraphInterrupt:
+        except INTERRUPTS:
             noted.end = "interrupted"
             raise
-        except GraphBubbleUp:
+        except BUBBLES:
             noted.end = "ok"
             raise
         except Exception as error:
@@ -80,8 +91,10 @@ class Notes:
 class NotingBuilder(Builder):
     """Builds one graph. ``handled`` names the nodes that have an error handler."""
 
-    def __init__(self, notes: Notes, tracer: Tracer, *, is_async: bool, handled: frozenset[str]) -> None:
-        super().__init__(OURS, is_async=is_async)
+    def __init__(
+        self, notes: Notes, tracer: Tracer, *, is_async: bool, handled: frozenset[str], api: Any = OURS
+    ) -> None:
+        super().__init__(api, is_async=is_async)
         self.notes = notes
         self.tracer = tracer
         self.handled = handled
@@ -97,7 +110,9 @@ class NotingBuilder(Builder):
     def handler(self, node: Node) -> Any:
         def handle(state: Any, error: NodeError, runtime: Runtime) -> dict[str, Any]:
             name = f"__error_handler__{node.name}"
-            with self.notes.call(name, runtime, self.numbers) as noted, self.inside(noted):
+            # LangGraph's runtime tells a handler the id of the task that failed.
+            task = get_config()["configurable"]["__pregel_task_id"] if self.api is LANGGRAPH else None
+            with self.notes.call(name, runtime, self.numbers, task) as noted, self.inside(noted):
                 self.notes.handled[noted.task] = getattr(error.error, "task_id", "")
                 return {"log": [f"{node.name} failed"], "total": 1}
 
@@ -111,10 +126,10 @@ class NotingBuilder(Builder):
             if state.get("total", 0) >= route.below:
                 chosen = ["__end__"]
             elif route.items:
-                chosen = [Send(to, {"item": item}) for to in route.targets for item in route.items]
+                chosen = [self.api.Send(to, {"item": item}) for to in route.targets for item in route.items]
             info = runtime.execution_info
             assert info is not None
-            names = tuple(one.node if isinstance(one, Send) else one for one in chosen)
+            names = tuple(one.node if isinstance(one, PACKETS) else one for one in chosen)
             with self.notes.lock:
                 self.notes.choices[info.task_id][name] = chosen
                 self.notes.routes.append((info.task_id, name, names))
@@ -191,7 +206,7 @@ class NotingBuilder(Builder):
         return self.answer(node, update)
 
 
-class NotingSaver(InMemorySaver):
+class NotingSaver:
     """Notes down which run stored a checkpoint, and which checkpoint a run began with."""
 
     def __init__(self) -> None:
@@ -222,6 +237,11 @@ class NotingSaver(InMemorySaver):
         self.stored[place] = self.leg
         self.current[place[0]] = place[1]
         return super().put(config, checkpoint, metadata, new_versions)
+
+
+def noting_saver(api: Any) -> Any:
+    """Make a saver of an engine's that notes."""
+    return type("Saver", (NotingSaver, api.InMemorySaver), {})()
 
 
 def subgraphs_of(graph: Graph) -> Iterator[Graph]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engine import Send
 from tests.differential.specs import END, START, Graph
-from tests.truth.build import Notes
+from tests.truth.build import PACKETS, Notes
 from tests.truth.execution import Edge
 
 HANDLER = "__error_handler__"
@@ -117,7 +116,7 @@ class Channels:
         for chosen in self.notes.choices.get(task.id, {}).values():
             targets += chosen
         for target in targets:
-            if isinstance(target, Send):
+            if isinstance(target, PACKETS):
                 self.packets.append(task.id)
             elif target not in (END, START):
                 held = self.lasting if target in self.deferred else self.fresh

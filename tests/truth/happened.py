@@ -7,7 +7,7 @@ graph's own rules (``edges.py``), and what nodes and routers have noted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from otel_stream import events as e
@@ -76,10 +76,10 @@ class Teller:
             if run.parent is not None:
                 self.inside[run.parent.id].append(run)
 
-    def remember(self) -> None:
-        """Let the checkpointer know which runs wait, for those that go on from there."""
+    def remember(self, ends: Collection[e.End]) -> None:
+        """Let the checkpointer know which runs were left off, for those that go on from there."""
         for event in self.events:
-            if self.saver is not None and isinstance(event, e.RunEnded) and event.end is e.End.INTERRUPTED:
+            if self.saver is not None and isinstance(event, e.RunEnded) and event.end in ends:
                 self.saver.interrupted(_place(event.run))
 
     def roots_here(self) -> list[e.Run]:

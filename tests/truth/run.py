@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 from unittest.mock import patch
 
 import engine.api.execution
 import engine.api.run_stream
-from engine import Command
-from tests.truth.build import Notes, NotingBuilder, NotingSaver
+from otel_stream.events import End
+from tests.differential.build import OURS
+from tests.truth.build import Notes, NotingBuilder, noting_saver
 from tests.truth.execution import Execution, Run
 from tests.truth.generate import Case
 from tests.truth.happened import Leg, Teller, Witness, parts_of, type_name
@@ -24,12 +25,22 @@ INPUT = {"log": ["in"], "total": 0}
 class Program:
     """One case, built and ready to be run."""
 
+    api = OURS
+    #: Where telemetry is asked for.
+    asking: Any = engine.api.run_stream
+    #: The ends of runs that say in the checkpoint they leave that they have left it.
+    signing: Collection[End] = (End.INTERRUPTED,)
+
     def __init__(self, case: Case, pipeline: Any) -> None:
         self.case, self.pipeline = case, pipeline
         self.notes = Notes()
-        self.saver = NotingSaver() if case.saver else None
+        self.saver = noting_saver(self.api) if case.saver else None
         self.builder = NotingBuilder(
-            self.notes, pipeline.tracer, is_async=case.world == "asyncio", handled=case.handled
+            self.notes,
+            pipeline.tracer,
+            is_async=case.world == "asyncio",
+            handled=case.handled,
+            api=self.api,
         )
         self.graph = self.builder.graph(case.graph, self.saver)
         self.config: dict[str, Any] = {"configurable": {"thread_id": "1"}, "recursion_limit": case.limit}
@@ -57,7 +68,7 @@ class Program:
                 self.roots[number] = root.id
                 runs.append(teller.run(root, self.case.graph))
                 self.contradictions += self._unlike(runs[-1], leaves=number == 0)
-            teller.remember()
+            teller.remember(self.signing)
             self.contradictions += teller.contradictions()
             parts |= parts_of(leg, exactly=True)
             following = self._following(number)
@@ -71,7 +82,7 @@ class Program:
         self.witnesses = []
         if self.saver is not None:
             self.saver.leg = number
-        with patch.object(engine.api.run_stream, "consumer_for_run", self._watched):
+        with patch.object(self.asking, "consumer_for_run", self._watched):
             if self.case.world == "threads":
                 self._in_threads(input, number)
             else:
@@ -152,13 +163,15 @@ class Program:
             return None, ()
         ids = tuple(sorted(one.id for one in asked))
         if len(asked) == 1:
-            return Command(resume=f"leg {number}"), ids
-        return Command(resume={one.id: f"to {one.value}" for one in asked}), ids
+            return self.api.Command(resume=f"leg {number}"), ids
+        return self.api.Command(resume={one.id: f"to {one.value}" for one in asked}), ids
 
 
-def told(case: Case, pipeline: Any) -> tuple[Execution, list[Document], list[str]]:
+def told(
+    case: Case, pipeline: Any, kind: type[Program] = Program
+) -> tuple[Execution, list[Document], list[str]]:
     """Run ``case``; return what happened, what was exported, and what nodes say against the engine."""
     pipeline.counting.unbalanced()
-    program = Program(case, pipeline)
+    program = kind(case, pipeline)
     happened = program.run()
     return happened, pipeline.take(), program.contradictions + pipeline.counting.unbalanced()

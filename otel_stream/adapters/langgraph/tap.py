@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 _REPLACE = object.__setattr__  # a task is frozen
 
 
+class RestoredError(Exception):
+    """What a task raised in an earlier run, as far as its checkpoint has kept it: as text."""
+
+
 class Tap:
     """Tells its ``observer`` what a loop does."""
 
@@ -227,8 +231,8 @@ class Tap:
             return
         error = next((value for name, value in writes if name == words.ERROR), None)
         if error is not None:
-            task.left_by = error if isinstance(error, BaseException) else None
-            end = End.ERROR if task.left_by is None else _END_OF_ERRORS.get(type(error).__name__, End.ERROR)
+            task.left_by = error if isinstance(error, BaseException) else RestoredError(error)
+            end = _END_OF_ERRORS.get(type(error).__name__, End.ERROR)
         else:
             end = End.INTERRUPTED if any(name == words.INTERRUPT for name, _ in writes) else End.OK
         self._end_task(loop, task, end, writes, cached=cached)
