@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -110,13 +111,19 @@ class NotingBuilder(Builder):
     def handler(self, node: Node) -> Any:
         def handle(state: Any, error: NodeError, runtime: Runtime) -> dict[str, Any]:
             name = f"__error_handler__{node.name}"
+            info = runtime.execution_info
+            assert info is not None
             # LangGraph's runtime tells a handler the id of the task that failed.
             task = get_config()["configurable"]["__pregel_task_id"] if self.api is LANGGRAPH else None
             with self.notes.call(name, runtime, self.numbers, task) as noted, self.inside(noted):
-                self.notes.handled[noted.task] = getattr(error.error, "task_id", "")
+                self.notes.handled[noted.task] = info.task_id if task else getattr(error.error, "task_id", "")
                 return {"log": [f"{node.name} failed"], "total": 1}
 
-        return handle
+        async def handle_later(state: Any, error: NodeError, runtime: Runtime) -> dict[str, Any]:
+            return handle(state, error, runtime)
+
+        # What LangGraph runs in a thread outlives its end.
+        return handle_later if self.is_async and self.api is LANGGRAPH else handle
 
     def router(self, route: Route) -> Any:
         name = f"route{next(self.names)}"
@@ -209,8 +216,10 @@ class NotingBuilder(Builder):
 class NotingSaver:
     """Notes down which run stored a checkpoint, and which checkpoint a run began with."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, signed: bool) -> None:
         super().__init__()
+        #: Whether every checkpoint says who has stored it.
+        self.signed = signed
         self.leg = 0
         #: Namespace and id of a checkpoint → the leg that stored it, or was interrupted there later.
         self.stored: dict[tuple[str, str], int] = {}
@@ -223,7 +232,7 @@ class NotingSaver:
         found = super().get_tuple(config)
         if found is not None:
             place = (self.leg, config["configurable"].get("checkpoint_ns", ""))
-            self.loaded[place].append(found.checkpoint)
+            self.loaded[place].append(copy.deepcopy(found.checkpoint))  # what it becomes is the run's own
             self.current[place[1]] = found.checkpoint["id"]
         return found
 
@@ -234,14 +243,15 @@ class NotingSaver:
 
     def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
         place = (config["configurable"].get("checkpoint_ns", ""), checkpoint["id"])
-        self.stored[place] = self.leg
+        if self.signed:
+            self.stored[place] = self.leg
         self.current[place[0]] = place[1]
         return super().put(config, checkpoint, metadata, new_versions)
 
 
-def noting_saver(api: Any) -> Any:
+def noting_saver(api: Any, *, signed: bool) -> Any:
     """Make a saver of an engine's that notes."""
-    return type("Saver", (NotingSaver, api.InMemorySaver), {})()
+    return type("Saver", (NotingSaver, api.InMemorySaver), {})(signed=signed)
 
 
 def subgraphs_of(graph: Graph) -> Iterator[Graph]:

@@ -114,7 +114,9 @@ class Teller:
             return None
         loaded = self._loaded(run)
         assert loaded is not None
-        return self.roots[self.saver.stored[_place(run), loaded["id"]]], run.ns
+        leg = self.saver.stored.get((_place(run), loaded["id"]))
+        assert leg is not None or not self.saver.signed
+        return None if leg is None else (self.roots[leg], run.ns)
 
     def _loaded(self, run: e.Run) -> Any:
         """Return the checkpoint that a run began with, None if it was the first there."""

@@ -28,13 +28,15 @@ class Program:
     api = OURS
     #: Where telemetry is asked for.
     asking: Any = engine.api.run_stream
-    #: The ends of runs that say in the checkpoint they leave that they have left it.
+    #: Whether every checkpoint says which run has stored it; and the ends of runs that say in the one they
+    #: leave that they have left it.
+    signed = True
     signing: Collection[End] = (End.INTERRUPTED,)
 
     def __init__(self, case: Case, pipeline: Any) -> None:
         self.case, self.pipeline = case, pipeline
         self.notes = Notes()
-        self.saver = noting_saver(self.api) if case.saver else None
+        self.saver = noting_saver(self.api, signed=self.signed) if case.saver else None
         self.builder = NotingBuilder(
             self.notes,
             pipeline.tracer,

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ GENERATED = settings(
 class LangGraphProgram(Program):
     api = LANGGRAPH
     asking: Any = otel_stream.adapters.langgraph.audience
+    signed = False
     signing = tuple(end for end in End if end is not End.OK)
 
 
@@ -50,6 +53,10 @@ def instrumented() -> Iterator[None]:
     LangGraphInstrumentor().uninstrument()
 
 
+#: A subgraph's nodes may still be unwinding when LangGraph, cancelled, has left.
+_OUTLIVES = re.compile(r"inside \d+ is not within")
+
+
 def _is_ours(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and record.name.startswith(("opentelemetry", "otel_stream"))
 
@@ -66,6 +73,8 @@ def test_the_exported_run_is_the_run_that_happened(
         def check(case: Case) -> None:
             happened, documents, contradictions = told(case, pipe, LangGraphProgram)
             rebuilt = Rebuilder(documents).execution()
+            if case.cancels:
+                rebuilt = replace(rebuilt, broken=tuple(filterfalse(_OUTLIVES.match, rebuilt.broken)))
             assert [*differences(happened, rebuilt), *contradictions] == []
             assert [one.getMessage() for one in caplog.records if _is_ours(one)] == []
 

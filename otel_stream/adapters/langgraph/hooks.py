@@ -146,8 +146,9 @@ class Hooks(_Loop):
         if isinstance(error[1], GraphInterrupt):
             _guarded(tap.breaks, self, End.INTERRUPTED)
         answer = super()._suppress_interrupt(*error)
-        if self.status in _UNFINISHED or not (error[1] is None or isinstance(error[1], ParentCommand)):
-            _guarded(sign, self, tap.run, is_async=self.is_async)
+        waits = self.status == "draining" or isinstance(error[1], GraphInterrupt)
+        if waits or self.status == "out_of_steps" or not isinstance(error[1], ParentCommand | None):
+            _guarded(sign, self, tap.run, waits=waits, is_async=self.is_async)
         return answer
 
 
@@ -168,8 +169,6 @@ def _raised(error: tuple[object, ...]) -> BaseException | None:
     return raised if isinstance(raised, BaseException) else None
 
 
-#: Statuses of a run that could go on.
-_UNFINISHED = frozenset({"draining", "interrupt_before", "interrupt_after", "out_of_steps"})
 #: Modes in which LangGraph shows what we are to tell.
 _WANTED = {"values": events.ValuesChanged.bit, "checkpoints": events.CheckpointSaved.bit}
 

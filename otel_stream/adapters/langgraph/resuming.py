@@ -1,8 +1,11 @@
 """Which run a run goes on from: left with the checkpoint by the one, found there by the other.
 
-LangGraph keeps no trace with a checkpoint. So a traced run that does not come to its end leaves one pending
-write with the checkpoint that it leaves, in a channel of its own; LangGraph hands pending writes only to the
-tasks they are from, and this one is from none. It is taken out again before LangGraph looks at it.
+LangGraph keeps no trace with a checkpoint. So a traced run that waits leaves one pending write with the
+checkpoint that it waits at, in a channel of its own; LangGraph hands pending writes only to the tasks they
+are from, and this one is from none. It is taken out again before LangGraph looks at it.
+
+A run that fails, or is stopped, leaves nothing there but what LangGraph itself does: that it can be gone on
+with is known in this process alone.
 """
 
 from __future__ import annotations
@@ -10,11 +13,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from time import time_ns
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from langgraph.types import Command
 
-from otel_stream.adapters.langgraph.words import CHECKPOINT_NS, CONF, ERROR, INTERRUPT, ORIGIN, RESUME
+from otel_stream.adapters.langgraph.words import (
+    CHECKPOINT_NS,
+    CONF,
+    ERROR,
+    INTERRUPT,
+    ORIGIN,
+    RESUME,
+    THREAD_ID,
+)
 from otel_stream.events import Resumption, Run
 
 logger = logging.getLogger("otel_stream.adapters.langgraph")
@@ -23,14 +35,43 @@ logger = logging.getLogger("otel_stream.adapters.langgraph")
 _NO_OUTCOME = frozenset({ERROR, "__error_source_node__", INTERRUPT, RESUME})
 
 
+class _Left:
+    """Who left off where, of the runs of this process that did not say so in a checkpoint."""
+
+    most = 1024
+
+    def __init__(self) -> None:
+        self._by_saver: WeakKeyDictionary[Any, dict[Any, Mapping[str, str]]] = WeakKeyDictionary()
+
+    def add(self, loop: Any, origin: Mapping[str, str]) -> None:
+        """Remember it, as long as the checkpointer lives; the first of too many is forgotten."""
+        known = self._by_saver.setdefault(loop.checkpointer, {})
+        known[_place(loop)] = origin
+        while len(known) > self.most:
+            del known[next(iter(known))]
+
+    def find(self, loop: Any) -> Mapping[str, str]:
+        """Return who left off where a loop goes on; empty if that is not known."""
+        return self._by_saver.get(loop.checkpointer, {}).get(_place(loop), {})
+
+
+_LEFT: Final = _Left()
+
+
+def _place(loop: Any) -> tuple[Any, ...]:
+    configurable = loop.checkpoint_config[CONF]
+    return configurable.get(THREAD_ID), loop.config[CONF].get(CHECKPOINT_NS, ""), loop.checkpoint["id"]
+
+
 def resumption(loop: Any) -> Resumption:
     """Say what the run of ``loop`` goes on from, and take the note of it out of the pending writes."""
     pending = loop.checkpoint_pending_writes
     notes = [value for _, channel, value in pending if channel == ORIGIN]
-    origin: Mapping[str, str] = (loop.checkpoint_metadata or {}).get(ORIGIN) or {}
+    origin: Mapping[str, str] = _LEFT.find(loop)
     if notes:
         loop.checkpoint_pending_writes = pending = [write for write in pending if write[1] != ORIGIN]
-        origin = max(notes, key=lambda note: note[0])[1]
+        origin = origin or max(notes, key=lambda note: note[0])[1]
+    origin = origin or (loop.checkpoint_metadata or {}).get(ORIGIN) or {}
     answer = loop.input.resume if isinstance(loop.input, Command) else None
     asked = set() if answer is None else set(_unanswered(pending))
     by_id = asked.intersection(answer if isinstance(answer, dict) else ())
@@ -51,22 +92,21 @@ def _unanswered(pending: Iterable[tuple[str, str, Any]]) -> Iterable[str]:
             yield from (one.id for one in (value if isinstance(value, tuple | list) else (value,)))
 
 
-def sign(loop: Any, run: Run, *, is_async: bool) -> None:
-    """Leave with the checkpoint which run has left off there, in the background as LangGraph's own writes."""
+def sign(loop: Any, run: Run, *, waits: bool, is_async: bool) -> None:
+    """Remember which run has left off at the checkpoint of ``loop``; if it waits, with the checkpoint."""
     put = loop.checkpointer_put_writes
     if put is None or run.traceparent is None or not loop.checkpoint_config[CONF].get("checkpoint_id"):
         return
-    place = {
-        **loop.checkpoint_config,
-        CONF: {
-            **loop.checkpoint_config[CONF],
-            CHECKPOINT_NS: loop.config[CONF].get(CHECKPOINT_NS, ""),
-            "checkpoint_id": loop.checkpoint["id"],
-        },
-    }
-    note = [(ORIGIN, [time_ns(), {"run_id": run.root.id, "traceparent": run.traceparent}])]
-    arguments = (put, place, note, run.id, *([""] if loop.checkpointer_put_writes_accepts_task_path else []))
-    loop.submit(_put_later if is_async else _put, *arguments)
+    origin = {"run_id": run.root.id, "traceparent": run.traceparent}
+    _LEFT.add(loop, origin)
+    if waits:
+        place = {**loop.checkpoint_config, CONF: {**loop.checkpoint_config[CONF]}}
+        place[CONF][CHECKPOINT_NS] = loop.config[CONF].get(CHECKPOINT_NS, "")
+        place[CONF]["checkpoint_id"] = loop.checkpoint["id"]
+        path = [""] if loop.checkpointer_put_writes_accepts_task_path else []
+        # In the background, as LangGraph's own writes, which are awaited before the run ends.
+        put_it = _put_later if is_async else _put
+        loop.submit(put_it, put, place, [(ORIGIN, [time_ns(), origin])], run.id, *path)
 
 
 def _put(put: Any, *arguments: Any) -> None:

@@ -161,7 +161,11 @@ class Tap:
         made = [self._task(loop, executable) for executable in loop.tasks.values()]
         tasks = tuple(task for task in made if not task.hidden)
         for task in tasks:
-            task.sources = self._lineage.sources(task, loop.channels)
+            failed = _place_of_the_failed(task.path)
+            if failed is None:
+                task.sources = self._lineage.sources(task, loop.channels)
+            else:
+                task.sources = tuple((words.ERROR, one) for one in tasks if one.path[:3] == failed)
         self._step, self._closing, self._may_wait = step, False, True
         if not tasks:
             return
@@ -378,6 +382,11 @@ def _interrupts(error: BaseException | None) -> tuple[Any, ...]:
 def _unsaid_end(left_by: BaseException | None) -> End:
     """Tell the end of a task that LangGraph lets go without a word, by what its attempt raised."""
     return _END_OF_BUBBLES.get(type(left_by), End.CANCELLED)
+
+
+def _place_of_the_failed(path: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return the place of the task that the handler at ``path`` is for; None if that is no handler's."""
+    return path[:-2] if path[-2:] == ("node_error_handler", False) else None
 
 
 def _names(keys: str | Sequence[str]) -> Sequence[str]:
