@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from otel_stream.encoding import decode, encode
+from otel_stream.encoding import Encoding, decode, encode, joined, tiny
 
 MASK: Final = "[redacted]"
 FAILED: Final = "[redaction failed]"
@@ -105,14 +105,14 @@ class Redaction:
         """Return ``value`` in terms of JSON as it may leave the process. Never raises."""
         return self.counted(value, path)[0]
 
-    def counted(self, value: Any, path: Path = ()) -> tuple[Any, int]:
+    def counted(self, value: Any, path: Path = (), json: Callable[[Any], bytes] = encode) -> tuple[Any, int]:
         """Return the same as ``data``, and how many values were masked or withheld."""
         walk = _Walk(self)
         if any(self.hides(path[:length]) for length in range(1, len(path))):
             # It is a part of something that is masked as a whole.
             return MASK, 1
         try:
-            return walk.shown(decode(encode(value)), path), walk.count
+            return walk.shown(decode(json(value)), path), walk.count
         except RecursionError:
             self.failed(path, "it is nested too deeply")
             return FAILED, 1
@@ -194,24 +194,47 @@ class _Walk:
 
 
 class Writer:
-    """Makes JSON of what is exported, under the rules of ``redaction`` if there is one."""
+    """Makes JSON of what is exported at a time, under the rules of ``redaction`` if there is one.
 
-    __slots__ = ("_rules", "count", "plain")
+    It keeps one account: what repeats among the values that it is given is not shown without end.
+    """
+
+    __slots__ = ("_account", "_rules", "count", "plain")
 
     def __init__(self, redaction: Redaction | None = None) -> None:
         self._rules = redaction
+        self._account: Encoding | None = None
         #: Whether JSON is all it makes of a value.
         self.plain = redaction is None
-        #: How many values were masked or withheld since somebody set this to 0.
+        #: How many values were masked or withheld.
         self.count = 0
 
     def text(self, value: Any, path: Path) -> bytes:
         """Return the JSON of ``value``, which is at ``path``."""
         if self._rules is None:
-            return encode(value)
-        shown, count = self._rules.counted(value, path)
+            return self.json(value)
+        shown, count = self._rules.counted(value, path, self.json)
         self.count += count
-        return encode(shown)
+        return joined(shown)
+
+    def json(self, value: Any) -> bytes:
+        """Return the JSON of ``value`` as it is."""
+        text = tiny(value)
+        return self._opened().text(value) if text is None else text
+
+    def is_new(self, value: Any) -> bool:
+        """Tell whether nothing was shown of ``value`` yet; from now on something is."""
+        return self._opened().is_new(value)
+
+    def restart(self) -> None:
+        """Forget what was written: it is not exported, something else is."""
+        self._account = None
+        self.count = 0
+
+    def _opened(self) -> Encoding:
+        if self._account is None:
+            self._account = Encoding()
+        return self._account
 
     def opens(self, path: Path) -> bool:
         """Tell whether the value at ``path`` may be exported part by part."""

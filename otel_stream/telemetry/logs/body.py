@@ -63,7 +63,7 @@ def summary(mode: str, data: Any) -> str:
 
 def sized(value: Any, size: int) -> str:
     """Describe ``value`` by its type and a size that is known already."""
-    return f'{{"type":"{type(value).__name__}","size":{size}}}'
+    return _kind_and_size(type(value).__name__, str(size))
 
 
 def _describe(mode: str, data: Any) -> str:
@@ -94,7 +94,11 @@ def _prefix(node: Any, *keys: Any) -> str:
 
 
 def _sized(kind: str, value: Any) -> str:
-    return f'{{"type":"{kind}","size":{_size(value)}}}'
+    return _kind_and_size(kind, _size(value))
+
+
+def _kind_and_size(kind: str, size: str) -> str:
+    return f'{{"type":{encode(kind).decode()},"size":{size}}}'
 
 
 def _size(value: Any) -> str:

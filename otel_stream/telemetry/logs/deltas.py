@@ -26,7 +26,7 @@ from zlib import crc32
 
 import msgspec
 
-from otel_stream.encoding import decode, encode, encode_plain
+from otel_stream.encoding import decode, encode, joined
 from otel_stream.telemetry.redaction import Path, Writer
 
 #: Mappings nested deeper than this are set as a whole.
@@ -53,8 +53,8 @@ def digest(value: Any, depth: int = 0) -> int:
     anything else's is the CRC-32 of its JSON. Order counts.
     """
     if type(value) is dict and depth < MAX_DEPTH:
-        return crc32(b"".join([_piece(encode(k), digest(v, depth + 1)) for k, v in value.items()]))
-    return crc32(encode(value))
+        return crc32(b"".join([_piece(joined(k), digest(v, depth + 1)) for k, v in value.items()]))
+    return crc32(joined(value))
 
 
 def _piece(key: bytes, crc: int) -> bytes:
@@ -119,9 +119,9 @@ class _Items:
         self.crc = crc32(b"]", self._open)
 
     def update(self, value: Any, _: int, path: Path, writer: Writer) -> Any:
-        marks = _marks(value) if type(value) is list or type(value) is tuple else None
-        if marks is None:
+        if type(value) is not list and type(value) is not tuple:
             return _SET
+        marks = _marks(value, writer)
         before, length = self.marks, len(self.marks)
         grown = len(marks) >= length and all(map(is_, before, marks))
         start = length if grown else _common(before, marks)
@@ -211,29 +211,31 @@ Cell: TypeAlias = _Leaf | _Items | _Fields
 def _cell(value: Any, depth: int, path: Path, writer: Writer) -> tuple[Cell, bytes]:
     """Return a cell for ``value``, and its JSON."""
     kind = type(value)
-    if kind is dict and depth < MAX_DEPTH and writer.opens(path) and all(type(key) is str for key in value):
+    if (
+        kind is dict
+        and depth < MAX_DEPTH
+        and writer.opens(path)
+        and all(type(key) is str for key in value)
+        and writer.is_new(value)
+    ):
         fields = _Fields()
         texts = [
             encode(key) + b":" + fields.put(key, item, depth, path, writer) for key, item in value.items()
         ]
         return fields, b"{" + b",".join(texts) + b"}"
     if (kind is list or kind is tuple) and writer.opens(path):
-        marks = _marks(value)
-        if marks is not None:
-            texts = _texts(marks, 0, len(marks), path, writer)
-            return _Items(marks, texts), b"[" + b",".join(texts) + b"]"
+        marks = _marks(value, writer)
+        texts = _texts(marks, 0, len(marks), path, writer)
+        return _Items(marks, texts), b"[" + b",".join(texts) + b"]"
     text = writer.text(value, path)
     return _Leaf(value, text, depth), text
 
 
-def _marks(value: Any) -> list[Any] | None:
-    """Return what to compare the items by; None if one can't be encoded by itself."""
+def _marks(value: Any, writer: Writer) -> list[Any]:
+    """Return what to compare the items by."""
     if _CONTAINERS.isdisjoint(map(type, value)):
         return list(value)
-    try:
-        return [(encode_plain(item),) if type(item) in _CONTAINERS else item for item in value]
-    except Exception:  # noqa: BLE001 - whatever a foreign item raises, the list is then set as a whole
-        return None
+    return [(writer.json(item),) if type(item) in _CONTAINERS else item for item in value]
 
 
 def _texts(marks: list[Any], start: int, end: int, path: Path, writer: Writer) -> list[bytes]:
@@ -278,7 +280,7 @@ class Chain:
         root, self._root = self._root, None
         change = _SET if root is None else root.update(state, 0, (), writer)
         if root is not None and change is not _SET:
-            text = b"{}" if change is None else encode_plain(change[1])
+            text = b"{}" if change is None else joined(change[1])
             self._spent += len(text)
             if len(text) < self._size and self._spent < KEYFRAME_AFTER * self._size:
                 self._root = root
@@ -291,9 +293,10 @@ class Chain:
         self._root = None
 
     def _keyframe(self, state: Any, before: dict[str, bytes], writer: Writer) -> Frame:
+        writer.restart()
         text = writer.text(state, ())
         if len(text) > SMALL and type(state) is dict:
-            writer.count = 0
+            writer.restart()
             root, composed = _cell(state, 0, (), writer)
             if isinstance(root, _Fields):
                 self._root, self._size, self._spent = root, len(composed), 0

@@ -229,3 +229,17 @@ def test_redacted_states_are_rebuilt_as_they_were_redacted(pieces):
     found, frames = rebuilt([snapshot(state) for state in states], Writer(rules))
     assert found == [rules.data(state) for state in states]
     assert not any(b"can" in frame.text for frame in frames)
+
+
+def test_a_state_of_neighbours_is_exported_within_bounds_step_by_step():
+    nodes = [{"id": number, "peers": {}} for number in range(60)]
+    for node in nodes:
+        node["peers"].update({str(other["id"]): other for other in nodes})
+    chain = Chain()
+    frames = [chain.next({"step": step, "graph": nodes[0], "all": nodes}, Writer()) for step in range(3)]
+    assert all(len(frame.text) < 2_000_000 for frame in frames)
+    state = None
+    for frame in frames:
+        state = decode(frame.text) if frame.keyframe else applied(state, decode(frame.text))
+        assert f"{digest(state):08x}" == frame.digest
+    assert state["step"] == 2
