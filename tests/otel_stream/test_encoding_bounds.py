@@ -172,6 +172,7 @@ def test_a_few_objects_that_stand_for_a_tree_without_end_are_shown_within_bounds
     assert len(text) < MUCH
 
 
+@pytest.mark.clause("S-ENC-2")
 @pytest.mark.parametrize("name", EXPLODING)
 def test_a_part_of_anything_is_bounded(name):
     text = StreamPart("custom", (), EXPLODING[name](), seq=7).to_json()
@@ -184,6 +185,7 @@ def test_a_representation_is_bounded(name):
     assert len(shown(EXPLODING[name]())) < 2 * foreign.MAX_TEXT
 
 
+@pytest.mark.clause("S-ENC-1")
 @pytest.mark.parametrize(
     "value",
     [Mock(), MagicMock(), Mock(spec=dict), Mock(spec=Model), Rpc(), Known(), Known, Panicking()],
@@ -252,6 +254,7 @@ def test_depth_is_cut_at_the_same_place_whichever_way_is_taken(beside):
     assert b"<too deep>" in cut
 
 
+@pytest.mark.clause("S-ENC-3")
 def test_the_recursion_limit_does_not_change_the_answer():
     values = [nested(MAX_DEPTH - 2), nested(500), grid(3), doubled(9), {"a": Point({"b": [Point()]})}]
     expected = [encode(value) for value in values]
@@ -331,6 +334,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.clause("S-ENC-3")
 @given(ANYTHING)
 def test_both_ways_say_the_same(value):
     text = quick(value)
