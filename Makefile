@@ -51,12 +51,12 @@ semconv: $(VENV)/.dev ## Generate the names and their reference page from semcon
 	$(BIN)/python -m semconv
 
 .PHONY: dashboards
-dashboards: $(VENV)/.dev ## Generate Grafana's dashboards, Prometheus' rules and the mixin
+dashboards: $(VENV)/.dev ## Generate Grafana's dashboards, Prometheus' rules, the mixin and Collector configurations
 	$(BIN)/python -m dashboards
 
 .PHONY: backends
-backends: $(VENV)/.runtime ## Build Collector, Jaeger, Tempo, Loki and Prometheus with Go, once (ARGS="tempo" for one)
-	@$(BIN)/otel-stream backends build $(ARGS)
+backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Prometheus with Go, once (ARGS="jaeger" for one)
+	@$(BIN)/python -m backends build $(ARGS)
 
 .PHONY: test-backends
 test-backends: $(VENV)/.dev backends ## Run the tests that need real backends, which make backends builds

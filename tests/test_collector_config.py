@@ -11,15 +11,24 @@ from typing import Any
 import pytest
 import yaml
 
+from backends.ports import DEFAULTS
+from backends.programs import collector_environment
+from dashboards.stores import ALL, Stores
 from otel_stream import semconv
-from otel_stream.cli.backends import docker
-from otel_stream.cli.backends.ports import DEFAULTS, PUBLIC
-from otel_stream.cli.backends.programs import collector_environment
 from otel_stream.events import End
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "collector-config"
-COLLECTORS = {name: FOLDER / f"{name}.yaml" for name in ("local", "agent", "gateway")}
+GATEWAYS = {stores.name: FOLDER / stores.name / "gateway.yaml" for stores in ALL}
+#: By their paths, without the suffix.
+COLLECTORS = {
+    file.relative_to(FOLDER).with_suffix("").as_posix(): file
+    for file in (
+        FOLDER / "agent.yaml",
+        *GATEWAYS.values(),
+        *(FOLDER / stores.name / "local.yaml" for stores in ALL),
+    )
+}
 BACKENDS = sorted((FOLDER / "backends").glob("*.yaml"))
 EVERYTHING = [*COLLECTORS.values(), *BACKENDS, FOLDER / "compose.yaml", *(FOLDER / "grafana").rglob("*.yaml")]
 
@@ -50,7 +59,7 @@ def leaves(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-@pytest.mark.parametrize("file", EVERYTHING, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", EVERYTHING, ids=lambda file: file.relative_to(FOLDER).as_posix())
 def test_every_dotted_name_is_one_that_we_emit(file: Path) -> None:
     dotted = {
         name
@@ -62,8 +71,9 @@ def test_every_dotted_name_is_one_that_we_emit(file: Path) -> None:
     assert dotted - names_of_ours() - OF_OPENTELEMETRY == set()
 
 
-def test_span_metrics_and_sampling_go_by_attributes_of_ours() -> None:
-    gateway = yaml.safe_load(COLLECTORS["gateway"].read_text())
+@pytest.mark.parametrize("stores", GATEWAYS)
+def test_span_metrics_and_sampling_go_by_attributes_of_ours(stores: str) -> None:
+    gateway = yaml.safe_load(GATEWAYS[stores].read_text())
     dimensions = {item["name"] for item in gateway["connectors"]["spanmetrics"]["dimensions"]}
     assert dimensions <= names_of_ours()
     policies = {policy["name"]: policy for policy in gateway["processors"]["tail_sampling"]["policies"]}
@@ -73,14 +83,30 @@ def test_span_metrics_and_sampling_go_by_attributes_of_ours() -> None:
     assert {"errors", "slow", "share"} <= policies.keys()
 
 
-def test_measuring_comes_before_sampling_and_redaction_before_both() -> None:
-    pipelines = yaml.safe_load(COLLECTORS["gateway"].read_text())["service"]["pipelines"]
+@pytest.mark.parametrize("stores", GATEWAYS)
+def test_measuring_comes_before_sampling_and_redaction_before_both(stores: str) -> None:
+    pipelines = yaml.safe_load(GATEWAYS[stores].read_text())["service"]["pipelines"]
     measured, kept = pipelines["traces/measure"], pipelines["traces/keep"]
     assert measured["receivers"] == kept["receivers"] == ["otlp/shard"]
     assert "tail_sampling" in kept["processors"]
     assert "tail_sampling" not in measured["processors"]
     assert "redaction" in pipelines["traces/front"]["processors"]
     assert "redaction" in pipelines["logs"]["processors"]
+
+
+@pytest.mark.parametrize("stores", ALL, ids=lambda stores: stores.name)
+def test_what_is_generated_for_a_pair_of_stores_sends_to_them_and_to_no_others(stores: Stores) -> None:
+    for name in ("local", "gateway"):
+        text = (FOLDER / stores.name / f"{name}.yaml").read_text()
+        configuration = yaml.safe_load(text)
+        sent_to = {kind for exporter in configuration["exporters"] if (kind := exporter.partition("/")[2])}
+        assert sent_to == {*stores.name.split("-"), "prometheus"}
+        pipelines = configuration["service"]["pipelines"].values()
+        used = {exporter for pipeline in pipelines for exporter in pipeline["exporters"]}
+        assert used - configuration.get("connectors", {}).keys() == configuration["exporters"].keys()
+        used = {processor for pipeline in pipelines for processor in pipeline["processors"]}
+        assert used == configuration["processors"].keys()
+        assert re.findall(r"@[a-z]+@", text) == []
 
 
 @pytest.mark.parametrize("name", COLLECTORS)
@@ -98,7 +124,9 @@ def test_the_agent_holds_nothing_in_memory_that_the_app_was_told_is_safe() -> No
     assert "batch" not in {kind.partition("/")[0] for kind in agent["processors"]}
 
 
-@pytest.mark.parametrize("file", [*COLLECTORS.values(), *BACKENDS], ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", [*COLLECTORS.values(), *BACKENDS], ids=lambda file: file.relative_to(FOLDER).as_posix()
+)
 def test_every_listener_is_on_loopback_unless_told_otherwise(file: Path) -> None:
     for text in leaves(yaml.safe_load(file.read_text())):
         assert "0.0.0.0" not in text
@@ -113,7 +141,7 @@ def test_every_variable_has_a_default(name: str) -> None:
     assert re.findall(r"\$\{env:\w+\}", COLLECTORS[name].read_text()) == []
 
 
-def test_up_fills_in_variables_that_exist() -> None:
+def test_what_is_started_fills_in_variables_that_exist() -> None:
     known = {name for file in COLLECTORS.values() for name in re.findall(r"\$\{env:(\w+)", file.read_text())}
     assert collector_environment(dict(DEFAULTS)).keys() <= known
 
@@ -140,7 +168,7 @@ def test_every_component_is_in_the_collector_that_we_build(name: str) -> None:
 
 
 #: The keys of a service that we use, out of those of the compose specification.
-SERVICE = {"image", "command", "environment", "volumes", "ports", "depends_on", "restart"}
+SERVICE = {"image", "profiles", "command", "environment", "volumes", "ports", "restart"}
 
 
 class TestCompose:
@@ -154,7 +182,6 @@ class TestCompose:
         assert compose.keys() == {"name", "services"}
         for service in compose["services"].values():
             assert service.keys() <= SERVICE
-            assert set(service.get("depends_on", [])) <= compose["services"].keys()
             texts = [*service.get("command", []), *service.get("environment", {}).values()]
             # YAML makes a boolean or a number of what is not quoted, and compose refuses those.
             assert [text for text in texts if not isinstance(text, str)] == []
@@ -164,18 +191,28 @@ class TestCompose:
         assert {
             n: i for n, i in images.items() if not re.fullmatch(r"[a-z-]+/[a-z-]+:v?\d+\.\d+\.\d+", i)
         } == {}
-        assert images.keys() == {"otelcol", "tempo", "jaeger", "loki", "prometheus", "grafana"}
+        assert images.keys() == {
+            "otelcol",
+            "tempo",
+            "jaeger",
+            "loki",
+            "victorialogs",
+            "prometheus",
+            "grafana",
+        }
 
     def test_ports_are_published_on_loopback_and_can_be_changed(self, compose: dict[str, Any]) -> None:
         published = [port for service in compose["services"].values() for port in service["ports"]]
         pattern = re.compile(r"127\.0\.0\.1:\$\{(OTEL_STREAM_PORT_\w+):-(\d+)\}:(\d+)")
         found = [pattern.fullmatch(port) for port in published]
         assert all(found), published
-        variables = {match[1]: int(match[2]) for match in found if match}
-        known = docker.environment(dict(DEFAULTS), "local")
-        assert {name: str(port) for name, port in variables.items()}.items() <= known.items()
-        public = {f"OTEL_STREAM_PORT_{name.upper()}" for name in PUBLIC}
-        assert public <= variables.keys()
+        inside = {match[1]: (match[2], match[3]) for match in found if match}
+        # By default, a port is outside what it is inside.
+        assert {name: ports for name, ports in inside.items() if len(set(ports)) > 1} == {}
+        known = {f"OTEL_STREAM_PORT_{name.upper().replace('-', '_')}": str(p) for name, p in DEFAULTS.items()}
+        assert {
+            name: ports[0] for name, ports in inside.items() if known.get(name, ports[0]) != ports[0]
+        } == {}
 
     def test_files_that_are_mounted_exist_and_are_not_written(self, compose: dict[str, Any]) -> None:
         for service in compose["services"].values():
@@ -191,12 +228,13 @@ class TestCompose:
         environment = compose["services"]["otelcol"]["environment"]
         addresses = {
             name: re.sub(r"^http://", "", environment[f"OTEL_STREAM_{name}"])
-            for name in ("TEMPO", "JAEGER", "LOKI", "PROMETHEUS")
+            for name in ("TEMPO", "JAEGER", "LOKI", "VICTORIALOGS", "PROMETHEUS")
         }
         assert addresses == {
-            "TEMPO": f"tempo:{DEFAULTS['tempo-otlp']}",
+            "TEMPO": "tempo:14317",
             "JAEGER": f"jaeger:{DEFAULTS['jaeger-otlp']}",
-            "LOKI": f"loki:{DEFAULTS['loki']}",
+            "LOKI": "loki:3100",
+            "VICTORIALOGS": f"victorialogs:{DEFAULTS['victorialogs']}",
             "PROMETHEUS": f"prometheus:{DEFAULTS['prometheus']}",
         }
 
@@ -204,14 +242,15 @@ class TestCompose:
 def test_grafana_links_each_signal_to_the_others() -> None:
     file = FOLDER / "grafana/provisioning/datasources/otel-stream.yaml"
     sources = {source["uid"]: source for source in yaml.safe_load(file.read_text())["datasources"]}
-    assert sources.keys() == {"prometheus", "tempo", "jaeger", "loki"}
+    assert sources.keys() == {"prometheus", "tempo", "jaeger", "loki", "victorialogs"}
     exemplars = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
     assert {(to["name"], to["datasourceUid"]) for to in exemplars} == {
         ("trace_id", "tempo"),
         ("trace_id", "jaeger"),
     }
-    assert sources["tempo"]["jsonData"]["tracesToLogsV2"]["datasourceUid"] == "loki"
-    assert sources["tempo"]["jsonData"]["tracesToMetrics"]["datasourceUid"] == "prometheus"
-    assert sources["loki"]["jsonData"]["derivedFields"][0]["datasourceUid"] == "tempo"
+    for traces, logs in (("tempo", "loki"), ("jaeger", "victorialogs")):
+        assert sources[traces]["jsonData"]["tracesToLogsV2"]["datasourceUid"] == logs
+        assert sources[traces]["jsonData"]["tracesToMetrics"]["datasourceUid"] == "prometheus"
+        assert sources[logs]["jsonData"]["derivedFields"][0]["datasourceUid"] == traces
     # A single dollar sign would be filled in from Grafana's own environment, with nothing.
     assert re.findall(r"(?<!\$)\$(?!\$)", file.read_text()) == []

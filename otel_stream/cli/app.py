@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from otel_stream.cli.backends.commands import app as backends
+from otel_stream.cli.backends import app as backends
 from otel_stream.cli.doctor.command import doctor
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.replay import replay

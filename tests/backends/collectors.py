@@ -6,9 +6,9 @@ import signal
 import urllib.request
 from pathlib import Path
 
-from otel_stream.cli.backends import places, processes, readiness
-from otel_stream.cli.backends.ports import Ports
-from otel_stream.cli.backends.programs import collector_environment, url
+from backends import places, processes, readiness
+from backends.ports import Ports
+from backends.programs import collector_environment, url
 
 
 class Collector:

@@ -1,21 +1,27 @@
 """Real backends on free loopback ports, with their data in a temporary folder; ended by pid.
 
-Not part of ``make test``: they run if this folder is named, as ``make test-backends`` does.
+Not part of ``make test``: they run if this folder is named, as ``make test-backends`` does. What has to do
+with stores runs with Jaeger and VictoriaLogs, which are started here, and with Tempo and Loki where these are:
+at ``OTEL_STREAM_TEMPO`` (OTLP over gRPC, host:port; queries go to ``OTEL_STREAM_TEMPO_URL``, by default port
+3200 of that host) and ``OTEL_STREAM_LOKI``, or in docker. What does not run for the lack of them is listed.
 """
 
 import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from otel_stream.cli.backends import places
-from otel_stream.cli.backends.native import Native
-from otel_stream.cli.backends.ports import Ports, free
+from backends import places, readiness
+from backends.native import Native
+from backends.ports import LOOPBACK, Ports, free
+from backends.programs import collector_environment, url
 from tests.backends.collectors import Collector
 from tests.backends.stores import Stack
 
@@ -35,19 +41,80 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if any(path == HERE or HERE in path.parents for path in named) else True
 
 
+class Elsewhere(NamedTuple):
+    """Tempo and Loki, which nothing here builds: the address for OTLP, and URLs."""
+
+    otlp: str
+    tempo: str
+    loki: str
+
+
+NOT_HERE = "no Tempo and Loki: set OTEL_STREAM_TEMPO and OTEL_STREAM_LOKI, or start docker"
+
+
+@contextmanager
+def tempo_and_loki() -> Iterator[Elsewhere]:
+    """Find them by their addresses, or start their official images; skip the test if neither can be."""
+    otlp, loki = os.environ.get("OTEL_STREAM_TEMPO"), os.environ.get("OTEL_STREAM_LOKI")
+    if otlp and loki:
+        tempo = os.environ.get("OTEL_STREAM_TEMPO_URL") or f"http://{otlp.rpartition(':')[0]}:3200"
+        yield Elsewhere(otlp, tempo, loki)
+        return
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        pytest.skip(NOT_HERE)
+    ports = dict(zip(("TEMPO", "TEMPO_OTLP", "LOKI"), free().values(), strict=False))
+    variables = {f"OTEL_STREAM_PORT_{name}": str(port) for name, port in ports.items()}
+    file = places.configurations() / "compose.yaml"
+    compose = ["docker", "compose", "--file", str(file), "--project-name", f"otel-stream-{uuid.uuid4().hex}"]
+    environment = {**os.environ, **variables}
+    try:
+        subprocess.run([*compose, "up", "--detach", "tempo", "loki"], env=environment, check=True)
+        yield Elsewhere(f"{LOOPBACK}:{ports['TEMPO_OTLP']}", url(ports["TEMPO"]), url(ports["LOKI"]))
+    finally:
+        subprocess.run([*compose, "down", "--volumes"], env=environment, check=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", ())
+    if names := [report.nodeid for report in skipped if NOT_HERE in str(report.longrepr)]:
+        terminalreporter.section(f"{len(names)} tests not run: {NOT_HERE}")
+        terminalreporter.write("".join(f"{name}\n" for name in names))
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Prometheus, Tempo, Jaeger and Loki with a Collector under gateway.yaml before them."""
-    folder = tmp_path_factory.mktemp("backends")
-    native, ports = Native(folder), free()
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+    """Prometheus, Jaeger and VictoriaLogs with a Collector under gateway.yaml in front of them."""
+    native, ports = Native(tmp_path_factory.mktemp("backends")), free()
     with pytest.MonkeyPatch.context() as environment:
         for name, value in IMPATIENT.items():
             environment.setenv(name, value)
         try:
-            native.up(ports, "gateway", 90, lambda _: None)
-            yield Stack(ports, native)
+            native.start(ports, "gateway", 90, lambda _: None)
+            yield ports
         finally:
-            native.down(delete_data=True)
+            native.stop(delete_data=True)
+
+
+@pytest.fixture(scope="session", params=["jaeger-victorialogs", "tempo-loki"])
+def stack(request: Any, started: Ports, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Each pair of stores, with a gateway in front of it; the same Prometheus is behind both."""
+    known = collector_environment(started)
+    prometheus = {"OTEL_STREAM_PROMETHEUS": known["OTEL_STREAM_PROMETHEUS"]}
+    if request.param == "jaeger-victorialogs":
+        urls = {name: url(started[name]) for name in ("jaeger", "victorialogs", "prometheus")}
+        reached = {name: known[name] for name in ("OTEL_STREAM_JAEGER", "OTEL_STREAM_VICTORIALOGS")}
+        yield Stack(request.param, started, urls, prometheus | reached)
+        return
+    with ExitStack() as closing:
+        there = closing.enter_context(tempo_and_loki())
+        urls = {"tempo": there.tempo, "loki": there.loki, "prometheus": prometheus["OTEL_STREAM_PROMETHEUS"]}
+        readiness.wait({n: f"{urls[n]}/ready" for n in ("tempo", "loki")}, 120, lambda _: None)
+        variables = prometheus | {"OTEL_STREAM_TEMPO": there.otlp, "OTEL_STREAM_LOKI": there.loki}
+        file, ports = places.configurations() / request.param / "gateway.yaml", free()
+        gateway = Collector(file, ports, tmp_path_factory.mktemp("gateway"), IMPATIENT | variables)
+        closing.callback(gateway.stop)
+        gateway.start()
+        yield Stack(request.param, ports, urls, variables)
 
 
 @pytest.fixture
@@ -56,6 +123,7 @@ def collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
     made: list[Collector] = []
 
     def make(configuration: str, ports: Ports | None = None, **environment: str) -> Collector:
+        """``configuration`` is that of a file in collector-config, such as tempo-loki/gateway."""
         known = ports or free()
         file = places.configurations() / f"{configuration}.yaml"
         variables = {**IMPATIENT, "OTEL_STREAM_QUEUE_DIRECTORY": str(tmp_path / "queue"), **environment}

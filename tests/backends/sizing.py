@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_stream.cli.backends import places
-from otel_stream.cli.backends.ports import free
-from otel_stream.cli.backends.programs import url
+from backends import places
+from backends.ports import free
+from backends.programs import url
 from tests.backends.collectors import Collector
 from tests.backends.polling import eventually
 from tests.backends.tee import Passed, tee
@@ -63,7 +63,7 @@ receivers:
     protocols:
       http:
         endpoint: ${env:OTEL_STREAM_SHARD}
-        logs_url_path: /otlp/v1/logs
+        logs_url_path: /insert/opentelemetry/v1/logs
         metrics_url_path: /api/v1/otlp/v1/metrics
 exporters: {nop: {}}
 extensions: {health_check: {endpoint: "${env:OTEL_STREAM_HEALTH}"}}
@@ -152,13 +152,13 @@ def cost(run: Run) -> Cost:
     with sink() as behind, tempfile.TemporaryDirectory() as folder:
         target = f"127.0.0.1:{behind.ports['grpc']}"
         variables = {
-            "OTEL_STREAM_TEMPO": target,
             "OTEL_STREAM_JAEGER": target,
-            "OTEL_STREAM_LOKI": url(behind.ports["shard"]),
+            "OTEL_STREAM_VICTORIALOGS": url(behind.ports["shard"]),
             "OTEL_STREAM_PROMETHEUS": url(behind.ports["shard"]),
             "OTEL_STREAM_DECISION_WAIT_AFTER_ROOT": "30s",
         }
-        gateway = Collector(places.configurations() / "gateway.yaml", free(), Path(folder), variables).start()
+        file = places.configurations() / "jaeger-victorialogs" / "gateway.yaml"
+        gateway = Collector(file, free(), Path(folder), variables).start()
         try:
             idle, heap = cpu(gateway), gateway.counter("otelcol_process_runtime_heap_alloc_bytes")
             send(gateway, run, "/v1/logs", run.logs_payload)
@@ -168,7 +168,7 @@ def cost(run: Run) -> Cost:
             settle(gateway, "otelcol_processor_tail_sampling_sampling_traces_on_memory", run.copies)
             held = gateway.counter("otelcol_process_runtime_heap_alloc_bytes") - heap
             # Deciding and sending is part of the cost.
-            settle(gateway, "otelcol_exporter_sent_spans", 2 * run.spans * run.copies)
+            settle(gateway, "otelcol_exporter_sent_spans", run.spans * run.copies)
             spent = cpu(gateway) - after_logs
             return Cost(spent / run.copies * 1e6, (after_logs - idle) / run.copies * 1e6, held / run.copies)
         finally:

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from otel_stream.cli.backends.ports import free
-from otel_stream.cli.backends.programs import collector_environment
+from backends.ports import free
 from tests.backends.collectors import Collector
 from tests.backends.conftest import Demo
 from tests.backends.polling import eventually
@@ -30,8 +29,8 @@ def arrived(stack: Stack, run: Demo, wanted: dict[str, int]) -> dict[str, int]:
 
     def ask() -> dict[str, int]:
         return {
-            "spans": len({span.span_id for span in stack.tempo(run.trace_id)}),
-            "logs": len(set(stack.loki(run.trace_id))),
+            "spans": len({span.span_id for span in stack.traces(run.trace_id)}),
+            "logs": len(set(stack.logs(run.trace_id))),
         }
 
     return eventually(ask, lambda got: got == wanted, seconds=60)
@@ -88,12 +87,7 @@ def test_a_full_disk_queue_loses_exactly_what_the_counters_say(
 
 
 def behind(stack: Stack, collector: Any, **environment: str) -> tuple[Collector, Collector]:
-    """Make an agent and a gateway of its own, neither started yet, with the stack's backends behind them."""
+    """Make an agent and a gateway of its own, neither started yet, with the stack's stores behind them."""
     ports = free()
-    to_backends = {
-        name: value
-        for name, value in collector_environment(stack.ports).items()
-        if name.removeprefix("OTEL_STREAM_") in {"TEMPO", "JAEGER", "LOKI", "PROMETHEUS"}
-    }
-    gateway = collector("gateway", ports, **to_backends)
+    gateway = collector(f"{stack.name}/gateway", ports, **stack.variables)
     return collector("agent", OTEL_STREAM_GATEWAY=f"127.0.0.1:{ports['grpc']}", **environment), gateway

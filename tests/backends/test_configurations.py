@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 
-from otel_stream.cli.backends import places
-from otel_stream.cli.backends.ports import free
-from otel_stream.cli.backends.programs import collector_environment
+from backends import places
+from backends.ports import free
+from backends.programs import collector_environment
+from dashboards.collectors import COLLECTORS
+from dashboards.stores import ALL
 
-NAMES = sorted(path.stem for path in places.configurations().glob("*.yaml") if path.stem != "compose")
+FOLDER = places.configurations()
+NAMES = ["agent", *(f"{stores.name}/{name}" for stores in ALL for name in COLLECTORS)]
 
 
 def test_all_of_them_are_tried() -> None:
-    assert NAMES == ["agent", "gateway", "local"]
+    files = [path for path in FOLDER.glob("*.yaml") if path.stem != "compose"] + [*FOLDER.glob("*-*/*.yaml")]
+    assert {path.relative_to(FOLDER).as_posix() for path in files} == {f"{name}.yaml" for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -22,7 +26,7 @@ def test_validate_accepts_it_with_its_defaults_and_with_ports_of_ours(name: str,
     queue = {"OTEL_STREAM_QUEUE_DIRECTORY": str(tmp_path / "queue")}
     for environment in (queue, {**queue, **collector_environment(free())}):
         done = subprocess.run(
-            [places.binary("otelcol"), "validate", f"--config={places.configurations() / name}.yaml"],
+            [places.binary("otelcol"), "validate", f"--config={FOLDER / name}.yaml"],
             env=environment,
             capture_output=True,
             text=True,

@@ -13,10 +13,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from backends.programs import url
 from dashboards import ask, collector, draw, names, rules
 from dashboards.__main__ import DASHBOARDS, FOLDER
 from otel_stream import semconv
-from otel_stream.cli.backends.programs import url
 from tests.backends.polling import eventually
 from tests.backends.stores import Stack
 from tests.dashboard_queries import promql_selectors

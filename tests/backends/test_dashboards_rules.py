@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from backends import places
 from dashboards import collector as c
 from dashboards import names, rules
 from dashboards import queries as q
 from dashboards.__main__ import FOLDER
 from otel_stream import semconv
-from otel_stream.cli.backends import places
 
 FILES = [FOLDER / "rules" / f"{name}.yaml" for name in ("recording", "alerts")]
 #: A fault lasts from the start of a test to its end, a value each minute.

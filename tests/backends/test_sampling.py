@@ -12,8 +12,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_stream.cli.backends.ports import free
-from otel_stream.cli.backends.programs import url
+from backends.ports import free
 from tests.backends.collectors import Collector
 from tests.backends.polling import eventually
 from tests.backends.stores import Stack
@@ -96,13 +95,13 @@ def gateways(stack: Stack, collector: Any, kept: Endpoint) -> list[Collector]:
         "OTEL_STREAM_SLOW_MS": "2000",
         "OTEL_STREAM_DECISION_WAIT": "60s",
         "OTEL_STREAM_DECISION_WAIT_AFTER_ROOT": "6s",
-        "OTEL_STREAM_TEMPO": kept.url.removeprefix("http://"),
-        "OTEL_STREAM_JAEGER": f"127.0.0.1:{stack.ports['jaeger-otlp']}",
-        "OTEL_STREAM_LOKI": url(stack.ports["loki"]),
-        "OTEL_STREAM_PROMETHEUS": url(stack.ports["prometheus"]),
+        **stack.variables,
+        f"OTEL_STREAM_{stack.traces_in.upper()}": kept.url.removeprefix("http://"),
     }
     return [
-        collector("gateway", one, OTEL_STREAM_GATEWAY_NAME=f"gateway-{number}", **environment).start()
+        collector(
+            f"{stack.name}/gateway", one, OTEL_STREAM_GATEWAY_NAME=f"gateway-{number}", **environment
+        ).start()
         for number, one in enumerate(ports)
     ]
 
@@ -146,5 +145,5 @@ def test_log_events_are_kept_by_the_same_share_whichever_gateway_sees_them(
     post(gateways[0], "/v1/logs", traffic.log_events(number))
     wanted = sorted(i.hex() for i in traffic.ids[:number] if traffic.in_share(i))
     assert 0 < len(wanted) < number
-    got = eventually(lambda: stack.loki_traces(traffic.service), lambda ids: len(ids) >= len(wanted))
+    got = eventually(lambda: stack.log_traces(traffic.service), lambda ids: len(ids) >= len(wanted))
     assert got == wanted

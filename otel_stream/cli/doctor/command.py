@@ -40,6 +40,7 @@ def doctor(
     tempo: Annotated[str, _backend("tempo", "Tempo")] = "",
     jaeger: Annotated[str, _backend("jaeger", "Jaeger")] = "",
     loki: Annotated[str, _backend("loki", "Loki")] = "",
+    victorialogs: Annotated[str, _backend("victorialogs", "VictoriaLogs")] = "",
     prometheus: Annotated[str, _backend("prometheus", "Prometheus")] = "",
 ) -> None:
     """Send one run through the configured endpoint, follow it, and say where it stops and what to change.
@@ -48,7 +49,13 @@ def doctor(
     or named here, are contacted. The exit code is 0 if all signals arrived, 1 if one did not, 2 if a
     variable or option makes no sense.
     """
-    given = {"tempo": tempo, "jaeger": jaeger, "loki": loki, "prometheus": prometheus}
+    given = {
+        "tempo": tempo,
+        "jaeger": jaeger,
+        "loki": loki,
+        "victorialogs": victorialogs,
+        "prometheus": prometheus,
+    }
     try:
         code = _examine(endpoint, given, wait, json=json)
     except UsageError as error:

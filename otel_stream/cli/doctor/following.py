@@ -1,4 +1,4 @@
-"""Where the run has come to: what Tempo, Jaeger, Loki and Prometheus have of it."""
+"""Where the run has come to: what Tempo, Jaeger, Loki, VictoriaLogs and Prometheus have of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from typing import Any, Final
 
 import msgspec
 
-from otel_stream.cli.backends import places
-from otel_stream.cli.backends.errors import BackendsError
-from otel_stream.cli.backends.native import Native
-from otel_stream.cli.backends.ports import DEFAULTS
-from otel_stream.cli.backends.programs import url
 from otel_stream.cli.doctor.asking import within
 from otel_stream.cli.doctor.findings import Verdict
 
@@ -36,10 +31,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Backend(msgspec.Struct, frozen=True):
-    """A store of one signal: ``query`` makes the path of a question, ``count`` reads the answer."""
+    """A store of one signal: ``query`` makes the path of a question, ``count`` reads the answer.
+
+    ``url`` is where it is on a machine that has it, unless one says otherwise.
+    """
 
     name: str
     signal: str
+    url: str
     query: Callable[[Wanted], str]
     count: Callable[[Any], int]
 
@@ -64,6 +63,12 @@ def _loki(wanted: Wanted) -> str:
     return f"/loki/api/v1/query_range?{urllib.parse.urlencode(query)}"
 
 
+def _victorialogs(wanted: Wanted) -> str:
+    field = f"trace_id:={wanted.trace_id}" if wanted.trace_id else f'"graph.run.id":="{wanted.run_id}"'
+    query = {"query": f"_time:1h {field} | stats count() logs"}
+    return f"/select/logsql/stats_query?{urllib.parse.urlencode(query)}"
+
+
 def _prometheus(wanted: Wanted) -> str:
     # A name with dots or underscores, with a unit or without: that is for each store to choose.
     name = '__name__=~"gen_ai.invoke_workflow.duration.*"'
@@ -74,26 +79,47 @@ def _prometheus(wanted: Wanted) -> str:
 
 
 BACKENDS: Final = (
-    Backend("tempo", "traces", lambda wanted: f"/api/traces/{wanted.trace_id}", _spans),
-    Backend("jaeger", "traces", lambda wanted: f"/api/v3/traces/{wanted.trace_id}", _spans),
+    Backend(
+        "tempo",
+        "traces",
+        "http://127.0.0.1:3200",
+        lambda wanted: f"/api/traces/{wanted.trace_id}",
+        _spans,
+    ),
+    Backend(
+        "jaeger",
+        "traces",
+        "http://127.0.0.1:16686",
+        lambda wanted: f"/api/v3/traces/{wanted.trace_id}",
+        _spans,
+    ),
     Backend(
         "loki",
         "logs",
+        "http://127.0.0.1:3100",
         _loki,
         lambda whole: sum(len(stream["values"]) for stream in whole["data"]["result"]),
     ),
-    Backend("prometheus", "metrics", _prometheus, lambda whole: len(whole["data"]["result"])),
+    Backend(
+        "victorialogs",
+        "logs",
+        "http://127.0.0.1:9428",
+        _victorialogs,
+        lambda whole: sum(int(row["value"][1]) for row in whole["data"]["result"]),
+    ),
+    Backend(
+        "prometheus",
+        "metrics",
+        "http://127.0.0.1:9090",
+        _prometheus,
+        lambda whole: len(whole["data"]["result"]),
+    ),
 )
 
 
 def default_urls() -> dict[str, str]:
-    """Return where the backends of ``otel-stream backends up`` are, or would be."""
-    try:
-        state = Native(places.cache() / "run").state()
-    except (BackendsError, OSError):
-        state = None
-    ports = DEFAULTS if state is None else state.ports
-    return {backend.name: url(ports[backend.name]) for backend in BACKENDS}
+    """Return where backends on this machine are, if there are any."""
+    return {backend.name: backend.url for backend in BACKENDS}
 
 
 def follow(
@@ -202,5 +228,5 @@ def addresses(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         if where:
             parts = urllib.parse.urlsplit(where)
             if parts.scheme not in {"http", "https"} or not parts.netloc:
-                raise ValueError(f"--{name}: {where!r} is no URL; write {url(DEFAULTS[name])}")
+                raise ValueError(f"--{name}: {where!r} is no URL; write {default_urls()[name]}")
             yield name, where

@@ -11,13 +11,11 @@ from threading import Thread
 from typing import Any
 
 import grpc
-import msgspec
 import pytest
 import trustme
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
-from otel_stream.cli.backends.native import State
-from otel_stream.cli.backends.ports import DEFAULTS
+from otel_stream.cli.doctor import following
 from otel_stream.cli.doctor.examination import Options, examine
 from otel_stream.cli.doctor.findings import Report
 from otel_stream.sdk.configure import setup
@@ -75,13 +73,11 @@ def silent() -> Iterator[int]:
 
 
 @pytest.fixture(autouse=True)
-def _no_backends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refusing: int) -> None:
-    """Backends that this machine may really have are none of a test's business."""
-    home = tmp_path / "backends"
-    (home / "run").mkdir(parents=True)
-    state = State(dict.fromkeys(DEFAULTS, refusing), "local")
-    (home / "run" / "state.json").write_bytes(msgspec.json.encode(state))
-    monkeypatch.setenv("OTEL_STREAM_BACKENDS_HOME", str(home))
+def default_urls(monkeypatch: pytest.MonkeyPatch, refusing: int) -> dict[str, str]:
+    """Backends that this machine may really have are none of a test's business: nothing answers there."""
+    urls = {backend.name: f"http://127.0.0.1:{refusing}" for backend in following.BACKENDS}
+    monkeypatch.setattr(following, "default_urls", lambda: urls)
+    return urls
 
 
 class Reply:

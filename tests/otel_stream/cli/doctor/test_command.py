@@ -12,12 +12,15 @@ ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
-def doctor(tmp_path):
+def doctor(tmp_path, default_urls):
+    # In another process backends that this machine may really have are kept out by being named elsewhere.
+    elsewhere = {f"OTEL_STREAM_DOCTOR_{name.upper()}": url for name, url in default_urls.items()}
+
     def run(*arguments, **variables):
         return subprocess.run(
             [sys.executable, "-m", "otel_stream.cli", "doctor", "--wait", "0", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **elsewhere, **variables},
             capture_output=True,
             text=True,
             timeout=50,

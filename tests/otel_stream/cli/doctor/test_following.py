@@ -6,11 +6,8 @@ The real ones are asked in tests/backends/test_doctor.py.
 import json
 import socket
 
-import msgspec
 import pytest
 
-from otel_stream.cli.backends.native import State
-from otel_stream.cli.backends.ports import DEFAULTS
 from tests.otel_stream.cli.doctor.conftest import said
 
 
@@ -20,6 +17,10 @@ def trace_of(number):
 
 def logs_of(number):
     return json.dumps({"data": {"result": [{"values": [["1", "x"]] * number}]}}).encode()
+
+
+def counted(number):
+    return json.dumps({"data": {"result": [{"value": [1, str(number)]}]}}).encode()
 
 
 ONE_SERIES = json.dumps({"data": {"result": [{"value": [1, "1"]}]}}).encode()
@@ -36,19 +37,21 @@ def test_a_run_that_all_of_them_have(diagnose, http_endpoint, replies):
         "tempo": backend(replies, trace_of(6)),
         "jaeger": backend(replies, b'{"result": {"resourceSpans": ' + trace_of(6)[12:-1] + b"}}"),
         "loki": backend(replies, logs_of(8)),
+        "victorialogs": backend(replies, counted(8)),
         "prometheus": backend(replies, ONE_SERIES),
     }
     report = diagnose(http_endpoint.url, **{name: server.url for name, server in servers.items()})
     assert (said(report), report.arrived) == ([], True)
     assert {name: signal.found_in for name, signal in report.signals.items()} == {
         "traces": ["tempo", "jaeger"],
-        "logs": ["loki"],
+        "logs": ["loki", "victorialogs"],
         "metrics": ["prometheus"],
     }
     asked = {name: server.got[-1][0] for name, server in servers.items()}
     assert asked["tempo"] == f"/api/traces/{report.trace_id}"
     assert asked["jaeger"] == f"/api/v3/traces/{report.trace_id}"
     assert f"trace_id%3D%22{report.trace_id}%22" in asked["loki"]
+    assert f"trace_id%3A%3D{report.trace_id}" in asked["victorialogs"]
     assert "service.instance.id" not in asked["prometheus"]
 
 
@@ -80,6 +83,17 @@ NONE_IN = (
             NONE_IN.format(
                 words="log events",
                 name="loki",
+                dropped="a filter dropped them (OTEL_STREAM_KEEP_LOGS_FROM)",
+                signal="logs",
+            ),
+        ),
+        (
+            "victorialogs",
+            "logs",
+            counted(0),
+            NONE_IN.format(
+                words="log events",
+                name="victorialogs",
                 dropped="a filter dropped them (OTEL_STREAM_KEEP_LOGS_FROM)",
                 signal="logs",
             ),
@@ -123,13 +137,9 @@ def test_a_trace_that_is_not_there_yet_is_waited_for(diagnose, http_endpoint, re
     assert (said(report), report.signals["traces"].found_in, len(server.got)) == ([], ["tempo"], 3)
 
 
-def test_one_store_of_a_signal_is_enough_unless_it_is_named(
-    diagnose, http_endpoint, replies, monkeypatch, tmp_path, refusing
-):
+def test_one_store_of_a_signal_is_enough_unless_it_is_named(diagnose, http_endpoint, replies, default_urls):
     full, empty = backend(replies, trace_of(6)), backend(replies)
-    ports = {**dict.fromkeys(DEFAULTS, refusing), "tempo": full.port, "jaeger": empty.port}
-    state = msgspec.json.encode(State(ports, "local"))
-    (tmp_path / "backends" / "run" / "state.json").write_bytes(state)
+    default_urls |= {"tempo": full.url, "jaeger": empty.url}
     report = diagnose(http_endpoint.url)
     assert [(check, found) for check, found, *_ in said(report)] == [("jaeger", "note")]
     assert report.arrived
@@ -165,6 +175,6 @@ def test_backends_of_this_machine_are_not_asked_about_an_endpoint_elsewhere(diag
             name,
             f"not checked: the endpoint is on another machine; --{name} URL says where to ask",
         )
-        for name in ("tempo", "jaeger", "loki", "prometheus")
+        for name in ("tempo", "jaeger", "loki", "victorialogs", "prometheus")
     ]
     assert report.arrived

@@ -5,33 +5,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping
 
-from otel_stream.cli.backends.errors import BackendsError, WrongOptionError
+from backends.errors import BackendsError, WrongOptionError
 
 LOOPBACK = "127.0.0.1"
 
 #: Ports that people and their programs use.
-PUBLIC = {
-    "grpc": 4317,
-    "http": 4318,
-    "tempo": 3200,
-    "jaeger": 16686,
-    "loki": 3100,
-    "prometheus": 9090,
-    "grafana": 3000,
-}
+PUBLIC = {"grpc": 4317, "http": 4318, "jaeger": 16686, "victorialogs": 9428, "prometheus": 9090}
 #: Ports by which the backends talk to each other, or say how they are.
 INTERNAL = {
     "health": 13133,
     "metrics": 8888,
     "shard": 4319,
-    "tempo-otlp": 14317,
-    "tempo-grpc": 9095,
-    "tempo-gossip": 7946,
     "jaeger-otlp": 24317,
     "jaeger-grpc": 16685,
     "jaeger-health": 13134,
-    "loki-grpc": 9096,
-    "loki-gossip": 7947,
 }
 DEFAULTS: Mapping[str, int] = {**PUBLIC, **INTERNAL}
 
@@ -39,7 +26,7 @@ Ports = dict[str, int]
 
 
 def choose(changes: Iterable[str]) -> Ports:
-    """Return all ports, with changes such as ``tempo=13200``.
+    """Return all ports, with changes such as ``jaeger=26686``.
 
     Raises:
         BackendsError: a change names no listener or no port, or two listeners share a port.
@@ -50,7 +37,9 @@ def choose(changes: Iterable[str]) -> Ports:
         if name not in ports:
             raise WrongOptionError(f"--port: {change!r} names no listener: use one of {', '.join(DEFAULTS)}")
         if not number.isdecimal() or not 0 < int(number) < 65536:
-            raise WrongOptionError(f"--port: {change!r} gives no port: use a number, such as {name}=13200")
+            raise WrongOptionError(
+                f"--port: {change!r} gives no port: use a number, such as {name}={DEFAULTS[name] + 10000}"
+            )
         ports[name] = int(number)
     users: dict[int, str] = {}
     for name, port in ports.items():

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 
-from otel_stream.cli.backends.errors import BackendsError
+from backends.errors import BackendsError
 
 _PAUSE = 0.2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_stream.cli.backends.processes import Process, birth, start, stop
+from backends.processes import Process, birth, start, stop
 
 FOREVER = "import time\nprint('up', flush=True)\nwhile True: time.sleep(60)"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOREVER

@@ -14,8 +14,8 @@ from typing import IO
 
 import msgspec
 
-from otel_stream.cli.backends import places
-from otel_stream.cli.backends.errors import BackendsError
+from backends import places
+from backends.errors import BackendsError
 
 Say = Callable[[str], None]
 
@@ -178,7 +178,7 @@ def _require_go() -> str:
     if go is None:
         raise BackendsError(
             "building backends needs Go 1.26 or newer, and there is no program go on the path: "
-            "install Go, or use docker (otel-stream backends up --docker)"
+            "install Go, or use docker (otel-stream backends up)"
         )
     return go
 

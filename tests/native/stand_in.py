@@ -7,9 +7,8 @@ from pathlib import Path
 
 WHERE = {
     "prometheus": next((a.rpartition(":")[2] for a in sys.argv if a.startswith("--web.listen-address=")), ""),
-    "tempo": os.environ.get("TEMPO_HTTP_PORT", ""),
     "jaeger": os.environ.get("JAEGER_HEALTH_PORT", ""),
-    "loki": os.environ.get("LOKI_HTTP_PORT", ""),
+    "victorialogs": next((a.rpartition(":")[2] for a in sys.argv if a.startswith("-httpListenAddr=")), ""),
     "otelcol": os.environ.get("OTEL_STREAM_HEALTH", "").rpartition(":")[2],
 }
 

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from otel_stream.cli.backends.errors import BackendsError, WrongOptionError
-from otel_stream.cli.backends.ports import DEFAULTS, choose, free, is_taken, require_free
+from backends.errors import BackendsError, WrongOptionError
+from backends.ports import DEFAULTS, choose, free, is_taken, require_free
 
 
 def test_no_two_listeners_share_a_default() -> None:
@@ -14,16 +14,19 @@ def test_no_two_listeners_share_a_default() -> None:
 
 
 def test_a_change_moves_one_listener_and_no_other() -> None:
-    assert choose(["tempo=13200"]) == {**DEFAULTS, "tempo": 13200}
+    assert choose(["jaeger=26686"]) == {**DEFAULTS, "jaeger": 26686}
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("tempo", "--port: 'tempo' gives no port: use a number, such as tempo=13200"),
-        ("tempo=0", "--port: 'tempo=0' gives no port: use a number, such as tempo=13200"),
-        ("tempo=65536", "--port: 'tempo=65536' gives no port: use a number, such as tempo=13200"),
-        ("loki=3200", "--port: tempo and loki share port 3200: give one of them another"),
+        ("jaeger", "--port: 'jaeger' gives no port: use a number, such as jaeger=26686"),
+        ("jaeger=0", "--port: 'jaeger=0' gives no port: use a number, such as jaeger=26686"),
+        ("jaeger=65536", "--port: 'jaeger=65536' gives no port: use a number, such as jaeger=26686"),
+        (
+            "victorialogs=9090",
+            "--port: victorialogs and prometheus share port 9090: give one of them another",
+        ),
         ("zipkin=9411", f"--port: 'zipkin=9411' names no listener: use one of {', '.join(DEFAULTS)}"),
     ],
 )
@@ -45,7 +48,7 @@ def test_a_taken_port_is_named_with_its_listener_and_another_one_to_choose() -> 
         port = listener.getsockname()[1]
         assert is_taken(port)
         with pytest.raises(
-            BackendsError, match=rf"port {port}, which is for loki, is in use: .*--port loki=\d+$"
+            BackendsError, match=rf"port {port}, which is for jaeger, is in use: .*--port jaeger=\d+$"
         ):
-            require_free({"loki": port})
+            require_free({"jaeger": port})
     assert not is_taken(port)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otel_stream.cli.backends.ports import LOOPBACK, Ports
+from backends.ports import LOOPBACK, Ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,24 @@ def ready_urls(ports: Ports) -> dict[str, str]:
     """Return, by backend, the URL that answers 200 once it works."""
     return {
         "prometheus": f"{url(ports['prometheus'])}/-/ready",
-        "tempo": f"{url(ports['tempo'])}/ready",
         "jaeger": f"{url(ports['jaeger-health'])}/status",
-        "loki": f"{url(ports['loki'])}/ready",
+        "victorialogs": f"{url(ports['victorialogs'])}/health",
         "otelcol": url(ports["health"]),
     }
 
 
+def configuration(configurations: Path, collector: str) -> Path:
+    """Return the Collector's configuration for the stores that are built here, by its name."""
+    folder = configurations if collector == "agent" else configurations / "jaeger-victorialogs"
+    return folder / f"{collector}.yaml"
+
+
 def programs(ports: Ports, configurations: Path, data: Path, collector: str = "local") -> list[Program]:
-    """Return the five backends in the order of their start; ``collector`` is the name of its configuration.
+    """Return the four backends in the order of their start; ``collector`` is the name of its configuration.
 
     Each keeps its files in a folder of its own in ``data``.
     """
     backends = configurations / "backends"
-    expanded = "-config.expand-env=true"
     arguments: dict[str, tuple[str, ...]] = {
         "prometheus": (
             f"--config.file={backends / 'prometheus.yaml'}",
@@ -55,10 +59,14 @@ def programs(ports: Ports, configurations: Path, data: Path, collector: str = "l
             "--enable-feature=exemplar-storage",
             "--log.level=warn",
         ),
-        "tempo": (f"-config.file={backends / 'tempo.yaml'}", expanded),
         "jaeger": (f"--config={backends / 'jaeger.yaml'}",),
-        "loki": (f"-config.file={backends / 'loki.yaml'}", expanded),
-        "otelcol": (f"--config={configurations / collector}.yaml",),
+        "victorialogs": (
+            f"-httpListenAddr={LOOPBACK}:{ports['victorialogs']}",
+            f"-storageDataPath={data / 'victorialogs'}",
+            "-retentionPeriod=2d",
+            "-loggerLevel=WARN",
+        ),
+        "otelcol": (f"--config={configuration(configurations, collector)}",),
     }
     ready = ready_urls(ports)
     environments = {name: _environment(name, ports, data) for name in arguments}
@@ -71,15 +79,14 @@ def programs(ports: Ports, configurations: Path, data: Path, collector: str = "l
 
 _LISTENS = {
     "prometheus": ("prometheus",),
-    "tempo": ("tempo", "tempo-otlp", "tempo-grpc", "tempo-gossip"),
     "jaeger": ("jaeger", "jaeger-otlp", "jaeger-grpc", "jaeger-health"),
-    "loki": ("loki", "loki-grpc", "loki-gossip"),
+    "victorialogs": ("victorialogs",),
     "otelcol": ("grpc", "http", "health", "metrics", "shard"),
 }
 
 
 def _environment(name: str, ports: Ports, data: Path) -> dict[str, str]:
-    """Return the variables of ``collector-config/backends/NAME.yaml``: TEMPO_HTTP_PORT, TEMPO_DATA ..."""
+    """Return the variables of ``collector-config/backends/NAME.yaml``: JAEGER_HTTP_PORT, JAEGER_DATA ..."""
     variables = {f"{name}_data": str(data / name)}
     for listener in _LISTENS[name]:
         what = listener.removeprefix(f"{name}-") if listener != name else "http"
@@ -97,8 +104,7 @@ def collector_environment(ports: Ports) -> dict[str, str]:
         "OTEL_STREAM_METRICS_PORT": str(ports["metrics"]),
         "OTEL_STREAM_SHARD": shard,
         "OTEL_STREAM_SHARDS": f"[{shard}]",
-        "OTEL_STREAM_TEMPO": f"{LOOPBACK}:{ports['tempo-otlp']}",
         "OTEL_STREAM_JAEGER": f"{LOOPBACK}:{ports['jaeger-otlp']}",
-        "OTEL_STREAM_LOKI": url(ports["loki"]),
+        "OTEL_STREAM_VICTORIALOGS": url(ports["victorialogs"]),
         "OTEL_STREAM_PROMETHEUS": url(ports["prometheus"]),
     }

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from otel_stream.cli.backends import places
-from otel_stream.cli.backends.build import Builder
-from otel_stream.cli.backends.errors import BackendsError
+from backends import places
+from backends.build import Builder
+from backends.errors import BackendsError
 
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="there is no Go here")
 
@@ -24,7 +24,7 @@ def pins(tmp_path: Path) -> Path:
 
 def test_what_we_pin_is_complete() -> None:
     builder = Builder(places.pins(), Path("nowhere"), print)
-    assert set(builder.pins) == {"prometheus", "promtool", "tempo", "jaeger", "loki", "otelcol"}
+    assert set(builder.pins) == {"prometheus", "promtool", "jaeger", "otelcol", "victorialogs"}
     for name, pin in builder.pins.items():
         folder = places.pins() / (pin.folder or name)
         files = {file.name for file in folder.iterdir()}

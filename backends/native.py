@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from otel_stream.cli.backends import places, processes, readiness
-from otel_stream.cli.backends.errors import BackendsError
-from otel_stream.cli.backends.ports import Ports, require_free
-from otel_stream.cli.backends.processes import Process
-from otel_stream.cli.backends.programs import Program, programs
+from backends import places, processes, readiness
+from backends.errors import BackendsError
+from backends.ports import Ports, require_free
+from backends.processes import Process
+from backends.programs import Program, programs
 
 Say = Callable[[str], None]
 
@@ -44,7 +44,7 @@ class Native:
                 f"{self._file} is damaged: end what it names by hand, and remove it"
             ) from None
 
-    def up(self, ports: Ports, collector: str, deadline: float, say: Say) -> State:
+    def start(self, ports: Ports, collector: str, deadline: float, say: Say) -> State:
         """Start what does not run yet, and wait until everything answers.
 
         Raises:
@@ -57,7 +57,7 @@ class Native:
             state = State(ports, collector)
         elif (state.ports, state.collector) != (ports, collector):
             raise BackendsError(
-                f"backends run already, with {state.collector}.yaml or other ports: otel-stream backends down"
+                f"backends run already, with {state.collector}.yaml or other ports: python -m backends stop"
             )
         state.processes = alive
         wanted = programs(ports, places.configurations(), self.folder / "data", collector)
@@ -74,9 +74,7 @@ class Native:
     def _start(self, missing: Sequence[Program], state: State, say: Say) -> None:
         unbuilt = [program.name for program in missing if not os.access(places.binary(program.name), os.X_OK)]
         if unbuilt:
-            raise BackendsError(
-                f"{', '.join(unbuilt)}: not built yet; run make backends in a clone, or install docker"
-            )
+            raise BackendsError(f"{', '.join(unbuilt)}: not built yet; run make backends")
         require_free({name: state.ports[name] for program in missing for name in program.listens})
         for program in missing:
             say(f"starting {program.name}")
@@ -100,8 +98,8 @@ class Native:
         """Return the file that a backend prints to."""
         return self.folder / "logs" / f"{name}.log"
 
-    def down(self, *, delete_data: bool = False) -> list[str]:
-        """End what :meth:`up` started, the Collector first, and return the names of what ran."""
+    def stop(self, *, delete_data: bool = False) -> list[str]:
+        """End what :meth:`start` started, the Collector first, and return the names of what ran."""
         state = self.state()
         running = {} if state is None else {n: p for n, p in state.processes.items() if p.alive}
         # The Collector hands on what it holds while the others still listen.
