@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dashboards.plugins import JAEGER, VICTORIALOGS
+
 
 class Asked(NamedTuple):
     """One query of one panel, as it stands in the JSON."""
@@ -22,13 +24,15 @@ class Asked(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Which backend is asked: prometheus, tempo or loki."""
+        """Which backend is asked: Grafana's type of data source."""
         return str(self.target["datasource"]["type"])
 
     @property
     def text(self) -> str:
-        """The query itself."""
-        return str(self.target["query" if self.kind == "tempo" else "expr"])
+        """The query itself; of a search in Jaeger, its fields."""
+        if self.target.get("queryType") == "search":
+            return " ".join(str(self.target.get(field, "")) for field in ("service", "tags", "minDuration"))
+        return str(self.target["query" if self.kind in {"tempo", JAEGER} else "expr"])
 
     def __str__(self) -> str:
         """Name the place, as a test or a person would look for it."""
@@ -48,7 +52,7 @@ def asked(file: Path) -> list[Asked]:
     """Return all queries of a dashboard's file."""
     dashboard = json.loads(file.read_text(encoding="utf-8"))
     found = panels(dashboard)
-    return [Asked(file.stem, panel, target) for panel in found for target in panel["targets"]]
+    return [Asked(file.stem, panel, target) for panel in found for target in panel.get("targets", ())]
 
 
 def defaults(file: Path) -> dict[str, str]:
@@ -63,11 +67,11 @@ def defaults(file: Path) -> dict[str, str]:
 
 def filled(text: str, values: Mapping[str, str]) -> str:
     """Put values in the place of variables; a variable without a value is a KeyError."""
-    return re.sub(r"\$\{?(\w+)\}?", lambda found: values[found[1]], text)
+    return re.sub(r"\$(?:(\w+)|\{(\w+)(?::regex)?\})", lambda found: values[found[1] or found[2]], text)
 
 
 class Backends:
-    """Base URLs of Prometheus, Tempo and Loki, and the time range that they are asked about."""
+    """Base URLs by name, such as prometheus or tempo, and the time range that they are asked about."""
 
     def __init__(self, urls: Mapping[str, str], *, seconds: float = 300, step: int = 5) -> None:
         self._urls = urls
@@ -80,10 +84,16 @@ class Backends:
         Raises:
             ValueError: the backend refused the query; says why.
         """
-        text = filled(query.text, {**values, "__rate_interval": "1m", "__interval": "30s"})
+        known = {**values, "__rate_interval": "1m", "__interval": "30s"}
+        text = filled(query.text, known)
         if query.kind == "prometheus":
             return self.prometheus(text, instant=bool(query.target.get("instant")))
-        return self.loki(text) if query.kind == "loki" else self.tempo(text)
+        if query.kind == VICTORIALOGS:
+            return self.victorialogs(text, counted=query.target["queryType"] == "statsRange")
+        if query.kind == JAEGER and query.target.get("queryType") == "search":
+            fields = ("service", "tags", "minDuration")
+            return self.jaeger_search(*(filled(query.target.get(field, ""), known) for field in fields))
+        return {"loki": self.loki, "tempo": self.tempo, JAEGER: self.jaeger}[query.kind](text)
 
     def prometheus(self, text: str, *, instant: bool = False, at: float | None = None) -> list[Any]:
         """Return series with a number in them; if ``instant``, those of now, or of another time."""
@@ -101,6 +111,30 @@ class Backends:
         answer = self._get("loki", "/loki/api/v1/query_range", query=text, limit=1000, **self._range())
         # A log event may be alone in its stream, and streams come in any order.
         return sorted(answer["data"]["result"], key=lambda row: str(row["values"][0][0]))
+
+    def victorialogs(self, text: str, *, counted: bool = False) -> list[Any]:
+        """Return log events, or series that a ``stats`` pipe counted."""
+        if counted:
+            path = "/select/logsql/stats_query_range"
+            return list(self._get("victorialogs", path, query=text, **self._range())["data"]["result"])
+        when = self._range(stepped=False)
+        return self._lines("victorialogs", "/select/logsql/query", query=text, limit=1000, **when)
+
+    def jaeger(self, trace_id: str) -> list[Any]:
+        """Return the spans of one trace."""
+        return [
+            span
+            for trace in self._get("jaeger", f"/api/traces/{trace_id}")["data"]
+            for span in trace["spans"]
+        ]
+
+    def jaeger_search(self, service: str, tags: str, shortest: str = "") -> list[Any]:
+        """Return traces of a service; ``tags`` are words such as ``error=true`` that one span must bear."""
+        when = {name: time * 1_000_000 for name, time in self._range(stepped=False).items()}
+        least = {"minDuration": shortest} if shortest else {}
+        wanted = json.dumps(dict(word.split("=", 1) for word in tags.split()))
+        answer = self._get("jaeger", "/api/traces", service=service, tags=wanted, limit=50, **least, **when)
+        return list(answer["data"])
 
     def tempo(self, text: str) -> list[Any]:
         """Return spans that TraceQL finds, series that it measures, or the spans of one trace."""
@@ -122,12 +156,18 @@ class Backends:
         step = {"step": f"{self._step}s"} if stepped else {}
         return {"start": now - int(self._seconds), "end": now + 1, **step}
 
+    def _lines(self, name: str, path: str, **query: Any) -> list[Any]:
+        return [json.loads(line) for line in self._read(name, path, query).splitlines()]
+
     def _get(self, name: str, path: str, **query: Any) -> Any:
+        return json.loads(self._read(name, path, query))
+
+    def _read(self, name: str, path: str, query: Mapping[str, Any]) -> bytes:
         where = f"{self._urls[name]}{path}?{urllib.parse.urlencode(query)}"
         request = urllib.request.Request(where, headers={"Accept": "application/json"})  # noqa: S310 - a backend
         try:
             with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-                return json.load(response)
+                return bytes(response.read())
         except urllib.error.HTTPError as error:
             raise ValueError(f"{name} answers {error.code}: {error.read().decode()[:500]}") from None
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dashboards import ask
+from dashboards.plugins import VICTORIALOGS
 
 #: Pixels of a grid unit.
 WIDE, HIGH = 50, 30
@@ -46,7 +48,8 @@ def draw(file: Path, backends: ask.Backends, values: Mapping[str, str]) -> str:
     chosen = {**ask.defaults(file), **values}
     answers: dict[int, list[tuple[ask.Asked, Sequence[Any]]]] = {}
     for query in ask.asked(file):
-        answers.setdefault(query.panel["id"], []).append((query, backends.rows(query, chosen)))
+        rows = [_alike(row) for row in backends.rows(query, chosen)]
+        answers.setdefault(query.panel["id"], []).append((query, rows))
     shapes: list[str] = []
     bottom = 0
     for panel in dashboard["panels"]:
@@ -59,11 +62,40 @@ def draw(file: Path, backends: ask.Backends, values: Mapping[str, str]) -> str:
     return "\n".join((head, _box(0, 0, width, height, "#f4f5f5"), *shapes, "</svg>")) + "\n"
 
 
+def _alike(row: Any) -> Any:
+    """Return what Jaeger answers as Tempo would: a span as OTLP, and a trace as its first span."""
+    if "spans" in row:
+        row = min(row["spans"], key=lambda span: int(span["startTime"]))
+    if "operationName" not in row:
+        return row
+    parents = [one["spanID"] for one in row["references"] if one["refType"] == "CHILD_OF"]
+    tags = {tag["key"]: tag["value"] for tag in row["tags"]}
+    start, duration = int(row["startTime"]) * 1000, int(row["duration"]) * 1000
+    return {
+        "traceID": row["traceID"],
+        "spanId": row["spanID"],
+        "parentSpanId": parents[0] if parents else "",
+        "name": row["operationName"],
+        "startTimeUnixNano": start,
+        "endTimeUnixNano": start + duration,
+        "durationNanos": duration,
+        "status": {"code": "STATUS_CODE_ERROR" if tags.get("error") else ""},
+        "attributes": [
+            {"key": key, "value": {"stringValue": value}}
+            for key, value in tags.items()
+            if key.startswith(("graph.", "gen_ai.node", "error."))
+        ],
+    }
+
+
 def _panel(shown: Shown) -> list[str]:
     panel, x, y, width, height, _ = shown
     title = _text(x + 8, y + 20, panel["title"], 13)
     if panel["type"] == "row":
         return [title]
+    if panel["type"] == "text":
+        shown = shown._replace(x=x + 12, y=y + 40, width=width - 24)
+        return [_box(x + 3, y + 3, width - 6, height - 6, "#fff"), title, *_words(shown)]
     inner = shown._replace(x=x + 12, y=y + 28, width=width - 24, height=height - 40)
     kind = _KINDS.get(panel["type"], _listed)
     drawn = kind(inner) or [_text(inner.x, inner.y + 20, "no data", 12, "#999")]
@@ -89,7 +121,7 @@ def _name(query: ask.Asked, row: Mapping[str, Any]) -> str:
     legend = query.target.get("legendFormat", "__auto")
     if legend == "__auto":
         return " ".join(str(value) for value in labels.values())
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: str(labels.get(found[1], "")), legend)
+    return re.sub(r"\{\{([\w.]+)\}\}", lambda found: str(labels.get(found[1], "")), legend)
 
 
 def _points(row: Mapping[str, Any]) -> list[tuple[float, float]]:
@@ -174,9 +206,16 @@ def _listed(shown: Shown) -> list[str]:
 def _line(query: ask.Asked, row: Any) -> str:
     if query.kind == "loki":
         return str(row["values"][0][1])
+    if query.kind == VICTORIALOGS:
+        return str(row["_msg"])
     said = _pairs(row.get("attributes", ())).items()
     about = "  ".join(f"{key.rpartition('.')[2]}={value}" for key, value in said if key != "status")
     return f"{row['traceID'][:12]}  {int(row['durationNanos']) / 1e6:.1f} ms  {about}"
+
+
+def _words(shown: Shown) -> list[str]:
+    lines = textwrap.wrap(shown.panel["options"]["content"], int(shown.width / 6))
+    return [_text(shown.x, shown.y + 16 * place, line, 11) for place, line in enumerate(lines)]
 
 
 def _table(shown: Shown) -> list[str]:
@@ -194,7 +233,7 @@ def _graph(shown: Shown) -> list[str]:
     nodes: dict[str, str] = {}
     parents: dict[str, str] = {}
     for query, row in shown.rows():
-        if query.kind == "tempo":
+        if query.kind != "prometheus":
             nodes[row["spanId"]] = row["name"]
             parents[row["spanId"]] = row.get("parentSpanId", "")
         elif "source" in row["metric"]:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import board, collector
+from dashboards import board, collector, links
 from dashboards import queries as q
-from dashboards.names import label
 from dashboards.panels import (
     HALF,
     HEIGHT,
     Panel,
     buckets,
-    found,
     heat,
     lines,
     listing,
-    logged,
     metric,
     node_graph,
     now,
-    traced,
 )
+from dashboards.stores import Stores
 from otel_stream import semconv
 
 _BUCKETS = q.select(semconv.NODE_DURATION, q.OF_NODE, "_bucket")
@@ -31,19 +28,23 @@ _RETRIES = q.rate(q.select(semconv.NODE_RETRIES, q.OF_NODE))
 _NODE = f"{{{{{q.L_NODE}}}}}"
 
 
-def make() -> Dashboard:
+def make(stores: Stores) -> Dashboard:
     """Return the dashboard."""
     return board.board(
+        stores,
         "nodes",
         "Graph nodes",
         "Rate, errors and duration of the tasks of each node, their attempts and retries, and their fan-out.",
-        board.variables(q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH, q.V_NODE),
+        [
+            *board.variables(stores, q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH, q.V_NODE),
+            *stores.variables(),
+        ],
         {
             "Rate, errors, duration": _red(),
             "Attempts": _attempts(),
             "Fan-out": _width(),
-            "Where the time goes": _slowest(),
-            "The graph": _graph(),
+            "Where the time goes": _slowest(stores),
+            "The graph": _graph(stores),
             "As the gateway counts spans, before sampling": _gateway(),
         },
     )
@@ -145,7 +146,7 @@ def _width() -> list[Panel]:
     ]
 
 
-def _slowest() -> list[Panel]:
+def _slowest(stores: Stores) -> list[Panel]:
     total = q.rate(q.select(semconv.NODE_DURATION, q.OF_NODE, "_sum"))
     by = (q.L_GRAPH, q.L_NODE)
     return [
@@ -163,44 +164,31 @@ def _slowest() -> list[Panel]:
                 "Value #B": "95 % [s]",
                 "Value #C": "failed",
             },
-            links=board.TO_NODE | board.TO_GRAPH,
+            links={"node": links.to_node(stores.name), "graph": links.to_graph(stores.name)},
             sorted_by="busy [s/s]",
         ),
-        listing(
+        stores.tasks(
             "Slowest tasks",
             "Of the newest tasks, the slowest first. A trace id leads to the run.",
-            "ns",
-            found(
-                q.spans(
-                    q.NODE_SPAN, semconv.GEN_AI_NODE_NAME, semconv.GRAPH_SUPERSTEP, semconv.GRAPH_TASK_END
-                )
-            ),
-            links=board.TO_RUN,
+            semconv.GEN_AI_NODE_NAME,
+            semconv.GRAPH_SUPERSTEP,
+            semconv.GRAPH_TASK_END,
             sorted_by="Duration",
         ),
-        lines(
-            "95th percentile, from traces",
-            "The same as above, measured by Tempo on the traces that were kept.",
-            "s",
-            traced(
-                f"{{ {q.NODE_SPAN} }} | quantile_over_time(duration, .95)"
-                f" by (span.{semconv.GEN_AI_NODE_NAME})"
-            ),
-            span=HALF,
+        stores.task_durations(
+            "95th percentile, from traces", "The same as above, measured on the traces that were kept."
         ),
-        listing(
+        stores.tasks(
             "Failing tasks",
             "The newest tasks that failed for good.",
-            "ns",
-            found(q.spans(f"{q.NODE_SPAN} && status = error", semconv.GEN_AI_NODE_NAME, semconv.ERROR_TYPE)),
-            links=board.TO_RUN,
+            semconv.GEN_AI_NODE_NAME,
+            semconv.ERROR_TYPE,
+            failed=True,
         ),
     ]
 
 
-def _graph() -> list[Panel]:
-    routed = f'{q.LOGS} {q.events(semconv.EVENT_ROUTE)} | {q.L_GRAPH}=~"${q.V_GRAPH}"'
-    by = ", ".join((q.L_GRAPH, q.L_NODE, label(semconv.GRAPH_ROUTE_TARGETS)))
+def _graph(stores: Stores) -> list[Panel]:
     return [
         node_graph(
             "Graphs and their nodes",
@@ -210,14 +198,14 @@ def _graph() -> list[Panel]:
             now(_edges()).ref_id("edges"),
             renamed={"Value #nodes": "mainstat", "Value #edges": "mainstat"},
         ),
-        lines(
+        stores.counted(
             "Routes taken",
             "How often a node's conditional edge, or its Command, chose which nodes. Only of programs that "
             "export `graph.route`: OTEL_STREAM_EXPORT_MODES.",
-            "short",
-            logged(f"sum by ({by}) (count_over_time({routed} [$__interval]))"),
-            span=HALF,
-            stacked=True,
+            semconv.EVENT_ROUTE,
+            semconv.GRAPH_NAME,
+            semconv.GEN_AI_NODE_NAME,
+            semconv.GRAPH_ROUTE_TARGETS,
             height=2 * HEIGHT,
         ),
     ]

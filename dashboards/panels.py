@@ -15,6 +15,7 @@ from grafana_foundation_sdk.builders import (
     stat,
     table,
     tempo,
+    text,
     timeseries,
 )
 from grafana_foundation_sdk.builders import dashboard as build
@@ -22,6 +23,7 @@ from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import prometheus as prometheus_model
 from grafana_foundation_sdk.models import tempo as tempo_model
+from grafana_foundation_sdk.models import text as text_model
 
 #: Where data comes from: a template variable for each kind of backend.
 PROMETHEUS: Final = common_model.DataSourceRef(type_val="prometheus", uid="${prometheus}")
@@ -149,20 +151,37 @@ def listing(
     renamed: Mapping[str, str] | None = None,
     links: Mapping[str, tuple[str, str]] | None = None,
     height: int = HEIGHT,
+    matching: tuple[str, str] | None = None,
+    without: Iterable[str] = (),
 ) -> Panel:
-    """A table; ``links`` says which columns lead where: column to (title, URL)."""
+    """A table; ``links`` says which columns lead where: column to (title, URL).
+
+    ``matching`` is a column and a regular expression that a row must match; ``without`` are columns left out.
+    """
     panel = _panel(table.Panel(), title, description, unit, queries).span(span).height(height)
     panel = panel.datasource(queries[0].build().datasource)
     if len(queries) > 1:
         panel = panel.with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
+    if matching is not None:
+        panel = panel.with_transformation(_matching(*matching))
     if renamed is not None:
         panel = panel.with_transformation(_renaming(renamed))
-    for column, (text, url) in (links or {}).items():
-        link = model.DynamicConfigValue(id_val="links", value=[{"title": text, "url": url}])
+    if left_out := dict.fromkeys(without, True):
+        panel = panel.with_transformation(
+            model.DataTransformerConfig(id_val="organize", options={"excludeByName": left_out})
+        )
+    for column, (label, url) in (links or {}).items():
+        link = model.DynamicConfigValue(id_val="links", value=[{"title": label, "url": url}])
         panel = panel.override_by_name(column, [link])
     if sorted_by:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sorted_by).desc(True)])
     return panel
+
+
+def _matching(column: str, pattern: str) -> model.DataTransformerConfig:
+    condition = {"fieldName": column, "config": {"id": "regex", "options": {"value": pattern}}}
+    options = {"filters": [condition], "type": "include", "match": "all"}
+    return model.DataTransformerConfig(id_val="filterByValue", options=options)
 
 
 def _renaming(fields: Mapping[str, str]) -> model.DataTransformerConfig:
@@ -172,17 +191,22 @@ def _renaming(fields: Mapping[str, str]) -> model.DataTransformerConfig:
 
 def log_events(title: str, description: str, query: Any, *, span: int = HALF) -> Panel:
     """Log events, the newest last, with what they bear."""
-    panel = _panel(logs.Panel(), title, description, "short", [query]).span(span).datasource(LOKI)
+    panel = _panel(logs.Panel(), title, description, "short", [query]).span(span)
+    panel = panel.datasource(query.build().datasource)
     panel = panel.show_time(True).wrap_log_message(True).enable_log_details(True)
     return panel.sort_order(common_model.LogsSortOrder.ASCENDING).height(2 * HEIGHT)
 
 
-def one_trace(title: str, description: str, trace_id: str, *, span: int = FULL) -> Panel:
+def one_trace(title: str, description: str, query: Any, *, span: int = FULL) -> Panel:
     """One trace, as Grafana's trace view shows it."""
-    panel = _panel(
-        build.Panel().type("traces"), title, description, "short", [found(trace_id, by_span=False)]
-    )
-    return panel.span(span).datasource(TEMPO).height(2 * HEIGHT)
+    panel = _panel(build.Panel().type("traces"), title, description, "short", [query])
+    return panel.span(span).datasource(query.build().datasource).height(2 * HEIGHT)
+
+
+def said(title: str, description: str, content: str, *, span: int = HALF, height: int = HEIGHT) -> Panel:
+    """Words in the place of what a store cannot answer."""
+    panel = text.Panel().title(title).description(description).content(content)
+    return panel.mode(text_model.TextMode.MARKDOWN).span(span).height(height)
 
 
 def node_graph(
@@ -192,7 +216,7 @@ def node_graph(
     renamed: Mapping[str, str] | None = None,
     span: int = HALF,
 ) -> Panel:
-    """A picture of nodes and edges; Tempo gives it for a trace, from Prometheus it takes two tables."""
+    """A picture of nodes and edges; a store gives it for a trace, from Prometheus it takes two tables."""
     panel = _panel(nodegraph.Panel(), title, description, "short", queries).span(span)
     if renamed is not None:
         panel = panel.with_transformation(_renaming(renamed))

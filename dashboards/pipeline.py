@@ -11,6 +11,7 @@ from dashboards import collector as c
 from dashboards import queries as q
 from dashboards.names import label
 from dashboards.panels import Panel, lines, metric, number
+from dashboards.stores import Stores
 from otel_stream import semconv
 from otel_stream.semconv import Metric
 
@@ -25,13 +26,14 @@ def _rate(of: Metric) -> str:
     return q.rate(q.select(of, q.OF_SERVICE))
 
 
-def make() -> Dashboard:
+def make(stores: Stores) -> Dashboard:
     """Return the dashboard."""
     return board.board(
+        stores,
         "pipeline",
         "Telemetry pipeline",
         "What gets out of the processes and through the Collector, what waits there, and what is lost.",
-        board.variables(q.V_ENVIRONMENT, q.V_SERVICE),
+        board.variables(stores, q.V_ENVIRONMENT, q.V_SERVICE),
         {
             "Now": _now(),
             "Out of the process": _export(),

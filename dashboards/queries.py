@@ -1,11 +1,11 @@
-"""PromQL, TraceQL and LogQL in small pieces, so that a panel says what it shows and not how it is spelt."""
+"""PromQL in small pieces, so that a panel says what it shows and not how it is spelt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-from dashboards.names import ENVIRONMENT, GRAPH_ATTRIBUTES, RUN_DURATIONS, SERVICE, label, series
+from dashboards.names import ENVIRONMENT, RUN_DURATIONS, SERVICE, label, series
 from otel_stream import semconv
 from otel_stream.semconv import Metric
 
@@ -14,6 +14,8 @@ RATE_INTERVAL: Final = "$__rate_interval"
 
 #: Template variables; those of a dashboard restrict all that it shows.
 V_ENVIRONMENT, V_SERVICE, V_GRAPH, V_NODE = "environment", "service", "graph", "node"
+#: Those that are typed: the trace of the run explorer, and from what duration on a run is listed as slow.
+V_TRACE, V_SLOW = "trace_id", "slow"
 
 L_ENVIRONMENT, L_SERVICE = label(ENVIRONMENT), label(SERVICE)
 L_GRAPH, L_NODE = label(semconv.GRAPH_NAME), label(semconv.GEN_AI_NODE_NAME)
@@ -68,35 +70,3 @@ def added_up(selectors: Iterable[str], *by: str, window: str = RATE_INTERVAL) ->
         for place, selector in enumerate(selectors)
     )
     return total(" or ".join(rates), *by)
-
-
-# -- TraceQL --------------------------------------------------------------------------------------------
-
-#: A span that is a run of one of the chosen graphs.
-RUN_SPAN: Final = (
-    f'resource.{SERVICE} =~ "${V_SERVICE}" && ('
-    + " || ".join(f'span.{attribute} =~ "${V_GRAPH}"' for attribute in GRAPH_ATTRIBUTES)
-    + ")"
-)
-#: A span that is a task of one of the chosen nodes.
-NODE_SPAN: Final = f'resource.{SERVICE} =~ "${V_SERVICE}" && span.{semconv.GEN_AI_NODE_NAME} =~ "${V_NODE}"'
-
-
-def spans(condition: str, *shown: str) -> str:
-    """Return the newest spans that meet a condition, with some attributes to show."""
-    chosen = f" | select({', '.join(f'span.{attribute}' for attribute in shown)})" if shown else ""
-    return f"{{ {condition} }}{chosen} with (most_recent=true)"
-
-
-# -- LogQL ----------------------------------------------------------------------------------------------
-
-#: The streams of the chosen services.
-LOGS: Final = f'{{{L_SERVICE}=~"${V_SERVICE}",{L_ENVIRONMENT}=~"${V_ENVIRONMENT}"}}'
-#: What ``gateway.yaml`` makes of a log event's name.
-L_EVENT: Final = label("event.name")
-
-
-def events(*names: str) -> str:
-    """Return a filter of log events by name."""
-    pattern = "|".join(name.replace(".", r"\\.") for name in names)
-    return f'| {L_EVENT}=~"{pattern}"'

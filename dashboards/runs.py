@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import board
+from dashboards import board, links
 from dashboards import queries as q
 from dashboards.names import FAILED
 from dashboards.panels import (
     HALF,
     Panel,
     buckets,
-    found,
     heat,
     lines,
     listing,
@@ -19,6 +18,8 @@ from dashboards.panels import (
     now,
     number,
 )
+from dashboards.stores import Find, Stores
+from dashboards.variables import text
 from otel_stream import semconv
 from otel_stream.events import End
 
@@ -26,25 +27,25 @@ _STARTED = q.rate(q.runs("_count", q.OF_GRAPH))
 _FAILED = q.rate(q.runs("_count", (*q.OF_GRAPH, f'{q.L_END}=~"{FAILED}"')))
 _BUCKETS = q.runs("_bucket", q.OF_GRAPH)
 _FAILED_SHARE = {"orange": 0.01, "red": 0.05}
-#: Spans that are runs, as TraceQL; what is shown of them.
+#: What is shown of runs.
 _SHOWN = (semconv.GRAPH_RUN_END, semconv.ERROR_TYPE, semconv.GRAPH_RUN_ID)
-V_SLOW = "slow"
 
 
-def make() -> Dashboard:
+def make(stores: Stores) -> Dashboard:
     """Return the dashboard."""
-    slow = board.text(V_SLOW, "Slow from", "1s", "Runs that take this long are listed as slow.")
+    slow = text(q.V_SLOW, "Slow from", "1s", "Runs that take this long are listed as slow.")
     return board.board(
+        stores,
         "runs",
         "Graph runs",
         "Rate, errors and duration of the runs of each graph, how they end, and what waits for an answer.",
-        [*board.variables(q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH), slow],
+        [*board.variables(stores, q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH), *stores.variables(), slow],
         {
             "Now": _now(),
             "Rate, errors, duration": _red(),
             "Latency and size": _latency(),
             "Interrupts": _interrupts(),
-            "Which runs": _which(),
+            "Which runs": _which(stores),
             "Checkpoints": _checkpoints(),
         },
     )
@@ -187,33 +188,23 @@ def _interrupts() -> list[Panel]:
     ]
 
 
-def _which() -> list[Panel]:
-    waiting = f'span.{semconv.GRAPH_RUN_END} = "{End.INTERRUPTED.value}"'
+def _which(stores: Stores) -> list[Panel]:
+    interrupted = Find(
+        end=End.INTERRUPTED.value, shown=(semconv.GEN_AI_CONVERSATION_ID, semconv.GRAPH_RUN_ID)
+    )
     return [
-        listing(
+        stores.runs(
             "Failing runs",
             "The newest runs that failed, from their traces. A trace id leads to the run.",
-            "ns",
-            found(q.spans(f"{q.RUN_SPAN} && status = error", *_SHOWN)),
-            links=board.TO_RUN,
+            Find(failed=True, shown=_SHOWN),
         ),
-        listing(
+        stores.runs(
             "Slow runs",
             "Of the newest runs that took as long as you say above, the slowest first.",
-            "ns",
-            found(q.spans(f"{q.RUN_SPAN} && duration >= ${V_SLOW}", *_SHOWN)),
-            links=board.TO_RUN,
+            Find(slow=True, shown=_SHOWN),
             sorted_by="Duration",
         ),
-        listing(
-            "Interrupted runs",
-            "The newest runs that stopped to wait for an answer.",
-            "ns",
-            found(
-                q.spans(f"{q.RUN_SPAN} && {waiting}", semconv.GEN_AI_CONVERSATION_ID, semconv.GRAPH_RUN_ID)
-            ),
-            links=board.TO_RUN,
-        ),
+        stores.runs("Interrupted runs", "The newest runs that stopped to wait for an answer.", interrupted),
         listing(
             "Graphs",
             "Runs per second and share that failed, by graph, at the end of the time range.",
@@ -222,7 +213,7 @@ def _which() -> list[Panel]:
             now(q.ratio(q.total(_FAILED, q.L_GRAPH), q.total(_STARTED, q.L_GRAPH))),
             now(q.quantile(0.95, _BUCKETS, q.L_GRAPH)),
             renamed={q.L_GRAPH: "graph", "Value #A": "runs/s", "Value #B": "failed", "Value #C": "95 % [s]"},
-            links=board.TO_GRAPH,
+            links={"graph": links.to_graph(stores.name)},
             sorted_by="runs/s",
         ),
     ]

@@ -6,12 +6,15 @@ import json
 import typing
 from collections.abc import Iterator
 from enum import Enum
+from types import UnionType
 from typing import Any, Final
 
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from dashboards.plugins import register
 
 #: The units that Grafana knows.
 UNITS: Final = frozenset(
@@ -22,6 +25,7 @@ UNITS: Final = frozenset(
 def violations(text: str) -> list[str]:
     """Return where a dashboard, given as JSON, is not what the schema says; empty if all is well."""
     plugins.register_default_plugins()
+    register()
     given = json.loads(text)
     read = Dashboard.from_json(given)
     # What the models do not know is lost on the way.
@@ -51,7 +55,7 @@ def _of_other_types(value: Any, wanted: Any, where: str) -> Iterator[str]:
             value, json.loads(json.dumps(value := wanted.from_json(value), cls=JSONEncoder)), where
         )
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is typing.Union:
+    if origin in {typing.Union, UnionType}:
         if all(any(_of_other_types(value, one, where)) for one in arguments):
             # One of the alternatives is a model or a list: what is wrong is further down.
             yield from _of_other_types(value, arguments[0], where)
@@ -65,7 +69,8 @@ def _of_other_types(value: Any, wanted: Any, where: str) -> Iterator[str]:
         yield f"{where}: {value!r} is no {getattr(wanted, '__name__', wanted)}"
     elif hasattr(type(value), "from_json"):
         for name, hint in typing.get_type_hints(type(value)).items():
-            yield from _of_other_types(getattr(value, name), hint, f"{where}/{name}")
+            if typing.get_origin(hint) is not typing.ClassVar:
+                yield from _of_other_types(getattr(value, name), hint, f"{where}/{name}")
 
 
 def _is_a(value: Any, wanted: Any) -> bool:

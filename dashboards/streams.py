@@ -7,7 +7,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from dashboards import board
 from dashboards import queries as q
 from dashboards.names import label
-from dashboards.panels import HALF, Panel, lines, logged, metric, number
+from dashboards.panels import Panel, lines, metric, number
+from dashboards.stores import Stores
 from otel_stream import semconv
 from otel_stream.semconv import Metric
 
@@ -27,14 +28,20 @@ def _rate(of: Metric) -> str:
     return q.rate(q.select(of, q.OF_GRAPH))
 
 
-def make() -> Dashboard:
+def make(stores: Stores) -> Dashboard:
     """Return the dashboard."""
     return board.board(
+        stores,
         "streams",
         "Graph streams",
         "Stream parts: offered to receivers, delivered, dropped, sampled out, filtered, and waiting.",
-        board.variables(q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH),
-        {"Now": _now(), "Parts": _parts(), "Consumers that fall behind": _behind(), "Log events": _logs()},
+        board.variables(stores, q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH),
+        {
+            "Now": _now(),
+            "Parts": _parts(),
+            "Consumers that fall behind": _behind(),
+            "Log events": _logs(stores),
+        },
     )
 
 
@@ -159,25 +166,16 @@ def _behind() -> list[Panel]:
     ]
 
 
-def _logs() -> list[Panel]:
-    mine = f'{q.LOGS} | {q.L_GRAPH}=~"${q.V_GRAPH}"'
+def _logs(stores: Stores) -> list[Panel]:
     return [
-        lines(
+        stores.counted(
             "Log events",
-            "Parts and decisions that arrived in Loki as log events, by name.",
-            "short",
-            logged(f"sum by ({q.L_EVENT}) (count_over_time({mine} [$__interval]))", f"{{{{{q.L_EVENT}}}}}"),
-            span=HALF,
-            stacked=True,
+            f"Parts and decisions that arrived in {stores.titles[1]} as log events, by name.",
+            "",
         ),
-        lines(
+        stores.weighed(
             "Bytes",
             "What the bodies of these log events weigh, per second, by stream mode.",
-            "Bps",
-            logged(
-                f'sum by ({_MODE}) (bytes_rate({mine} | {_MODE} != "" [$__interval]))', f"{{{{{_MODE}}}}}"
-            ),
-            span=HALF,
-            stacked=True,
+            semconv.GRAPH_STREAM_MODE,
         ),
     ]

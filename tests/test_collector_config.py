@@ -13,20 +13,21 @@ import yaml
 
 from backends.ports import DEFAULTS
 from backends.programs import collector_environment
-from dashboards.stores import ALL, Stores
+from dashboards.stores import Stores
+from dashboards.stores.both import BOTH
 from otel_stream import semconv
 from otel_stream.events import End
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "collector-config"
-GATEWAYS = {stores.name: FOLDER / stores.name / "gateway.yaml" for stores in ALL}
+GATEWAYS = {stores.name: FOLDER / stores.name / "gateway.yaml" for stores in BOTH}
 #: By their paths, without the suffix.
 COLLECTORS = {
     file.relative_to(FOLDER).with_suffix("").as_posix(): file
     for file in (
         FOLDER / "agent.yaml",
         *GATEWAYS.values(),
-        *(FOLDER / stores.name / "local.yaml" for stores in ALL),
+        *(FOLDER / stores.name / "local.yaml" for stores in BOTH),
     )
 }
 BACKENDS = sorted((FOLDER / "backends").glob("*.yaml"))
@@ -94,7 +95,7 @@ def test_measuring_comes_before_sampling_and_redaction_before_both(stores: str) 
     assert "redaction" in pipelines["logs"]["processors"]
 
 
-@pytest.mark.parametrize("stores", ALL, ids=lambda stores: stores.name)
+@pytest.mark.parametrize("stores", BOTH, ids=lambda stores: stores.name)
 def test_what_is_generated_for_a_pair_of_stores_sends_to_them_and_to_no_others(stores: Stores) -> None:
     for name in ("local", "gateway"):
         text = (FOLDER / stores.name / f"{name}.yaml").read_text()

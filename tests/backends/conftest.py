@@ -1,8 +1,8 @@
 """Real backends on free loopback ports, with their data in a temporary folder; ended by pid.
 
 Not part of ``make test``: they run if this folder is named, as ``make test-backends`` does. What has to do
-with stores runs with Jaeger and VictoriaLogs, which are started here, and with Tempo and Loki where these are:
-at ``OTEL_STREAM_TEMPO`` (OTLP over gRPC, host:port; queries go to ``OTEL_STREAM_TEMPO_URL``, by default port
+with stores runs with Jaeger and VictoriaLogs, which are started here, and with Tempo and Loki at
+``OTEL_STREAM_TEMPO`` (OTLP over gRPC, host:port; queries go to ``OTEL_STREAM_TEMPO_URL``, by default port
 3200 of that host) and ``OTEL_STREAM_LOKI``, or in docker. What does not run for the lack of them is listed.
 """
 

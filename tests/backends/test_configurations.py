@@ -10,10 +10,10 @@ from backends import places
 from backends.ports import free
 from backends.programs import collector_environment
 from dashboards.collectors import COLLECTORS
-from dashboards.stores import ALL
+from dashboards.stores.both import BOTH
 
 FOLDER = places.configurations()
-NAMES = ["agent", *(f"{stores.name}/{name}" for stores in ALL for name in COLLECTORS)]
+NAMES = ["agent", *(f"{stores.name}/{name}" for stores in BOTH for name in COLLECTORS)]
 
 
 def test_all_of_them_are_tried() -> None:
