@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+GRAMMARS := tests/grammars/node_modules
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
@@ -59,7 +60,7 @@ backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Promethe
 	@$(BIN)/python -m backends build $(ARGS)
 
 .PHONY: test-backends
-test-backends: $(VENV)/.dev backends ## Run the tests that need real backends, which make backends builds
+test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the tests that need real backends, which make backends builds
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
 .PHONY: lock
@@ -91,6 +92,14 @@ $(VENV)/.made:
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
 	@$(call INSTALL,--editable .)
+	@touch $@
+
+# Grafana's grammars of its query languages; npm writes this file when it is done.
+$(GRAMMARS)/.package-lock.json: tests/grammars/package-lock.json
+	@command -v npm >/dev/null || { \
+	    echo "parsing TraceQL and LogQL needs Node and npm, and there is no npm on the path: install Node 18 or newer" >&2; \
+	    exit 1; }
+	@npm ci --prefix tests/grammars --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

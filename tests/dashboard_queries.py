@@ -1,4 +1,4 @@
-"""Reading names out of PromQL, TraceQL and LogQL, and holding them against what is emitted."""
+"""Reading names out of PromQL, TraceQL, LogQL and LogsQL, and holding them against what is emitted."""
 
 import re
 
@@ -68,3 +68,15 @@ def logql_names(query: str) -> tuple[set[str], set[str]]:
     labels |= set(re.findall(r"\{\{\.(\w+)\}\}", query))
     patterns = re.findall(r'event_name=~"([^"]*)"', query)
     return labels, {event.replace("\\\\", "") for pattern in patterns for event in pattern.split("|")}
+
+
+def logsql_names(query: str) -> tuple[set[str], set[str]]:
+    """Return the fields and the names of events that a LogsQL query names."""
+    fields = set(re.findall(r'"?([a-z_.]+)"?:(?:[=~*"]|in\()', query)) | set(
+        re.findall(r"<([a-z.]\w[\w.]*)>", query)
+    )
+    for inside in re.findall(r"\bby \(([^)]*)\)", query):
+        fields |= {field.strip().strip('"') for field in inside.split(",")}
+    events = re.findall(r'event_name:=("[^"]*")|event_name:in\(([^)]*)\)', query)
+    named = {name.strip().strip('"') for pair in events for one in pair for name in one.split(",")} - {""}
+    return fields - {"_time", "_msg"}, named

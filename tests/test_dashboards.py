@@ -7,16 +7,25 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards import ask, board, names, rules, schema
-from dashboards.__main__ import DASHBOARDS, FOLDER, generated, main
-from tests.dashboard_queries import logql_names, promql_selectors, traceql_attributes, wrong_promql
+from dashboards import ask, links, names, rules, schema
+from dashboards.__main__ import DASHBOARDS, ROOT, generated, main
+from dashboards.plugins import JAEGER, VICTORIALOGS
+from dashboards.stores import Stores
+from dashboards.stores.both import BOTH
+from tests.dashboard_queries import (
+    logql_names,
+    logsql_names,
+    promql_selectors,
+    traceql_attributes,
+    wrong_promql,
+)
 
-FILES = [FOLDER / "json" / f"{name}.json" for name in DASHBOARDS]
+FOLDER = ROOT / "dashboards"
+FILES = [FOLDER / "json" / stores.name / f"{name}.json" for stores in BOTH for name in DASHBOARDS]
 QUERIES = [query for file in FILES for query in ask.asked(file)]
-ROOT = FOLDER.parent
 #: Every panel of every dashboard, by a name to find it by.
 PANELS = {
-    f"{file.stem}-{panel['id']}-{panel['title']}": panel
+    f"{file.parent.name}-{file.stem}-{panel['id']}-{panel['title']}": panel
     for file in FILES
     for panel in ask.panels(json.loads(file.read_text()))
 }
@@ -29,34 +38,29 @@ def test_files_are_byte_for_byte_what_the_code_says(capsys: pytest.CaptureFixtur
 
 
 def test_no_file_is_left_of_a_dashboard_that_is_no_more() -> None:
-    found = {
-        path.relative_to(FOLDER).as_posix()
-        for kind in ("json", "rules")
-        for path in (FOLDER / kind).iterdir()
-    }
-    assert found | {"mixin.libsonnet"} == set(generated())
+    places = [*FOLDER.glob("json/*/*"), *FOLDER.glob("rules/*"), *FOLDER.glob("*.libsonnet")]
+    places += [file for stores in BOTH for file in (ROOT / "collector-config" / stores.name).iterdir()]
+    assert {path.relative_to(ROOT).as_posix() for path in places} == set(generated())
 
 
 def test_a_file_edited_by_hand_is_named_and_written_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(folder=tmp_path) == 0
-    (tmp_path / "json/runs.json").write_text("{}")
+    file = "dashboards/json/tempo-loki/runs.json"
+    (tmp_path / file).write_text("{}")
     capsys.readouterr()
     assert main(["--check"], tmp_path) == 1
-    assert (
-        capsys.readouterr().err
-        == "dashboards/json/runs.json is not what the code says: run make dashboards\n"
-    )
+    assert capsys.readouterr().err == f"{file} is not what the code says: run make dashboards\n"
     assert main(folder=tmp_path) == 0
-    assert capsys.readouterr().out == "wrote dashboards/json/runs.json\n"
-    assert (tmp_path / "json/runs.json").read_bytes() == (FOLDER / "json/runs.json").read_bytes()
+    assert capsys.readouterr().out == f"wrote {file}\n"
+    assert (tmp_path / file).read_bytes() == (ROOT / file).read_bytes()
 
 
 # -- Grafana's form: the SDK's models are generated from Grafana's own schemas --------------------------
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_a_dashboard_is_what_grafanas_schema_knows_and_nothing_else(file: Path) -> None:
     assert schema.violations(file.read_text()) == []
 
@@ -75,43 +79,90 @@ def test_what_the_schema_does_not_know_is_found() -> None:
     ]
 
 
-def test_addresses_are_unique_and_every_link_leads_to_one() -> None:
-    uids = [json.loads(file.read_text())["uid"] for file in FILES]
-    assert sorted(uids) == sorted(board.UIDS.values())
-    linked = {uid for file in FILES for uid in re.findall(r"/d/([\w-]+)", file.read_text())}
+def test_what_the_schema_does_not_know_is_found_in_a_plugins_query_too() -> None:
+    for name, kind in (("runs", JAEGER), ("streams", VICTORIALOGS)):
+        dashboard = json.loads((FOLDER / f"json/jaeger-victorialogs/{name}.json").read_text())
+        targets = [target for panel in ask.panels(dashboard) for target in panel.get("targets", ())]
+        target = next(target for target in targets if target["datasource"]["type"] == kind)
+        target |= {"queryType": 7, "expression": "up"}
+        where, problems = zip(
+            *(text.split(": ") for text in schema.violations(json.dumps(dashboard))), strict=True
+        )
+        assert [place.rpartition("/")[2] for place in where] == ["expression", "query_type"]
+        assert problems == ("unknown", "7 is no str")
+
+
+@pytest.mark.parametrize("stores", BOTH, ids=lambda stores: stores.name)
+def test_addresses_are_unique_and_every_link_leads_to_a_dashboard_of_the_same_stores(stores: Stores) -> None:
+    everywhere = [json.loads(file.read_text())["uid"] for file in FILES]
+    assert len(set(everywhere)) == len(everywhere)
+    mine = [file for file in FILES if file.parent.name == stores.name]
+    uids = {json.loads(file.read_text())["uid"] for file in mine}
+    assert uids == {links.uid(stores.name, name) for name in DASHBOARDS}
+    linked = {uid for file in mine for uid in re.findall(r"/d/([\w-]+)", file.read_text())}
     assert linked
-    assert linked <= set(uids)
+    assert linked <= uids
+    for file in mine:
+        dashboard = json.loads(file.read_text())
+        assert {stores.name} < set(dashboard["tags"]) == set(dashboard["links"][0]["tags"])
+
+
+def test_both_pairs_of_stores_have_the_same_panels() -> None:
+    for name in DASHBOARDS:
+        one, other = (
+            [
+                panel["title"]
+                for panel in ask.panels(json.loads((FOLDER / f"json/{s.name}/{name}.json").read_text()))
+            ]
+            for s in BOTH
+        )
+        assert one == other
+
+
+def test_what_jaeger_cannot_answer_is_said_in_the_panel() -> None:
+    words = {
+        f"{file.stem}: {panel['title']}": panel["options"]["content"]
+        for file in FILES
+        for panel in ask.panels(json.loads(file.read_text()))
+        if panel["type"] == "text"
+    }
+    assert words.keys() == {"nodes: 95th percentile, from traces"}
+    assert all("Jaeger" in content and "*Duration*" in content for content in words.values())
 
 
 # -- panels ---------------------------------------------------------------------------------------------
 
-_SOURCES = {f"${{{kind}}}" for kind in board.SOURCES}
+_SOURCES = {f"${{{kind}}}" for stores in BOTH for kind in ("prometheus", *stores.sources)}
 
 
 @pytest.mark.parametrize("name", PANELS)
 def test_a_panel_says_what_it_shows_in_which_unit_and_asks_a_source_that_can_be_chosen(name: str) -> None:
     panel = PANELS[name]
     assert re.fullmatch(r"[A-Z0-9].{10,}\.", panel["description"], re.DOTALL)
+    if panel["type"] == "text":
+        return
     assert panel["fieldConfig"]["defaults"]["unit"] in schema.UNITS
     assert panel["datasource"]["uid"] in _SOURCES
     assert {target["datasource"]["uid"] for target in panel["targets"]} <= _SOURCES
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_a_dashboard_has_each_variable_that_it_uses_and_uses_each_that_it_has(file: Path) -> None:
     text = file.read_text()
     variables = json.loads(text)["templating"]["list"]
     has = {variable["name"] for variable in variables}
-    assert has >= set(board.SOURCES)
-    panels = json.dumps([panel["targets"] for panel in ask.panels(json.loads(text))])
-    used = set(re.findall(r"\$\{?([a-z_]+)\}?", panels)) - {"__rate_interval", "__interval"}
-    # Tempo and Loki may have nothing to say on a dashboard, but links to other dashboards pass them on.
+    (stores,) = [stores for stores in BOTH if stores.name == file.parent.name]
+    sources = {"prometheus", *stores.sources}
+    assert has >= sources
+    panels = json.dumps([panel.get("targets") for panel in ask.panels(json.loads(text))])
+    used = set(re.findall(r"\$\{?([a-z_]+)", panels)) - {"__rate_interval", "__interval"}
+    # A store may have nothing to say on a dashboard, but links to other dashboards pass it on.
     assert used <= has
     narrowing = {
         name for variable in variables for name in re.findall(r"\$(\w+)", json.dumps(variable["query"]))
     }
-    assert has - used - narrowing <= set(board.SOURCES)
+    assert has - used - narrowing <= sources
 
 
 def test_panels_stand_side_by_side_without_overlap() -> None:
@@ -148,6 +199,22 @@ def test_a_logql_query_names_only_labels_and_events_that_there_are(query: ask.As
     known = {names.label(name) for name in (*names.REGISTRY.attributes, names.SERVICE, names.ENVIRONMENT)}
     assert labels - known <= {"trace_id", "event_name"}
     assert events <= set(names.REGISTRY.events)
+
+
+@pytest.mark.parametrize("query", [q for q in QUERIES if q.kind == VICTORIALOGS], ids=str)
+def test_a_logsql_query_names_only_fields_and_events_that_there_are(query: ask.Asked) -> None:
+    fields, events = logsql_names(query.text)
+    known = {*names.REGISTRY.attributes, names.SERVICE, names.ENVIRONMENT, "trace_id", "event_name"}
+    assert fields - known == set()
+    assert events <= set(names.REGISTRY.events)
+
+
+@pytest.mark.parametrize("query", [q for q in QUERIES if q.kind == JAEGER], ids=str)
+def test_a_search_in_jaeger_names_only_attributes_that_there_are(query: ask.Asked) -> None:
+    tags = [word.partition("=")[0] for word in query.target.get("tags", "").split()]
+    assert bool(tags) is (query.target.get("queryType") == "search")
+    # A span whose status is an error bears this tag in Jaeger.
+    assert set(tags) - set(names.REGISTRY.attributes) <= {"error"}
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class TempoLoki:
 
     def task_durations(self, title: str, description: str) -> Panel:
         by = f"by (span.{semconv.GEN_AI_NODE_NAME})"
-        query = traced(f"{{ {_TASK} }} | quantile_over_time(duration, .95) {by}")
+        query = traced(f"{{ {_TASK} }} | quantile_over_time(duration, 0.95) {by}")
         return lines(title, description, "s", query, span=HALF)
 
     def trace(self, title: str, description: str) -> Panel:
