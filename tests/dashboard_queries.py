@@ -72,9 +72,8 @@ def logql_names(query: str) -> tuple[set[str], set[str]]:
 
 def logsql_names(query: str) -> tuple[set[str], set[str]]:
     """Return the fields and the names of events that a LogsQL query names."""
-    fields = set(re.findall(r'"?([a-z_.]+)"?:(?:[=~*"]|in\()', query)) | set(
-        re.findall(r"<([a-z.]\w[\w.]*)>", query)
-    )
+    fields = set(re.findall(r'"?([a-z_.]+)"?:(?:[=~*"]|in\()', query))
+    fields |= set(re.findall(r"<(\w[\w.]*)>", query))
     for inside in re.findall(r"\bby \(([^)]*)\)", query):
         fields |= {field.strip().strip('"') for field in inside.split(",")}
     events = re.findall(r'event_name:=("[^"]*")|event_name:in\(([^)]*)\)', query)

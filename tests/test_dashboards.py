@@ -85,11 +85,8 @@ def test_what_the_schema_does_not_know_is_found_in_a_plugins_query_too() -> None
         targets = [target for panel in ask.panels(dashboard) for target in panel.get("targets", ())]
         target = next(target for target in targets if target["datasource"]["type"] == kind)
         target |= {"queryType": 7, "expression": "up"}
-        where, problems = zip(
-            *(text.split(": ") for text in schema.violations(json.dumps(dashboard))), strict=True
-        )
-        assert [place.rpartition("/")[2] for place in where] == ["expression", "query_type"]
-        assert problems == ("unknown", "7 is no str")
+        found = [text.rpartition("/")[2] for text in schema.violations(json.dumps(dashboard))]
+        assert found == ["expression: unknown", "query_type: 7 is no str"]
 
 
 @pytest.mark.parametrize("stores", BOTH, ids=lambda stores: stores.name)
@@ -108,15 +105,12 @@ def test_addresses_are_unique_and_every_link_leads_to_a_dashboard_of_the_same_st
 
 
 def test_both_pairs_of_stores_have_the_same_panels() -> None:
-    for name in DASHBOARDS:
-        one, other = (
-            [
-                panel["title"]
-                for panel in ask.panels(json.loads((FOLDER / f"json/{s.name}/{name}.json").read_text()))
-            ]
-            for s in BOTH
-        )
-        assert one == other
+    titles: dict[str, list[str]] = {}
+    for file in FILES:
+        shown = ask.panels(json.loads(file.read_text()))
+        titles.setdefault(file.parent.name, []).extend(f"{file.stem}: {panel['title']}" for panel in shown)
+    one, other = titles.values()
+    assert one == other
 
 
 def test_what_jaeger_cannot_answer_is_said_in_the_panel() -> None:

@@ -1,4 +1,4 @@
-"""Every query of every panel and every rule is answered by real backends, after an hour of mixed traffic."""
+"""Every query of every panel and every rule is answered by real stores, after an hour of mixed traffic."""
 
 import json
 import os
@@ -13,9 +13,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from backends.programs import url
 from dashboards import ask, collector, draw, names, rules
-from dashboards.__main__ import DASHBOARDS, FOLDER
+from dashboards.__main__ import DASHBOARDS
 from otel_stream import semconv
 from tests.backends.polling import eventually
 from tests.backends.stores import Stack
@@ -40,22 +39,38 @@ PLANTED = {
 
 
 class Hour:
-    """What the traffic left in the backends, and a run of it to look at."""
+    """What the traffic left in the stores, and a run of it to look at."""
 
     def __init__(self, stack: Stack) -> None:
-        urls = {name: url(stack.ports[name]) for name in ("prometheus", "tempo", "loki")}
-        self.backends = ask.Backends(urls, seconds=SECONDS + 60)
+        self.stores = stack.name
+        self.backends = ask.Backends(stack.urls, seconds=SECONDS + 60)
         # One that another run went on from: then every list of the run explorer has something in it.
-        before = f"span.{semconv.GRAPH_RESUME_TRACE_ID}"
-        resumed = f"{{ {before} != nil }} | select({before})"
-        self.trace_id = eventually(lambda: self._attribute(resumed, semconv.GRAPH_RESUME_TRACE_ID))
+        self.trace_id = eventually(partial(self._resumed, stack.traces_in))
 
-    def _attribute(self, query: str, name: str) -> str:
-        found = [a for span in self.backends.tempo(query) for a in span["attributes"] if a["key"] == name]
-        return str(found[0]["value"]["stringValue"]) if found else ""
+    def _resumed(self, store: str) -> str:
+        """Return the trace of a run that another one went on from; "" if there is none yet."""
+        name = semconv.GRAPH_RESUME_TRACE_ID
+        if store == "tempo":
+            spans = self.backends.tempo(f"{{ span.{name} != nil }} | select(span.{name})")
+            tags = [
+                (tag["key"], tag["value"].get("stringValue")) for span in spans for tag in span["attributes"]
+            ]
+        else:
+            traces = self.backends.jaeger_search("app", f"{semconv.GRAPH_NAME}=approval")
+            spans = [span for trace in traces for span in trace["spans"]]
+            tags = [(tag["key"], tag["value"]) for span in spans for tag in span["tags"]]
+        return next((str(value) for key, value in tags if key == name), "")
 
     def rows(self, query: ask.Asked, file: Path) -> list[Any]:
-        return self.backends.rows(query, {**ask.defaults(file), "trace_id": self.trace_id})
+        return self.backends.rows(query, ask.defaults(file) | self.chosen)
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """What somebody who looks at the run has chosen and typed."""
+        return {"trace_id": self.trace_id, "traced": "app"}
+
+    def file(self, name: str) -> Path:
+        return ROOT / "dashboards" / "json" / self.stores / f"{name}.json"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +107,7 @@ def is_missing(expression: str) -> bool:
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_query_of_every_panel_returns_data(name: str, hour: Hour) -> None:
-    file = FOLDER / "json" / f"{name}.json"
+    file = hour.file(name)
     queries = ask.asked(file)
     assert queries
     empty = [
@@ -147,11 +162,11 @@ def test_an_alert_is_about_to_fire_on_the_fault_in_the_traffic(name: str, hour: 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_pictures_can_be_drawn_of_what_the_backends_answered(name: str, hour: Hour, tmp_path: Path) -> None:
     """``DASHBOARD_PICTURES=docs/images`` keeps them, for the documentation."""
-    file = FOLDER / "json" / f"{name}.json"
-    picture = draw.draw(file, hour.backends, {"trace_id": hour.trace_id})
-    chosen = ROOT / os.environ.get("DASHBOARD_PICTURES", tmp_path)
-    chosen.mkdir(parents=True, exist_ok=True)
-    (chosen / f"dashboard-{name}.svg").write_text(picture)
+    file = hour.file(name)
+    picture = draw.draw(file, hour.backends, hour.chosen)
+    folder = ROOT / os.environ.get("DASHBOARD_PICTURES", tmp_path) / hour.stores
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"dashboard-{name}.svg").write_text(picture)
     shown = "".join(ET.fromstring(picture).itertext())
     titles = [panel["title"] for panel in ask.panels(json.loads(file.read_text()))]
     assert [title for title in titles if title not in shown] == []

@@ -12,10 +12,10 @@ from backends import places
 from dashboards import collector as c
 from dashboards import names, rules
 from dashboards import queries as q
-from dashboards.__main__ import FOLDER
+from dashboards.__main__ import ROOT
 from otel_stream import semconv
 
-FILES = [FOLDER / "rules" / f"{name}.yaml" for name in ("recording", "alerts")]
+FILES = [ROOT / "dashboards" / "rules" / f"{name}.yaml" for name in ("recording", "alerts")]
 #: A fault lasts from the start of a test to its end, a value each minute.
 MINUTES = 45
 #: What a series does, in promtool's notation.
@@ -25,7 +25,7 @@ Series = dict[str, Course]
 WHERE = {names.label(names.SERVICE): "shop", names.label(names.ENVIRONMENT): "live", q.L_GRAPH: "triage"}
 NODE = {**WHERE, q.L_NODE: "lookup"}
 GATEWAY = {c.INSTANCE: "gateway-1"}
-EXPORTER = {**GATEWAY, c.EXPORTER: "otlp_grpc/tempo"}
+EXPORTER = {**GATEWAY, c.EXPORTER: "otlp_grpc/jaeger"}
 
 
 def series(name: str, labels: dict[str, str], **more: str) -> str:
