@@ -63,6 +63,11 @@ backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Promethe
 test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the tests that need real backends, which make backends builds
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
+.PHONY: licences
+licences: $(VENV)/.dev backends ## Say which licence everything has that is installed or built, and fail on what may not be used
+	@$(call INSTALL,--editable ".[$$($(BIN)/python -m licences extras)]")
+	@$(BIN)/python -m licences
+
 .PHONY: lock
 lock: $(VENV)/.dev ## Resolve every dependency again into constraints.txt
 	@$(call INSTALL,--group lock)

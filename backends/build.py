@@ -69,6 +69,12 @@ class Builder:
                 self._build(go, name, f"[{number}/{len(missing)}] {name}")
         return missing
 
+    def sources(self, name: str) -> Path:
+        """Return the folder of the module that ``name`` is built in; it may have to be generated first."""
+        pin = self.pins[name]
+        folder = self._folder / (pin.folder or name)
+        return self._cache / "sources" / folder.name / "build" if pin.builder else folder
+
     def fingerprint(self, name: str) -> str:
         """Return a hash of everything here that decides what the binary of ``name`` is."""
         pin = self.pins[name]
@@ -120,7 +126,7 @@ class Builder:
         program = builder.partition("@")[0].rpartition("/")[2]
         options = ["--config", "builder.yaml", "--skip-compilation", "--skip-get-modules"]
         _call([str(tools / program), *options], work, output, {})
-        sources = work / "build"
+        sources = self.sources(pins.name)
         for name in ("go.mod", "go.sum"):
             shutil.copy(pins / name, sources)
         return sources
