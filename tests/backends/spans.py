@@ -1,6 +1,7 @@
 """Spans in one form, whatever store they come from, so that whole traces can be compared."""
 
 import base64
+import json
 from typing import Any, NamedTuple
 
 
@@ -51,7 +52,7 @@ def _plain(value: Any) -> Any:
 
 
 def of_json(trace: dict[str, Any]) -> list[Seen]:
-    """Read OTLP as JSON, which Jaeger answers."""
+    """Read OTLP as JSON, which Jaeger answers; it keeps a list as text, which is read as the list again."""
     return sorted(
         Seen(
             _hex(span["traceId"]),
@@ -82,6 +83,8 @@ def _status(code: str | int) -> int:
 
 def _plain_json(value: dict[str, Any]) -> Any:
     ((kind, plain),) = value.items()
+    if kind == "stringValue" and plain.startswith("["):
+        return tuple(json.loads(plain))
     if kind == "intValue":
         return int(plain)
     if kind == "arrayValue":

@@ -56,7 +56,8 @@ class Hour:
                 (tag["key"], tag["value"].get("stringValue")) for span in spans for tag in span["attributes"]
             ]
         else:
-            traces = self.backends.jaeger_search("app", f"{semconv.GRAPH_NAME}=approval")
+            answered = f"{names.GRAPH_ATTRIBUTES[0]}=approval {semconv.GRAPH_RUN_END}=ok"
+            traces = self.backends.jaeger_search("app", answered)
             spans = [span for trace in traces for span in trace["spans"]]
             tags = [(tag["key"], tag["value"]) for span in spans for tag in span["tags"]]
         return next((str(value) for key, value in tags if key == name), "")

@@ -1,5 +1,6 @@
 """A run under gateway.yaml: the same in its stores as it was sent, and no less of it."""
 
+import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.backends import spans
 from tests.backends.conftest import Demo
 from tests.backends.polling import eventually
-from tests.backends.stores import Stack
+from tests.backends.stores import Logged, Stack
 from tests.backends.tee import Passed, tee
 
 
@@ -120,6 +122,21 @@ def test_links_events_and_texts_pass_unchanged_and_credentials_do_not(stack: Sta
     notes = dict(got[0].attributes)
     assert notes["note"] == "key **** is bad"
     assert [span._replace(attributes=()) for span in got] == sent
+
+
+def test_a_log_event_without_a_body_has_its_name_and_a_message_if_the_store_wants_one(stack: Stack) -> None:
+    trace_id, now = uuid.uuid4().bytes, time.time_ns()
+    request = ExportLogsServiceRequest()
+    resource = request.resource_logs.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "bare"
+    record = resource.scope_logs.add().log_records.add(
+        trace_id=trace_id, span_id=b"\1" * 8, time_unix_nano=now
+    )
+    record.event_name = "graph.route"
+    post(stack, "/v1/logs", request)
+    message = {"victorialogs": "graph.route", "loki": ""}[stack.logs_in]
+    got = eventually(lambda: stack.logs(trace_id.hex()))
+    assert got == [Logged(now, "graph.route", "01" * 8, message)]
 
 
 def post(stack: Stack, path: str, request: Any) -> None:
