@@ -11,15 +11,20 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from licences.policy import Dependency
+from licences.policy import ALLOWED, Dependency
 from licences.recognition import recognised, texts
 
 #: What people write where an identifier of SPDX should be: classifiers, and the old field.
 _SPELT: Final = {
+    **{identifier.lower(): identifier for identifier in ALLOWED},
+    "2-clause bsd license": "BSD-2-Clause",
     "3-clause bsd license": "BSD-3-Clause",
+    "bsd 2-clause license": "BSD-2-Clause",
+    "bsd 3-clause license": "BSD-3-Clause",
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
     "apache license, version 2.0": "Apache-2.0",
+    "apache license version 2.0": "Apache-2.0",
     "apache software license": "Apache-2.0",
     "bsd license": "BSD-3-Clause",
     "bsd": "BSD-3-Clause",
