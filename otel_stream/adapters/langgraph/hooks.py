@@ -198,9 +198,12 @@ class SyncHooks(Hooks):
 
     def __exit__(self, *error: object) -> Any:
         try:
-            return super().__exit__(*error)
-        finally:
-            _guarded(self.otel_stream_tap.ends, self, _raised(error))
+            answer = super().__exit__(*error)
+        except BaseException as last:
+            _guarded(self.otel_stream_tap.ends, self, last)
+            raise
+        _guarded(self.otel_stream_tap.ends, self, _raised(error))
+        return answer
 
     def accept_push(self, *args: Any, **options: Any) -> Any:
         pushed = super().accept_push(*args, **options)
@@ -242,9 +245,12 @@ class AsyncHooks(Hooks, _AsyncLoop):
 
     async def __aexit__(self, *error: object) -> Any:
         try:
-            return await super().__aexit__(*error)
-        finally:
-            _guarded(self.otel_stream_tap.ends, self, _raised(error))
+            answer = await super().__aexit__(*error)
+        except BaseException as last:
+            _guarded(self.otel_stream_tap.ends, self, last)
+            raise
+        _guarded(self.otel_stream_tap.ends, self, _raised(error))
+        return answer
 
     async def aaccept_push(self, *args: Any, **options: Any) -> Any:
         pushed = await super().aaccept_push(*args, **options)

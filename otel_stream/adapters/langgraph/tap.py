@@ -134,7 +134,7 @@ class Tap:
             return _END_OF_BUBBLES.get(type(error), End.DRAINED)
         if isinstance(error, GraphRecursionError):
             return End.RECURSION_LIMIT
-        if isinstance(error, GeneratorExit) or error.args == (ABANDONED,):
+        if isinstance(error, GeneratorExit) or error.args[:1] == (ABANDONED,):
             return End.ABANDONED
         if not isinstance(error, Exception):
             return End.CANCELLED
