@@ -11,7 +11,7 @@ PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.runtime ## Audit real Python source as a graph, live, with telemetry (ARGS="..." are passed on)
@@ -20,6 +20,14 @@ demo: $(VENV)/.runtime ## Audit real Python source as a graph, live, with teleme
 .PHONY: test
 test: $(VENV)/.dev ## Run every test, LangGraph's own included
 	$(BIN)/python -m pytest $(PYTEST_ARGS) $(ARGS)
+
+.PHONY: test-langgraph
+test-langgraph: $(VENV)/.dev ## Run the adapter's tests with LangGraph's oldest, each minor and newest version, in environments of their own
+	$(BIN)/python -m tests.otel_stream.adapters.langgraph.matrix $(ARGS)
+
+.PHONY: test-langgraph-next
+test-langgraph-next: $(VENV)/.dev ## Run them with LangGraph's newest pre-release
+	$(BIN)/python -m tests.otel_stream.adapters.langgraph.matrix --pre
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types (two checkers) and import contracts

@@ -14,7 +14,9 @@ from typing import Any
 from opentelemetry.context import Context as Values
 from opentelemetry.context import attach, detach, get_current
 
+from otel_stream.adapters.langgraph.guard import guarded
 from otel_stream.adapters.langgraph.task import CURRENT, NodeTask
+from otel_stream.adapters.langgraph.tries import attempt_ended, attempt_started
 
 
 class Attempts:
@@ -36,9 +38,9 @@ class Attempts:
         try:
             answer = context.run(self._proc.invoke, input, config, **options)
         except BaseException as error:
-            self._task.tap.attempt_ended(self._task, number, error)
+            guarded(attempt_ended, self._task.tap, self._task, number, error)
             raise
-        self._task.tap.attempt_ended(self._task, number, None, answer)
+        guarded(attempt_ended, self._task.tap, self._task, number, None, answer)
         return answer
 
     async def ainvoke(self, input: Any, config: Any = None, **options: Any) -> Any:
@@ -49,10 +51,10 @@ class Attempts:
             answer = await self._proc.ainvoke(input, config, **options)
         except BaseException as error:
             _leave(here, error)
-            self._task.tap.attempt_ended(self._task, number, error)
+            guarded(attempt_ended, self._task.tap, self._task, number, error)
             raise
         _leave(here, None)
-        self._task.tap.attempt_ended(self._task, number, None, answer)
+        guarded(attempt_ended, self._task.tap, self._task, number, None, answer)
         return answer
 
     async def astream(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[Any]:
@@ -71,9 +73,9 @@ class Attempts:
                 _leave(here, None)
                 yield part
         except StopAsyncIteration:
-            self._task.tap.attempt_ended(self._task, number, None)
+            guarded(attempt_ended, self._task.tap, self._task, number, None)
         except BaseException as error:
-            self._task.tap.attempt_ended(self._task, number, error)
+            guarded(attempt_ended, self._task.tap, self._task, number, error)
             raise
         finally:
             await parts.aclose()
@@ -83,7 +85,7 @@ class Attempts:
         self._count += 1
         context = copy_context()
         context.run(CURRENT.set, self._task)
-        self._task.tap.attempt_started(self._task, self._count, context)
+        guarded(attempt_started, self._task.tap, self._task, self._count, context)
         return context, self._count
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from langgraph.errors import GraphInterrupt, ParentCommand
 
 from otel_stream import events
 from otel_stream.adapters.langgraph import messages, writer
 from otel_stream.adapters.langgraph.audience import audience
+from otel_stream.adapters.langgraph.guard import guarded
 from otel_stream.adapters.langgraph.resuming import sign
 from otel_stream.adapters.langgraph.tap import Tap
 from otel_stream.adapters.langgraph.task import calling_task
@@ -24,8 +24,6 @@ from otel_stream.adapters.langgraph.words import INTERRUPT
 from otel_stream.events import End
 
 logger = logging.getLogger("otel_stream.adapters.langgraph")
-
-P = ParamSpec("P")
 
 if TYPE_CHECKING:
 
@@ -62,14 +60,6 @@ else:
     _Loop = _AsyncLoop = object
 
 
-def _guarded(tell: Callable[P, None], *args: P.args, **options: P.kwargs) -> None:
-    """Call ``tell``; what goes wrong there is ours alone."""
-    try:
-        tell(*args, **options)
-    except Exception:
-        logger.exception("A run of LangGraph's is not fully observed")
-
-
 class Hooks(_Loop):
     """What both kinds of loop have in common. Without an audience LangGraph's own loop is made."""
 
@@ -96,18 +86,23 @@ class Hooks(_Loop):
         super().__init__(*args, **options)
         watching, called_by = self.__dict__.pop("otel_stream_audience")
         graph = getattr(options.get("migrate_checkpoint"), "__self__", None)
-        self.otel_stream_tap = tap = Tap(watching, self, graph, called_by)
-        _guarded(writer.listen, self, tap)
-        _guarded(messages.listen, self, tap)
+        try:
+            self.otel_stream_tap = tap = Tap(watching, self, graph, called_by)
+        except Exception:
+            logger.exception("A run of LangGraph's is not observed")
+            self.__class__ = self.original  # without the hooks
+            return
+        guarded(writer.listen, self, tap)
+        guarded(messages.listen, self, tap)
 
     def _first(self, *args: Any, **options: Any) -> Any:
-        _guarded(self.otel_stream_tap.starts, self)
+        guarded(self.otel_stream_tap.starts, self)
         return super()._first(*args, **options)
 
     def tick(self) -> bool:
         more = super().tick()
         if more:
-            _guarded(self.otel_stream_tap.superstep_starts, self)
+            guarded(self.otel_stream_tap.superstep_starts, self)
             for task in self.tasks.values():
                 if task.writes:
                     self._tell_writes(task.id, task.writes, cached=True)
@@ -115,13 +110,13 @@ class Hooks(_Loop):
 
     def after_tick(self) -> None:
         tap = self.otel_stream_tap
-        _guarded(tap.writes_are_in, self)
+        guarded(tap.writes_are_in, self)
         try:
             super().after_tick()
         except GraphInterrupt:  # a breakpoint behind the superstep, which is complete
-            _guarded(tap.superstep_ends, self)
+            guarded(tap.superstep_ends, self)
             raise
-        _guarded(tap.superstep_ends, self)
+        guarded(tap.superstep_ends, self)
 
     def output_writes(self, task_id: str, writes: Any, *args: Any, **options: Any) -> None:
         super().output_writes(task_id, writes, *args, **options)
@@ -129,26 +124,26 @@ class Hooks(_Loop):
             self._tell_writes(task_id, writes, cached=bool(args and args[0]) or options.get("cached", False))
 
     def _tell_writes(self, task_id: str, writes: Any, *, cached: bool) -> None:
-        _guarded(self.otel_stream_tap.task_wrote, self, task_id, writes, cached=cached)
+        guarded(self.otel_stream_tap.task_wrote, self, task_id, writes, cached=cached)
 
     def _emit(self, mode: str, values: Any, *args: Any, **options: Any) -> None:
         if mode == "values":
-            _guarded(self.otel_stream_tap.state_is_shown, self)
+            guarded(self.otel_stream_tap.state_is_shown, self)
         if not self.otel_stream_tap.observer.interest & _WANTED.get(mode, 0):
             return super()._emit(mode, values, *args, **options)
         made = list(values(*args, **options))
         for one in made:
-            _guarded(_show, self, mode, one)
+            guarded(_show, self, mode, one)
         return super()._emit(mode, lambda: iter(made))
 
     def _suppress_interrupt(self, *error: object) -> Any:
         tap = self.otel_stream_tap
         if isinstance(error[1], GraphInterrupt):
-            _guarded(tap.breaks, self, End.INTERRUPTED)
+            guarded(tap.breaks, End.INTERRUPTED)
         answer = super()._suppress_interrupt(*error)
         waits = self.status == "draining" or isinstance(error[1], GraphInterrupt)
         if waits or self.status == "out_of_steps" or not isinstance(error[1], ParentCommand | None):
-            _guarded(sign, self, tap.run, waits=waits, is_async=self.is_async)
+            guarded(sign, self, tap.run, waits=waits, is_async=self.is_async)
         return answer
 
 
@@ -186,39 +181,39 @@ class SyncHooks(Hooks):
 
     def match_cached_writes(self) -> Any:
         # Called once between two supersteps, when nothing runs: the place to wait for receivers.
-        _guarded(_drain_here, self.otel_stream_tap)
+        guarded(_drain_here, self.otel_stream_tap)
         return super().match_cached_writes()
 
     def __enter__(self) -> Self:
         try:
             return super().__enter__()
         except BaseException as error:
-            _guarded(self.otel_stream_tap.ends, self, error)
+            guarded(self.otel_stream_tap.ends, self, error)
             raise
 
     def __exit__(self, *error: object) -> Any:
         try:
             answer = super().__exit__(*error)
         except BaseException as last:
-            _guarded(self.otel_stream_tap.ends, self, last)
+            guarded(self.otel_stream_tap.ends, self, last)
             raise
-        _guarded(self.otel_stream_tap.ends, self, _raised(error))
+        guarded(self.otel_stream_tap.ends, self, _raised(error))
         return answer
 
     def accept_push(self, *args: Any, **options: Any) -> Any:
         pushed = super().accept_push(*args, **options)
-        _guarded(self.otel_stream_tap.task_joins, self, pushed)
+        guarded(self.otel_stream_tap.task_joins, self, pushed)
         return pushed
 
     def schedule_error_handler(self, failed_task: Any, *args: Any, **options: Any) -> Any:
         handler = super().schedule_error_handler(failed_task, *args, **options)
-        _guarded(self.otel_stream_tap.task_joins, self, handler, failed_task)
+        guarded(self.otel_stream_tap.task_joins, self, handler, failed_task)
         return handler
 
     def _checkpointer_put_after_previous(self, *args: Any) -> Any:
         began = perf_counter()
         answer = super()._checkpointer_put_after_previous(*args)
-        _guarded(self.otel_stream_tap.checkpoint_written, args[-2].get("step"), perf_counter() - began)
+        guarded(self.otel_stream_tap.checkpoint_written, args[-2].get("step"), perf_counter() - began)
         return answer
 
 
@@ -240,32 +235,32 @@ class AsyncHooks(Hooks, _AsyncLoop):
         try:
             return await super().__aenter__()
         except BaseException as error:
-            _guarded(self.otel_stream_tap.ends, self, error)
+            guarded(self.otel_stream_tap.ends, self, error)
             raise
 
     async def __aexit__(self, *error: object) -> Any:
         try:
             answer = await super().__aexit__(*error)
         except BaseException as last:
-            _guarded(self.otel_stream_tap.ends, self, last)
+            guarded(self.otel_stream_tap.ends, self, last)
             raise
-        _guarded(self.otel_stream_tap.ends, self, _raised(error))
+        guarded(self.otel_stream_tap.ends, self, _raised(error))
         return answer
 
     async def aaccept_push(self, *args: Any, **options: Any) -> Any:
         pushed = await super().aaccept_push(*args, **options)
-        _guarded(self.otel_stream_tap.task_joins, self, pushed)
+        guarded(self.otel_stream_tap.task_joins, self, pushed)
         return pushed
 
     async def aschedule_error_handler(self, failed_task: Any, *args: Any, **options: Any) -> Any:
         handler = await super().aschedule_error_handler(failed_task, *args, **options)
-        _guarded(self.otel_stream_tap.task_joins, self, handler, failed_task)
+        guarded(self.otel_stream_tap.task_joins, self, handler, failed_task)
         return handler
 
     async def _checkpointer_put_after_previous(self, *args: Any) -> Any:
         began = perf_counter()
         answer = await super()._checkpointer_put_after_previous(*args)
-        _guarded(self.otel_stream_tap.checkpoint_written, args[-2].get("step"), perf_counter() - began)
+        guarded(self.otel_stream_tap.checkpoint_written, args[-2].get("step"), perf_counter() - began)
         return answer
 
 

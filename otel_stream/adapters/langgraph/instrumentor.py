@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Any, Final
@@ -38,7 +39,13 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _instrument(self, **_: Any) -> None:
         lacking = missing()
         if lacking:
-            logger.warning("LangGraph is not observed: this version of it has no %s", ", ".join(lacking))
+            logger.warning(
+                "This version of LangGraph has no %s: only its runs and nodes are told of, by callbacks",
+                ", ".join(lacking),
+            )
+            from otel_stream.adapters.langgraph.callbacks import CALLBACKS
+
+            CALLBACKS.active = True
             return
         from otel_stream.adapters.langgraph.hooks import tapped
         from otel_stream.adapters.langgraph.routes import hearing
@@ -48,6 +55,9 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         _replace("langgraph.graph._branch:BranchSpec", "_finish", hearing)
 
     def _uninstrument(self, **_: Any) -> None:
+        fallback = sys.modules.get("otel_stream.adapters.langgraph.callbacks")
+        if fallback is not None:
+            fallback.CALLBACKS.active = False
         while _BEFORE:
             setattr(*_BEFORE.pop())
 

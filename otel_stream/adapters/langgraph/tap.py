@@ -12,38 +12,51 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Iterable, Mapping, Sequence
-from contextvars import Context
 from threading import Lock
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from langgraph import errors
-from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
+from langgraph.errors import GraphBubbleUp, GraphInterrupt, GraphRecursionError, ParentCommand
 from langgraph.pregel._algo import task_path_str
 from langgraph.pregel._io import map_output_updates, read_channels
 from langgraph.pregel.debug import map_debug_task_results
 from opentelemetry.context import Context as Values
-from opentelemetry.context import attach, get_current
+from opentelemetry.context import get_current
 
 from otel_stream import events
-from otel_stream.adapters.langgraph import words
-from otel_stream.adapters.langgraph.answers import commands_in, destinations
+from otel_stream.adapters.langgraph import tries, words
+from otel_stream.adapters.langgraph.answers import destinations
 from otel_stream.adapters.langgraph.attempt import Attempts
 from otel_stream.adapters.langgraph.audience import ABANDONED, Audience
 from otel_stream.adapters.langgraph.identity import goes_on, run_of
 from otel_stream.adapters.langgraph.lineage import Lineage
 from otel_stream.adapters.langgraph.resuming import resumption
-from otel_stream.adapters.langgraph.task import CURRENT, NodeTask, remember
-from otel_stream.events import End, Observer
+from otel_stream.adapters.langgraph.task import CURRENT, Listener, NodeTask, remember
+from otel_stream.events import End, Event, Observer
 
-if TYPE_CHECKING:
-    from otel_stream.adapters.langgraph.messages import Overheard
-
+#: Since 1.2.
+GraphDrained: Any = getattr(errors, "GraphDrained", GraphBubbleUp)
 _REPLACE = object.__setattr__  # a task is frozen
 
 
 class RestoredError(Exception):
     """What a task raised in an earlier run, as far as its checkpoint has kept it: as text."""
+
+
+class _Nobody:
+    """Whom a run is told to once its end was told."""
+
+    interest = 0
+
+    def emit(self, event: Event) -> None:
+        """Hear nothing."""
+
+    async def drain(self) -> None:
+        """Wait for nothing."""
+
+
+_NOBODY: Final = _Nobody()
 
 
 class Tap:
@@ -55,14 +68,15 @@ class Tap:
         "_lock",
         "_may_wait",
         "_open",
+        "_over",
         "_started",
         "_step",
-        "_values",
         "around",
         "audience",
         "observer",
         "overheard",
         "run",
+        "values",
     )
 
     def __init__(self, audience: Audience, loop: Any, graph: Any, called_by: NodeTask | None) -> None:
@@ -72,18 +86,20 @@ class Tap:
         #: The task that this run is part of though LangGraph takes it for one of its own.
         self.around = CURRENT.get() if called_by is None else None
         #: Who hears the messages of nodes, and is to be told what they return.
-        self.overheard: Overheard | None = None if called_by is None else called_by.tap.overheard
+        self.overheard: Listener | None = None if called_by is None else called_by.tap.overheard
         self._may_wait = False
         #: What is current below the run's own span.
-        self._values: Values | None = None
+        self.values: Values | None = None
         self._lineage = Lineage(loop.specs)
         #: The tasks of the superstep that is going on, and its number.
         self._open: dict[str, NodeTask] = {}
         self._step: int | None = None
         #: Whether the superstep's tasks are done, and their writes being applied.
         self._closing = False
-        self._started = False
+        self._started = self._over = False
         self._lock = Lock()
+        if called_by is not None:
+            called_by.inside[self] = None
 
     # -- the run -------------------------------------------------------------------------------------
 
@@ -96,26 +112,45 @@ class Tap:
             run.resumes = resumption(loop)
         if observer.interest & events.RunStarted.bit:
             observer.emit(events.RunStarted(run, loop.input, resumed, time_ns()))
-        self._values = run.context.run(get_current)
+        self.values = run.context.run(get_current)
 
     def ends(self, loop: Any, error: BaseException | None) -> None:
         """Report the end of the run, and of all that is still open."""
+        if self._is_over():
+            return
         if not self._started:
             self._started = True
             if self.observer.interest & events.RunStarted.bit:
                 self.observer.emit(events.RunStarted(self.run, loop.input, False, time_ns()))
-        run, observer = self.run, self.observer
         end, error = self._how(loop, error)
-        interrupts = _interrupts(error)
+        shown = None if isinstance(error, GraphInterrupt | ParentCommand) else error
+        self._end_run(end, shown, _interrupts(error), loop.step, getattr(loop, "output", None))
+
+    def is_left_behind(self) -> None:
+        """Report the end of the run, whose caller has ended; LangGraph may let it go on for a while."""
+        if self._started and not self._is_over():
+            self._end_run(End.CANCELLED, None, (), self._step or 0, None)
+
+    def _is_over(self) -> bool:
+        """Whether the end of the run was reported; the first who asks is to do it."""
+        with self._lock:
+            over, self._over = self._over, True
+        return over
+
+    def _end_run(
+        self, end: End, error: BaseException | None, interrupts: tuple[Any, ...], step: int, result: Any
+    ) -> None:
+        run, observer = self.run, self.observer
         if self._step is not None:
-            self.breaks(loop, end)
+            self.breaks(end)
         if end is End.INTERRUPTED and run.parent is None and observer.interest & events.RunInterrupted.bit:
-            observer.emit(events.RunInterrupted(run, loop.step, interrupts, time_ns()))
+            observer.emit(events.RunInterrupted(run, step, interrupts, time_ns()))
         self._lineage.forget()
+        self.observer = _NOBODY
+        if isinstance(run.parent, NodeTask):
+            run.parent.inside.pop(self, None)
         if observer.interest & events.RunEnded.bit:
-            shown = None if isinstance(error, GraphInterrupt | ParentCommand) else error
-            result = getattr(loop, "output", None)
-            observer.emit(events.RunEnded(run, end, result, shown, interrupts, loop.step, time_ns()))
+            observer.emit(events.RunEnded(run, end, result, error, interrupts, step, time_ns()))
 
     def _how(self, loop: Any, error: BaseException | None) -> tuple[End, BaseException | None]:
         """Tell how the run ends, and what its caller is about to see raised."""
@@ -188,21 +223,21 @@ class Tap:
         if self._step is None:
             return
         wrote = frozenset(loop.updated_channels or ()).intersection(_names(loop.stream_keys))
-        self._close(loop, End.OK, wrote)
+        self._close(End.OK, wrote)
 
-    def breaks(self, loop: Any, end: End) -> None:
+    def breaks(self, end: End) -> None:
         """Report the end of a superstep that was not completed."""
         if self._step is not None:
-            self._close(loop, end, frozenset())
+            self._close(end, frozenset())
 
-    def _close(self, loop: Any, end: End, wrote: frozenset[str]) -> None:
+    def _close(self, end: End, wrote: frozenset[str]) -> None:
         observer, step = self.observer, self._step
         assert step is not None
         self._step, self._closing = None, False
         tasks, self._open = self._open, {}
         for task in tasks.values():
             if task.end is None:
-                self._end_task(loop, task, _unsaid_end(task.left_by), (), cached=False)
+                self._end_task(None, task, _unsaid_end(task.left_by), (), cached=False)
         if observer.interest & events.SuperstepEnded.bit and not all(task.hidden for task in tasks.values()):
             observer.emit(events.SuperstepEnded(self.run, step, end, wrote, time_ns()))
 
@@ -245,14 +280,16 @@ class Tap:
         self, loop: Any, task: NodeTask, end: End, writes: Sequence[tuple[str, Any]], *, cached: bool
     ) -> None:
         task.end = end
+        for tap in tuple(task.inside):
+            tap.is_left_behind()
         executable, task.executable = task.executable, None
         if task.going is not None:  # it is stopped, and has not noticed yet
             task.failed = (task.going, task.left_by or CancelledError(), time_ns())
             task.going = None
-        self._report_failed(task, None)
+        tries.report_failed(self, task, None)
         if isinstance(task.left_by, ParentCommand) and end is End.OK:
             task.routes.insert(0, (task.node, tuple(destinations(task.left_by.args[0]))))
-        self._report_routes(task)
+        tries.report_routes(self, task)
         observer = self.observer
         if task.hidden or not observer.interest & events.TaskEnded.bit:
             return
@@ -272,71 +309,6 @@ class Tap:
         observer.emit(
             events.TaskEnded(task, end, update, result, error, interrupts, cached, time_ns(), values)
         )
-
-    # -- attempts ------------------------------------------------------------------------------------
-
-    def attempt_started(self, task: NodeTask, number: int, context: Context) -> None:
-        """Report an attempt, which is to run in ``context``, and before it the end of one that failed."""
-        observer, now = self.observer, time_ns()
-        if task.going is not None:  # it took too long, and has not noticed yet
-            task.failed = (task.going, _timed_out(task, task.going), now)
-        self._report_failed(task, now)
-        task.attempt = task.going = number
-        task.left_by = None
-        task.routes.clear()
-        if task.hidden or not observer.interest & events.AttemptStarted.bit:
-            if self._values is not None:
-                context.run(attach, self._values)
-            return
-        observer.emit(events.AttemptStarted(task, number, context, task.retryable, now))
-
-    def attempt_ended(
-        self, task: NodeTask, number: int, error: BaseException | None, answer: Any = None
-    ) -> None:
-        """Take note of how an attempt has ended, and what it has chosen.
-
-        Whether one that failed is the last is known when there is another one, or the task ends.
-        """
-        if number != task.going:
-            return  # it was given up before
-        task.going, task.left_by = None, error
-        if answer is not None and type(answer) is not dict:
-            targets = [name for command in commands_in(answer) for name in destinations(command)]
-            if targets:
-                task.routes.insert(0, (task.node, tuple(targets)))
-        if self.overheard is not None and error is None and task.executable is not None:
-            self.overheard.node_answers(task, task.executable.config or {}, answer)
-        if error is None or isinstance(error, GraphBubbleUp):
-            self._report_attempt(task, number, None, None, time_ns())
-        else:
-            task.failed = (number, error, time_ns())
-            if not task.retryable:
-                self._report_failed(task, None)
-        self._report_routes(task)
-
-    def _report_failed(self, task: NodeTask, next_at: int | None) -> None:
-        """Report the end of an attempt that has failed; ``next_at`` is when the next one begins, if any."""
-        if task.failed is None:
-            return
-        (number, error, at), task.failed = task.failed, None
-        if next_at is None:
-            self._report_attempt(task, number, error, None, at)
-        else:
-            # What stopped an attempt after which there is another one was its timeout.
-            failed = error if isinstance(error, Exception) else _timed_out(task, number)
-            self._report_attempt(task, number, failed, (next_at - at) / 1e9, at)
-
-    def _report_attempt(
-        self, task: NodeTask, number: int, error: BaseException | None, pause: float | None, at: int
-    ) -> None:
-        if not task.hidden and self.observer.interest & events.AttemptEnded.bit:
-            self.observer.emit(events.AttemptEnded(task, number, error, pause, at, task.retryable))
-
-    def _report_routes(self, task: NodeTask) -> None:
-        routes, task.routes = task.routes, []
-        if self.observer.interest & events.RouteChosen.bit:
-            for source, targets in routes:
-                self.observer.emit(events.RouteChosen(task, source, targets, time_ns()))
 
     # -- state ---------------------------------------------------------------------------------------
 
@@ -396,11 +368,6 @@ def _names(keys: str | Sequence[str]) -> Sequence[str]:
 def _flat(values: Iterable[Any]) -> Iterable[Any]:
     for value in values:
         yield from value if isinstance(value, tuple | list) else (value,)
-
-
-def _timed_out(task: NodeTask, number: int) -> BaseException:
-    kind: type[Exception] = getattr(errors, "NodeTimeoutError", TimeoutError)
-    return kind.__new__(kind, f"Attempt {number} of node '{task.node}' took too long.")
 
 
 def _is_call(task: NodeTask) -> bool:

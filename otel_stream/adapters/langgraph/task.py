@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
 
 from langgraph.pregel.debug import map_debug_tasks
+from opentelemetry.context import Context as Values
 
+from otel_stream.adapters.langgraph.audience import Audience
 from otel_stream.adapters.langgraph.words import CONF, HIDDEN, SCRATCHPAD, TASK_ID
-from otel_stream.events import End, Run, Task
+from otel_stream.events import End, Observer, Run, Task
 
-if TYPE_CHECKING:
-    from otel_stream.adapters.langgraph.tap import Tap
+
+class Listener(Protocol):
+    """Who hears what chat models say, and has to be told what nodes return."""
+
+    def node_answers(self, task: NodeTask, config: Mapping[str, Any], answer: Any) -> None:
+        """Take note of the ``answer`` of a node."""
+
+
+class Teller(Protocol):
+    """What a task knows of who tells of its run: the tap."""
+
+    audience: Audience
+    observer: Observer
+    overheard: Listener | None
+    #: What is current below the run's own span.
+    values: Values | None
+    #: The task that this run is part of though LangGraph takes it for one of its own.
+    around: NodeTask | None
+
+    def is_left_behind(self) -> None:
+        """Report the end of the run, for its caller has ended."""
 
 
 class NodeTask(Task):
@@ -32,12 +53,13 @@ class NodeTask(Task):
         "failed",
         "going",
         "hidden",
+        "inside",
         "left_by",
         "routes",
         "tap",
     )
 
-    def __init__(self, tap: Tap, run: Run, executable: Any, step: int, config: Mapping[str, Any]) -> None:
+    def __init__(self, tap: Teller, run: Run, executable: Any, step: int, config: Mapping[str, Any]) -> None:
         self.executable: Any = executable
         super().__init__(
             run,
@@ -53,6 +75,8 @@ class NodeTask(Task):
         self.hidden = HIDDEN in (config.get("tags") or ())
         self._retryable = any(policy.max_attempts > 1 for policy in executable.retry_policy or ())
         self._sources: tuple[tuple[str, Task], ...] = ()
+        #: The runs that it has called and that still go on.
+        self.inside: dict[Teller, None] = {}
         #: None as long as it has not ended.
         self.end: End | None = None
         #: The number of the attempt that goes on.

@@ -50,6 +50,7 @@ def configure(
     record_as: str | None = None,
     min_span_duration: float | None = None,
     tail: Sequence[PolicyLike] = (),
+    langgraph: bool = False,
     shutdown_timeout: float = SHUTDOWN_TIMEOUT,
 ) -> Handle:
     """Set up tracing, log events and metrics, once, and return a handle to flush and shut them down.
@@ -75,9 +76,11 @@ def configure(
         min_span_duration: seconds; quicker nodes become events of their superstep. By default none do.
         tail: policies that decide which traces are kept once they have ended, ``KeepErrors()`` for
             instance (``otel_stream.sdk``); by default all are.
+        langgraph: whether runs of LangGraph's graphs are observed, too; needs ``otel-stream[langgraph]``.
         shutdown_timeout: seconds that the shutdown at exit may take.
 
     Raises:
+        ImportError: ``langgraph`` is asked for, and what that needs is not installed.
         ValueError: an argument or a variable that cannot be meant; names it, and the remedy.
         OSError: ``path`` cannot be opened for appending.
     """
@@ -92,6 +95,8 @@ def _configure(arguments: dict[str, Any]) -> Handle:
     arguments["modes"] = modes if modes is None or isinstance(modes, str) else tuple(modes)
     arguments["tail"] = tuple(arguments["tail"])
     shutdown_timeout = arguments.pop("shutdown_timeout")
+    if arguments.pop("langgraph"):
+        _observe_langgraph()
     with _State.lock:
         if _State.handle is not None:
             _warn_of_differences(arguments)
@@ -101,6 +106,16 @@ def _configure(arguments: dict[str, Any]) -> Handle:
         set_options(options)
         _State.handle, _State.arguments = handle, arguments
         return handle
+
+
+def _observe_langgraph() -> None:
+    try:
+        from otel_stream.adapters.langgraph import LangGraphInstrumentor
+    except ImportError as error:
+        raise ImportError(
+            f"langgraph=True needs what is not installed: {error}. Install otel-stream[langgraph]."
+        ) from error
+    LangGraphInstrumentor().instrument()
 
 
 #: Arguments that say what is exported; the others say where to.

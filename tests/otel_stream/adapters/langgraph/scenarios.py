@@ -11,10 +11,14 @@ from typing import Annotated, Any, TypedDict
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
-from langgraph.errors import NodeError
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy, Command, RetryPolicy, Send, interrupt
+
+try:  # since 1.2, as are error handlers and timeouts
+    from langgraph.errors import NodeError
+except ImportError:
+    NodeError = None  # type: ignore[assignment, misc]
 
 TRIED_AGAIN = RetryPolicy(initial_interval=0.001, jitter=False, max_attempts=3)
 
@@ -108,10 +112,13 @@ def scenarios(*, is_async: bool) -> Iterator[Scenario]:
     yield from _stops(make)
     yield from _caches(make)
     yield from _subgraphs(make)
-    yield from _handlers(make)
     yield from _functions(is_async=is_async)
     if is_async:
         yield from _only_async(make)
+    if NodeError is not None:
+        yield from _handlers(make)
+        if is_async:
+            yield from _timeouts(make)
 
 
 def _stops(make: Nodes) -> Iterator[Scenario]:
@@ -228,13 +235,16 @@ def _functions(*, is_async: bool) -> Iterator[Scenario]:
 def _only_async(make: Nodes) -> Iterator[Scenario]:
     stuck = graph((START, "a"), nodes={"a": make.hangs()})
     yield Scenario("cancelled", stuck, ["cancelled"], how="cancelled", tasks=["a cancelled"])
+    beside = graph((START, "a"), (START, "b"), nodes={"a": make.fails(KeyError()), "b": make.hangs()})
+    yield Scenario("an error beside others", beside, ["error"], tasks=["a error", "b cancelled"])
+
+
+def _timeouts(make: Nodes) -> Iterator[Scenario]:
     slow = graph((START, "a"), nodes={"a": make.hangs()}, options={"a": {"timeout": 0.01}})
     yield Scenario("a timeout", slow, ["timeout"], tasks=["a timeout"])
     twice = {"a": {"timeout": 0.01, "retry_policy": TRIED_AGAIN}}
     slower = graph((START, "a"), nodes={"a": make.hangs()}, options=twice)
     yield Scenario("timeouts", slower, ["timeout"], tasks=["a timeout"])
-    beside = graph((START, "a"), (START, "b"), nodes={"a": make.fails(KeyError()), "b": make.hangs()})
-    yield Scenario("an error beside others", beside, ["error"], tasks=["a error", "b cancelled"])
 
 
 def run(scenario: Scenario) -> list[BaseException | None]:

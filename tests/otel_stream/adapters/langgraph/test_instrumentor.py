@@ -9,6 +9,8 @@ import pytest
 from langgraph.graph import START, StateGraph
 
 from otel_stream.adapters.langgraph import LangGraphInstrumentor
+from otel_stream.sdk import configure
+from otel_stream.sdk.configure import setup
 from otel_stream.testing import telemetry
 
 LOOPS = (langgraph.pregel.main.SyncPregelLoop, langgraph.pregel.main.AsyncPregelLoop)
@@ -84,3 +86,26 @@ def test_without_an_audience_it_is_langgraphs_own_loop_that_runs(instrumented: N
 def test_importing_the_adapter_does_not_import_langgraph() -> None:
     code = "import sys, otel_stream.adapters.langgraph; sys.exit('langgraph.graph' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def configured_anew(otel_globals: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup._State, "handle", None)
+    monkeypatch.setattr(setup._State, "arguments", None)
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+
+
+def test_configure_observes_langgraph_when_asked_to(configured_anew: None) -> None:
+    try:
+        configure()
+        assert in_place() == LOOPS
+        configure(langgraph=True)  # also by a later call
+        assert in_place() != LOOPS
+    finally:
+        LangGraphInstrumentor().uninstrument()
+
+
+def test_configure_says_what_langgraph_needs(configured_anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "otel_stream.adapters.langgraph", None)
+    with pytest.raises(ImportError, match=r"Install otel-stream\[langgraph\]"):
+        configure(langgraph=True)
