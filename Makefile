@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GRAMMARS := tests/grammars/node_modules
+# What `configure()` may be asked for, and tests ask for.
+EXTRAS := otlp,grpc
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
@@ -104,7 +106,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
-	@$(call INSTALL,--editable .)
+	@$(call INSTALL,--editable '.[otlp]')
 	@touch $@
 
 # Grafana's grammars of its query languages; npm writes this file when it is done.
@@ -116,5 +118,5 @@ $(GRAMMARS)/.package-lock.json: tests/grammars/package-lock.json
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	@$(call INSTALL,--group dev)
+	@$(call INSTALL,--editable '.[$(EXTRAS)]' --group dev)
 	@touch $@

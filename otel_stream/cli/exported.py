@@ -45,7 +45,7 @@ def describe(handle: Handle) -> list[str]:
     if any(count.lost for count in counts.values()):
         lines.append(
             f"LOST {_numbers(counts, 'lost')}: {handle.destination} did not take them. "
-            "Is a Collector listening there? The run itself is not affected."
+            "The run itself is not affected; `otel-stream doctor` looks for the reason."
         )
     return lines
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from otel_stream.sdk.extras import needing
+
+with needing("otlp", "otel_stream.sdk"):
+    import opentelemetry.sdk.trace  # noqa: F401
+
 from otel_stream.sdk.configure.handle import Handle
 from otel_stream.sdk.configure.setup import configure
 from otel_stream.sdk.export.accounting import Counts
-from otel_stream.sdk.export.exporters import (
-    OtlpJsonFile,
-    OtlpJsonLogExporter,
-    OtlpJsonMetricExporter,
-    OtlpJsonSpanExporter,
-)
 from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
 from otel_stream.sdk.logs.log_receiver import OTHER_LOGS, StreamLogProcessor
 from otel_stream.sdk.sampling.sampled_filter import SampledLogFilter
@@ -32,6 +33,14 @@ from otel_stream.sdk.sampling.tail_policies import (
     TailTrace,
 )
 from otel_stream.sdk.sampling.tail_statistics import TailStatistics
+
+if TYPE_CHECKING:
+    from otel_stream.sdk.export.exporters import (
+        OtlpJsonFile,
+        OtlpJsonLogExporter,
+        OtlpJsonMetricExporter,
+        OtlpJsonSpanExporter,
+    )
 
 __all__ = [
     "configure",
@@ -60,3 +69,12 @@ __all__ = [
     "KeepRatio",
     "KeepSlow",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # They stand on OTLP's encoders, which not everybody with an SDK has.
+    if name.startswith("OtlpJson") and name in __all__:
+        with needing("otlp", f"otel_stream.sdk.{name}"):
+            from otel_stream.sdk.export import exporters
+        return getattr(exporters, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

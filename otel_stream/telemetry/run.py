@@ -21,6 +21,7 @@ from otel_stream.stream.statistics import ReceiverStatistics
 from otel_stream.telemetry.exceptions import Exceptions, error_type
 from otel_stream.telemetry.logs.events import Logs
 from otel_stream.telemetry.logs.happenings import Happenings, attributes_of
+from otel_stream.telemetry.logs.older import modern
 from otel_stream.telemetry.metrics.gauges import Gauges
 from otel_stream.telemetry.metrics.instruments import Instruments, Metrics
 from otel_stream.telemetry.options import ROUTES, TelemetryOptions, get_options
@@ -310,7 +311,7 @@ class _Signals:
         # A disabled SDK (OTEL_SDK_DISABLED) hands out what its API calls "no-op".
         self.tracer = None if isinstance(tracer, NoOpTracer) else tracer
         logger = loggers.get_logger(semconv.SCOPE) if is_configured(loggers) else None
-        self.logger = None if isinstance(logger, _logs.NoOpLogger) else logger
+        self.logger = None if logger is None or isinstance(logger, _logs.NoOpLogger) else modern(logger)
         meter = meters.get_meter(semconv.SCOPE) if is_configured(meters) else None
         if isinstance(meter, metrics.NoOpMeter):
             meter = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Lock, Thread
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +20,9 @@ _logger = logging.getLogger("otel_stream.sdk")
 
 #: Seconds that a shutdown may take unless told otherwise.
 SHUTDOWN_TIMEOUT = 5.0
+
+#: Seconds after which a shutdown gives up on a place that has never taken anything, and still refuses.
+_IN_VAIN: Final = 0.8
 
 
 class Pipeline(msgspec.Struct):
@@ -49,6 +53,7 @@ class Handle:
         *,
         destination: str = "",
         reason: str = "",
+        not_lean: Mapping[str, str] = MappingProxyType({}),
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
     ) -> None:
         #: Whether the providers are ours, to be flushed and shut down here.
@@ -56,6 +61,8 @@ class Handle:
         #: Why nothing was set up; empty if something was.
         self.reason = reason
         self.destination = destination
+        #: Which of ``spans``, ``logs`` and ``metrics`` are the SDK's own, which takes longer; and why.
+        self.not_lean = not_lean
         self._pipelines = list(pipelines)
         self._timeout = shutdown_timeout
         self._lock = Lock()
@@ -70,7 +77,8 @@ class Handle:
 
     def __repr__(self) -> str:
         what = f"destination={self.destination!r}" if self.owned else f"reason={self.reason!r}"
-        return f"Handle(owned={self.owned}, {what})"
+        slow = f", not_lean={dict(self.not_lean)!r}" if self.not_lean else ""
+        return f"Handle(owned={self.owned}, {what}{slow})"
 
     def counts(self) -> dict[str, Counts]:
         """Return what became of the telemetry so far, by ``spans``, ``logs`` and ``metrics``."""
@@ -109,24 +117,39 @@ class Handle:
             self._closed = True
         atexit.unregister(self.shutdown)
         timeout = self._timeout if timeout is None else timeout
-        deadline = time.monotonic() + timeout
+        begun = time.monotonic()
         # All signals side by side: a dead endpoint of one must not use up the time of the others.
-        if not _join([stop.begin() for stop in self._stops], time.monotonic() + timeout * 0.8):
+        stopping = [stop.begin() for stop in self._stops]
+        done = _join(stopping, begun + min(_IN_VAIN, timeout * 0.8))
+        in_vain = not done and self._is_in_vain()
+        if not done and (in_vain or not _join(stopping, begun + timeout * 0.8)):
             # An exporter that retries is woken and gives up when it is shut down itself.
             for pipe in self._pipelines:
                 for exporter in pipe.exporters:
                     _quietly(exporter.shutdown)
-            self._wait(deadline)
+            self._wait(begun + min(timeout, 1.5 * _IN_VAIN if in_vain else timeout))
         for pipe in self._pipelines:
             for account in pipe.accounts:
                 account.close()
         lost = {name: counts.lost for name, counts in self.counts().items() if counts.lost}
         if lost:
             what = ", ".join(f"{number} {name}" for name, number in lost.items())
+            cause = "Nothing has ever arrived there" if in_vain else self._cause.rstrip(".")
             _logger.warning(
-                "Telemetry was lost on its way to %s: %s. %s", self.destination, what, self._cause
+                "Telemetry was lost on its way to %s: %s. %s: `otel-stream doctor` looks for the reason.",
+                self.destination,
+                what,
+                cause or "It took too long",
             )
         return not lost
+
+    def _is_in_vain(self) -> bool:
+        """Return whether all that is still waited for goes to who has never taken anything, and refuses."""
+        accounts = [account for pipe in self._pipelines for account in pipe.accounts]
+        waited_for = [account for account in accounts if account.counts().waiting]
+        return not any(account.counts().exported for account in accounts) and all(
+            account.in_trouble for account in waited_for
+        )
 
     def _after_fork(self) -> None:
         # What waited at the fork is the parent's to export, and to count.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from opentelemetry.sdk._logs import LogRecordProcessor, SynchronousMultiLogRecordProcessor
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
@@ -29,10 +29,13 @@ from otel_stream.sdk.export.accounting import (
 from otel_stream.sdk.export.batch import Batch, BatchLogs, BatchSpans
 from otel_stream.sdk.export.compaction import CompactingLogExporter
 from otel_stream.sdk.export.limits import batch_limits
-from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
+from otel_stream.sdk.extras import needing
+from otel_stream.sdk.lean import provider_kind
 from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
 from otel_stream.sdk.sampling.sampled_filter import SampledLogFilter
+from otel_stream.sdk.sampling.samplers import ForcedSampler
 from otel_stream.sdk.sampling.tail import TailSamplingProcessor
+from otel_stream.sdk.versions import SynchronousMultiLogRecordProcessor
 from otel_stream.telemetry.options import RecordAs
 
 
@@ -44,6 +47,8 @@ class Builder:
         self._record_as = record_as
         self._tail = tail
         self._files: dict[str, Any] = {}
+        #: What the SDK's own classes make, and why.
+        self.not_lean: dict[str, str] = {}
         #: Told of losses as soon as it exists.
         self.handle: Handle | None = None
 
@@ -80,7 +85,9 @@ class Builder:
         if not exporters:
             return []
         limits = batch_limits("OTEL_BSP", os.environ, 5000)
-        provider = LeanTracerProvider(resource=self._resource, shutdown_on_exit=False)
+        provider = self._provider("spans")
+        if "spans" in self.not_lean:
+            provider.sampler = ForcedSampler(provider.sampler)
         pipe = pipes["traces"] = Pipeline("traces", provider)
         processors = []
         for exporter in exporters:
@@ -94,7 +101,7 @@ class Builder:
         if not exporters:
             return []
         limits = batch_limits("OTEL_BLRP", os.environ, 1000)
-        provider = LeanLoggerProvider(resource=self._resource, shutdown_on_exit=False)
+        provider = self._provider("logs")
         pipe = pipes["logs"] = Pipeline("logs", provider)
         processors: list[Any] = []
         if self._record_as == "span_events":
@@ -117,8 +124,14 @@ class Builder:
             counted = CountedMetricExporter(exporter, account)
             pipe.add(counted, account)
             readers.append(PeriodicExportingMetricReader(counted))
-        pipe.provider = LeanMeterProvider(readers, resource=self._resource, shutdown_on_exit=False)
+        pipe.provider = self._provider("metrics", readers)
         return pipe
+
+    def _provider(self, room: str, *args: Any) -> Any:
+        kind, why_not = provider_kind(room)
+        if why_not:
+            self.not_lean[room] = why_not
+        return kind(*args, resource=self._resource, shutdown_on_exit=False)
 
     def _batch_lost(self, size: int, reason: str) -> None:
         if self.handle is not None:
@@ -133,7 +146,8 @@ class Builder:
         return kind() if place.endpoint is None else kind(endpoint=place.endpoint)
 
     def _file_exporter(self, signal: Signal, path: str) -> Any:
-        from otel_stream.sdk.export import exporters
+        with needing("otlp", "A file of OTLP JSON lines"):
+            from otel_stream.sdk.export import exporters
 
         file = self._files.get(path)
         if file is None:
@@ -148,13 +162,15 @@ class Builder:
 
 def _otlp_exporter(signal: Signal, protocol: str) -> Any:
     if protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter, metric_exporter, trace_exporter
+        with needing("grpc", "OTLP over gRPC"):
+            from opentelemetry.exporter.otlp.proto.grpc import _log_exporter, metric_exporter, trace_exporter
     else:
-        from opentelemetry.exporter.otlp.proto.http import (  # type: ignore[no-redef]
-            _log_exporter,
-            metric_exporter,
-            trace_exporter,
-        )
+        with needing("otlp", "OTLP over HTTP"):
+            from opentelemetry.exporter.otlp.proto.http import (  # type: ignore[no-redef]
+                _log_exporter,
+                metric_exporter,
+                trace_exporter,
+            )
     kinds: dict[str, Any] = {
         "traces": trace_exporter.OTLPSpanExporter,
         "logs": _log_exporter.OTLPLogExporter,

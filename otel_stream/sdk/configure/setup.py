@@ -82,6 +82,7 @@ def configure(
     Raises:
         ImportError: ``langgraph`` is asked for, and what that needs is not installed.
         ValueError: an argument or a variable that cannot be meant; names it, and the remedy.
+        ModuleNotFoundError: an exporter is not installed; names the extra that brings it.
         OSError: ``path`` cannot be opened for appending.
     """
     return _configure(dict(locals()))
@@ -163,8 +164,15 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
     if not pipelines:
         return Handle(reason="OTEL_{TRACES,LOGS,METRICS}_EXPORTER are all none.")
     shown = dict.fromkeys(place.shown for places in chosen.values() for place in places)
-    handle = Handle(pipelines, destination=", ".join(shown), shutdown_timeout=shutdown_timeout)
+    handle = Handle(
+        pipelines,
+        destination=", ".join(shown),
+        not_lean=builder.not_lean,
+        shutdown_timeout=shutdown_timeout,
+    )
     builder.handle = handle
+    if builder.not_lean:
+        _logger.debug("The SDK's own classes are used, which takes longer: %s", builder.not_lean)
     quiet_exporters()
     install: dict[str, Any] = {
         "traces": trace.set_tracer_provider,

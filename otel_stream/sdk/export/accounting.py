@@ -15,11 +15,11 @@ from threading import Lock
 from typing import Any, Final
 
 import msgspec
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otel_stream.sdk.versions import LogRecordExporter, LogRecordExportResult, ReadableLogRecord, flushed
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -53,6 +53,13 @@ class Account:
         self._in_export = 0
         self._dropped = 0
         self._closed = False
+        #: What the exporter has said in the export that it is making.
+        self._said: list[str] = []
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the exporter is making an export and has complained already: it tries again."""
+        return bool(self._said)
 
     def drop(self) -> None:
         """Count one item that the queue had no room for."""
@@ -113,12 +120,14 @@ class Account:
         """Make an exporter's call and book its result; whatever it raises is a failure, or ``raising``."""
         reason = ""
         with _listening() as said:
+            self._said = said
             try:
                 delivered = call() is success
             except Exception as error:
                 if raising:
                     raise
                 delivered, reason = False, f"{type(error).__qualname__}: {error}"
+        self._said = []
         with self._lock:
             self._in_export -= size
             if delivered:
@@ -171,7 +180,9 @@ _filter: Final = _OnlyTheReason()
 def quiet_exporters() -> None:
     """Route what our OTLP exporters log about failures into our own single line."""
     for name in _EXPORTER_LOGGERS:
-        logging.getLogger(name).addFilter(_filter)
+        filters = logging.getLogger(name).filters
+        if _filter not in filters:
+            filters.insert(0, _filter)  # before one that leaves out what another signal's exporter has said
 
 
 # -- wrapped exporters ------------------------------------------------------------------------
@@ -216,7 +227,7 @@ class CountedLogExporter(_Counted, LogRecordExporter):
         self.stop()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return bool(self._exporter.force_flush(timeout_millis))
+        return flushed(self._exporter, timeout_millis)
 
 
 class CountedMetricExporter(_Counted, MetricExporter):

@@ -14,15 +14,14 @@ from copy import copy
 from typing import Any, Final
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, set_value
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
 from otel_stream.sdk.export.accounting import Account, CountedLogExporter, CountedSpanExporter
 from otel_stream.sdk.export.limits import BatchLimits
 from otel_stream.sdk.forking import in_child
-from otel_stream.sdk.lean.logs import LeanLogRecord
+from otel_stream.sdk.versions import ReadableLogRecord, ReadWriteLogRecord, readable
 
 
 class Batch:
@@ -167,7 +166,7 @@ class BatchLogs(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         # Lean records are both. The others are copied, as whoever comes after us may change them.
-        self._offer(log_record if isinstance(log_record, LeanLogRecord) else _readable(log_record))
+        self._offer(log_record if getattr(log_record, "lean", False) else _own(log_record))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self.batch.flush(timeout_millis / 1000)
@@ -180,10 +179,8 @@ class BatchLogs(LogRecordProcessor):
 _PATIENCE: Final = 30.0
 
 
-def _readable(record: ReadWriteLogRecord) -> ReadableLogRecord:
+def _own(record: ReadWriteLogRecord) -> ReadableLogRecord:
     log_record = copy(record.log_record)
     # The context holds the span and whatever else the program put into it.
     log_record.context = Context()
-    return ReadableLogRecord(
-        log_record, record.resource or Resource.create({}), record.instrumentation_scope, record.limits
-    )
+    return readable(record, log_record)

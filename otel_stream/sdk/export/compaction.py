@@ -11,14 +11,18 @@ takes them apart again.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from copy import copy
 from typing import Any, Final
 from zlib import crc32
 
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
-
 from otel_stream import semconv
+from otel_stream.sdk.versions import (
+    LogRecordExporter,
+    LogRecordExportResult,
+    ReadableLogRecord,
+    flushed,
+    resource_of,
+    rewritten,
+)
 
 #: Longest body of deltas put together, in characters.
 MAX_BODY: Final = 64 * 1024
@@ -66,7 +70,7 @@ class CompactingLogExporter(LogRecordExporter):
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
+        return flushed(self._exporter, timeout_millis)
 
 
 def requests(
@@ -167,15 +171,10 @@ class _Rows:
         ]
         if self._redacted:
             attributes[semconv.GRAPH_REDACTION_COUNT] = self._redacted
-        record = copy(last)
-        record.body = body
-        record.attributes = attributes
-        return ReadableLogRecord(
-            record, self._last.resource, self._last.instrumentation_scope, self._last.limits
-        )
+        return rewritten(self._last, body, attributes)
 
 
 def _shared(item: ReadableLogRecord) -> tuple[Any, ...]:
     record = item.log_record
     same = {name: value for name, value in (record.attributes or {}).items() if name not in _OWN}
-    return record.trace_id, record.span_id, record.severity_number, item.resource, same
+    return record.trace_id, record.span_id, record.severity_number, resource_of(item), same

@@ -56,6 +56,9 @@ class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord):  # type: ignore[misc
     Processors may change the ``log_record`` in it, as they may with the SDK's.
     """
 
+    #: What queues it need not make a copy.
+    lean = True
+
     def __init__(self, shared: dict[str, Any], log_record: LogRecord) -> None:
         own = vars(self)
         own.update(shared)

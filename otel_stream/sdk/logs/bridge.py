@@ -6,12 +6,13 @@ from typing import Any
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import get_current_span
 
 from otel_stream.encoding import encode
 from otel_stream.sdk.mishaps import Mishaps
+from otel_stream.sdk.versions import ReadWriteLogRecord
 
 
 class EventToSpanEventBridge(LogRecordProcessor):

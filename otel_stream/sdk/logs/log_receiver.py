@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_stream import semconv
@@ -18,6 +18,7 @@ from otel_stream.events import End
 from otel_stream.sdk.forking import in_child
 from otel_stream.sdk.logs.log_decoder import MODES, PartDecoder, mode_of, part_of
 from otel_stream.sdk.mishaps import Mishaps
+from otel_stream.sdk.versions import ReadWriteLogRecord
 from otel_stream.stream.receiver import StreamReceiver
 
 

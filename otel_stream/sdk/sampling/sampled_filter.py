@@ -6,12 +6,13 @@ from threading import Lock
 
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags, get_current_span
 
 from otel_stream.sdk.forking import in_child
 from otel_stream.sdk.mishaps import Mishaps
+from otel_stream.sdk.versions import ReadWriteLogRecord, wants
 
 
 class SampledLogFilter(LogRecordProcessor):
@@ -74,7 +75,8 @@ class SampledLogFilter(LogRecordProcessor):
         about = get_current_span(context).get_span_context()
         if not (about.trace_flags.sampled if about.is_valid else self._keep_without_span):
             return False
-        return self._next.enabled(
+        return wants(
+            self._next,
             context=context,
             instrumentation_scope=instrumentation_scope,
             severity_number=severity_number,

@@ -20,7 +20,7 @@ from weakref import WeakMethod
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
+from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags, get_current_span
@@ -31,6 +31,7 @@ from otel_stream.sdk.mishaps import Mishaps
 from otel_stream.sdk.sampling.tail_buffer import Claim, Limits, TraceBuffer
 from otel_stream.sdk.sampling.tail_policies import PolicyLike, TailTrace, named, number
 from otel_stream.sdk.sampling.tail_statistics import NONE_LEFT, TailStatistics, show
+from otel_stream.sdk.versions import ReadWriteLogRecord, wants, with_record
 
 _SAMPLED = TraceFlags.SAMPLED
 
@@ -302,9 +303,7 @@ def _own_copy(record: ReadWriteLogRecord) -> ReadWriteLogRecord:
     """Copy ``record`` as flatly as the SDK's batch processor does: later processors may change theirs."""
     inner = object.__new__(type(record.log_record))
     vars(inner).update(vars(record.log_record))
-    outer = object.__new__(type(record))
-    vars(outer).update(vars(record), log_record=inner)
-    return outer
+    return with_record(record, inner)
 
 
 class _Logs(LogRecordProcessor):
@@ -325,7 +324,8 @@ class _Logs(LogRecordProcessor):
         severity_number: SeverityNumber | None = None,
         event_name: str | None = None,
     ) -> bool:
-        return self._tail.wants(context) and self._tail.next_logs.enabled(
+        return self._tail.wants(context) and wants(
+            self._tail.next_logs,
             context=context,
             instrumentation_scope=instrumentation_scope,
             severity_number=severity_number,

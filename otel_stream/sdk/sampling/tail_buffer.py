@@ -12,10 +12,10 @@ from collections import OrderedDict
 from threading import Condition, RLock
 from typing import NamedTuple
 
-from opentelemetry.sdk._logs import ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 
 from otel_stream.sdk.sampling.tail_statistics import Account
+from otel_stream.sdk.versions import ReadWriteLogRecord
 
 
 class Limits(NamedTuple):

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, Final, Protocol, TypeAlias
 
-from opentelemetry.sdk._logs import ReadWriteLogRecord
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from otel_stream import semconv
 from otel_stream.config import ConfigError
 from otel_stream.events import End
+from otel_stream.sdk.versions import ReadWriteLogRecord
 
 
 class TailTrace:
