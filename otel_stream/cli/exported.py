@@ -23,16 +23,16 @@ def start(path: str) -> Handle:
     Raises:
         UsageError: the file cannot be written, or a variable of the environment makes no sense.
     """
-    from otel_stream.sdk import configure
-
     try:
+        from otel_stream.sdk import configure
+
         return configure("otel-stream-demo", path=path)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(
             f"--telemetry: {path!r} cannot be written ({reason}); give a file in a folder that can"
         ) from None
-    except ValueError as error:
+    except (ValueError, ModuleNotFoundError) as error:
         raise UsageError(str(error)) from None
 
 

@@ -5,7 +5,6 @@ import json
 import socket
 import threading
 import tomllib
-from importlib.metadata import distributions
 from pathlib import Path
 
 import anyio
@@ -353,23 +352,19 @@ def test_a_flush_ends_in_time_whatever_the_endpoint_does():
 # -- 13: versions ---------------------------------------------------------------------------------
 
 
-def test_all_of_opentelemetry_is_pinned_to_one_version():
+def test_ranges_of_opentelemetry_go_together_and_what_is_tested_is_of_one_release():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [Requirement(text) for text in project["dependencies"]]
+    extras = project["optional-dependencies"]
+    asked = [Requirement(text) for text in (*project["dependencies"], *extras["otlp"], *extras["grpc"])]
     ours = {one.name: str(one.specifier) for one in asked if one.name.startswith("opentelemetry-")}
-    (pin,) = set(ours.values())
-    assert pin.startswith("==")
-    assert "*" not in pin
-    versions = {found.metadata["Name"]: found.version for found in distributions()}
-    assert {versions[name] for name in (*ours, "opentelemetry-proto")} == {pin.removeprefix("==")}
-    # Their betas have numbers of their own: one of each release.
+    assert set(ours.values()) == {"<2,>=1.37"}
     constrained = dict(
         line.partition(" ")[0].split("==")
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if line
     )
+    # Their betas have numbers of their own: one of each release.
     theirs = {name: version for name, version in constrained.items() if name.startswith("opentelemetry-")}
     assert theirs.keys() >= ours.keys()
     assert len({version for version in theirs.values() if "b" not in version}) == 1
     assert len({version for version in theirs.values() if "b" in version}) == 1
-    assert {name: versions[name] for name in theirs if name in versions} == theirs

@@ -159,5 +159,8 @@ def _have_the_fields_of(expected: Any, found: Any) -> None:
 
 
 def _are_equal(found: Any, expected: Any) -> None:
-    if found != expected:
+    if type(found) is type(expected) is tuple and len(found) == len(expected):
+        for one, other in zip(found, expected, strict=True):
+            _are_equal(one, other)  # so that what is said is no longer than it need be
+    elif found != expected:
         raise NotAlikeError(f"{found!r} instead of {expected!r}")

@@ -27,8 +27,8 @@ def handle(counts: dict[str, Counts], owned: bool = True) -> Any:
             [
                 "Exported 1 span to f",
                 (
-                    "LOST 2 spans: f did not take them. Is a Collector listening there? "
-                    "The run itself is not affected."
+                    "LOST 2 spans: f did not take them. "
+                    "The run itself is not affected; `otel-stream doctor` looks for the reason."
                 ),
             ],
         ),

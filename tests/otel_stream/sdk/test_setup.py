@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_stream.sdk import Counts, configure
+from otel_stream.sdk import Counts, Handle, configure
 from otel_stream.telemetry import get_options
 
 ALL_OF_TWO_NODES = {"spans": Counts(4, 4), "logs": Counts(3, 3)}
@@ -113,6 +114,84 @@ def test_an_endpoint_nobody_answers_on_costs_telemetry_and_nothing_else(
     assert _without_metrics(handle.counts()) == {"spans": Counts(4, 0, 4, 0), "logs": Counts(3, 0, 3, 0)}
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert said.startswith(f"Telemetry was lost on its way to {nobody} ({protocol}): 4 spans, 3 logs, ")
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_shutdown_in_vain_ends_before_its_time_and_names_the_doctor(
+    nobody, run_something, caplog, monkeypatch, protocol
+):
+    waits = []
+    monkeypatch.setattr(Handle, "_wait", lambda self, deadline: waits.append(deadline - time.monotonic()))
+    handle = configure(endpoint=nobody, protocol=protocol, shutdown_timeout=40)
+    run_something()
+    assert handle.shutdown() is False
+    assert [wait < 1 for wait in waits] == [True]
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said.endswith("Nothing has ever arrived there: `otel-stream doctor` looks for the reason.")
+
+
+def test_a_place_that_has_taken_something_gets_the_whole_time(http_endpoint, run_something):
+    handle = configure(endpoint=http_endpoint.url)
+    run_something()
+    assert handle.flush() is True
+    assert handle._is_in_vain() is False
+    handle.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("missing", "call", "sentence"),
+    [
+        (
+            "opentelemetry.sdk",
+            "otel_stream.configure()",
+            (
+                "otel_stream.sdk needs opentelemetry.sdk, which is not installed: "
+                "pip install 'otel-stream[otlp]'."
+            ),
+        ),
+        (
+            "opentelemetry.exporter",
+            "otel_stream.configure()",
+            (
+                "OTLP over HTTP needs opentelemetry.exporter, which is not installed: "
+                "pip install 'otel-stream[otlp]'."
+            ),
+        ),
+        (
+            "opentelemetry.exporter",
+            "otel_stream.configure(path='t.jsonl')",
+            (
+                "A file of OTLP JSON lines needs opentelemetry.exporter, which is not installed: "
+                "pip install 'otel-stream[otlp]'."
+            ),
+        ),
+        (
+            "opentelemetry.exporter.otlp.proto.grpc",
+            "otel_stream.configure(protocol='grpc')",
+            (
+                "OTLP over gRPC needs opentelemetry.exporter.otlp.proto.grpc, which is not installed: "
+                "pip install 'otel-stream[grpc]'."
+            ),
+        ),
+    ],
+)
+def test_what_is_not_installed_is_said_as_what_to_install(tmp_path, missing, call, sentence):
+    program = f"""
+        import sys
+        sys.path.insert(0, {ROOT!r})
+
+        class Missing:
+            def find_spec(self, name, path=None, target=None):
+                if (name + ".").startswith({missing!r} + "."):
+                    raise ModuleNotFoundError(f"No module named {{name!r}}", name={missing!r})
+
+        sys.meta_path.insert(0, Missing())
+        import otel_stream
+        {call}
+    """
+    done = _program(program, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {sentence}"
 
 
 def test_a_signal_that_is_switched_off_is_not_set_up(http_endpoint, run_something, monkeypatch):
