@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otel_stream.aggregate import Aggregate
 from otel_stream.config import MODES, ConfigError, Custom, OverflowPolicy, StreamConfig, StreamMode
 from otel_stream.filters import StreamFilter
-from otel_stream.stream.modes import AggregateOf, StreamPart
+from otel_stream.parts import AggregateOf, StreamPart
 from otel_stream.stream.receiver import ReceiverOverflowError, StreamDeadlockError, StreamReceiver
 from otel_stream.stream.statistics import ReceiverStatistics
 

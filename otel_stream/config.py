@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 SamplePer = Literal["part", "run"]
@@ -45,9 +45,11 @@ class OverflowPolicy(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Custom:
     """A mode of the user's own: ``fn(event)`` returns the data of a part, or None for no part.
+
+    Two that were made alike are two modes.
 
     ``name`` becomes the ``type`` of the parts. ``events`` narrows what ``fn`` is called with (types
     from ``otel_stream.events``); without it, every event of the run is built for this mode.
@@ -63,11 +65,23 @@ class Custom:
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise ConfigError(f"Custom.fn: {self.fn!r} is not callable; give a function of one event")
+        refuse_async("Custom.fn", self.fn)
         name: Any = self.name
         if not isinstance(name, str) or not name:
             raise ConfigError(f"Custom.name: {name!r} is no name; give a non-empty string")
         if name in (*MODES, *RESERVED):
             raise ConfigError(f"Custom.name: {name!r} already means something; choose another name")
+
+
+def refuse_async(field: str, given: Any) -> None:
+    """Refuse what is called for every part, and so can't be awaited.
+
+    Raises:
+        ConfigError: ``given`` is an async function, or an object that is called like one.
+    """
+    for code in (given, getattr(type(given), "__call__", None)):  # noqa: B004 - it is looked at, not for
+        if iscoroutinefunction(code) or isasyncgenfunction(code):
+            raise ConfigError(f"{field}: {given!r} is async, and nothing awaits it; give a plain function")
 
 
 class _Accepts(Protocol):
@@ -240,7 +254,9 @@ def _flag(value: Any, name: str) -> bool:
 
 
 def _filter(value: Any) -> Any:
-    if value is None or callable(value) or callable(getattr(value, "accept", None)):
+    accept = getattr(value, "accept", value)
+    if value is None or callable(accept):
+        refuse_async("StreamConfig.filter", accept)
         return value
     raise ConfigError(
         f"StreamConfig.filter: {value!r} can't filter; give a StreamFilter or a function of one part"
@@ -248,7 +264,9 @@ def _filter(value: Any) -> Any:
 
 
 def _sampler(value: Any) -> Any:
-    if value is None or callable(getattr(value, "should_sample", None)):
+    decide = getattr(value, "should_sample", None)
+    if value is None or callable(decide):
+        refuse_async("StreamConfig.sampler", decide)
         return value
     raise ConfigError(
         f"StreamConfig.sampler: {value!r} has no should_sample method; give an OpenTelemetry Sampler"

@@ -28,14 +28,14 @@ from otel_stream.runs import Run as Run
 from otel_stream.runs import Task as Task
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+class Event(msgspec.Struct, frozen=True):
     """Something that happened. ``time`` is in nanoseconds since the Unix epoch."""
 
     #: One bit per kind of event, for :attr:`Observer.interest`.
     bit: ClassVar[int] = 0
 
 
-class RunStarted(Event, frozen=True, gc=False):
+class RunStarted(Event, frozen=True):
     """The first event of every run. ``resumed``: it goes on from a checkpoint."""
 
     bit: ClassVar[int] = 1 << 0
@@ -45,7 +45,7 @@ class RunStarted(Event, frozen=True, gc=False):
     time: int
 
 
-class RunEnded(Event, frozen=True, gc=False):
+class RunEnded(Event, frozen=True):
     """The last event of every run, exactly once, however it ended.
 
     ``error`` is what the caller is about to see raised; ``interrupts`` what the run waits for.
@@ -61,7 +61,7 @@ class RunEnded(Event, frozen=True, gc=False):
     time: int
 
 
-class SuperstepStarted(Event, frozen=True, gc=False):
+class SuperstepStarted(Event, frozen=True):
     """All ``tasks`` of the superstep are about to run side by side."""
 
     bit: ClassVar[int] = 1 << 2
@@ -71,7 +71,7 @@ class SuperstepStarted(Event, frozen=True, gc=False):
     time: int
 
 
-class SuperstepEnded(Event, frozen=True, gc=False):
+class SuperstepEnded(Event, frozen=True):
     """Every task has ended and, if ``end`` is OK, their writes have been applied.
 
     ``wrote`` names the channels that changed.
@@ -85,7 +85,7 @@ class SuperstepEnded(Event, frozen=True, gc=False):
     time: int
 
 
-class TaskStarted(Event, frozen=True, gc=False):
+class TaskStarted(Event, frozen=True):
     """Always followed by exactly one :class:`TaskEnded` of the same task."""
 
     bit: ClassVar[int] = 1 << 4
@@ -93,7 +93,7 @@ class TaskStarted(Event, frozen=True, gc=False):
     time: int
 
 
-class AttemptStarted(Event, frozen=True, gc=False):
+class AttemptStarted(Event, frozen=True):
     """The node's code is about to be called inside ``context``.
 
     An observer may set context variables in ``context`` (``context.run(var.set, ...)``); they
@@ -109,7 +109,7 @@ class AttemptStarted(Event, frozen=True, gc=False):
     time: int
 
 
-class AttemptEnded(Event, frozen=True, gc=False):
+class AttemptEnded(Event, frozen=True):
     """``retry_after`` is the pause before the next attempt in seconds, None if this was the last.
 
     ``retryable`` as in :class:`AttemptStarted`.
@@ -124,7 +124,7 @@ class AttemptEnded(Event, frozen=True, gc=False):
     retryable: bool = False
 
 
-class TaskEnded(Event, frozen=True, gc=False):
+class TaskEnded(Event, frozen=True):
     """The task's writes are known.
 
     ``update``: what the node returned, by LangGraph's rule for *updates*: a mapping, a list of
@@ -146,7 +146,7 @@ class TaskEnded(Event, frozen=True, gc=False):
     values: Any = None
 
 
-class ValuesChanged(Event, frozen=True, gc=False):
+class ValuesChanged(Event, frozen=True):
     """The complete state after input or a superstep, if an output channel changed."""
 
     bit: ClassVar[int] = 1 << 8
@@ -156,7 +156,7 @@ class ValuesChanged(Event, frozen=True, gc=False):
     time: int
 
 
-class CheckpointSaved(Event, frozen=True, gc=False):
+class CheckpointSaved(Event, frozen=True):
     """A checkpoint exists and the tasks that come next are known.
 
     ``tasks`` are mappings in the form of LangGraph's *checkpoints* mode.
@@ -174,7 +174,7 @@ class CheckpointSaved(Event, frozen=True, gc=False):
     time: int
 
 
-class CustomWritten(Event, frozen=True, gc=False):
+class CustomWritten(Event, frozen=True):
     """A node wrote ``data`` through its ``StreamWriter``."""
 
     bit: ClassVar[int] = 1 << 10
@@ -183,7 +183,7 @@ class CustomWritten(Event, frozen=True, gc=False):
     time: int
 
 
-class MessageWritten(Event, frozen=True, gc=False):
+class MessageWritten(Event, frozen=True):
     """A chunk of a message, or a whole one, of a chat model called in a node."""
 
     bit: ClassVar[int] = 1 << 11
@@ -193,7 +193,7 @@ class MessageWritten(Event, frozen=True, gc=False):
     time: int
 
 
-class RunInterrupted(Event, frozen=True, gc=False):
+class RunInterrupted(Event, frozen=True):
     """The run stops and waits. ``interrupts`` is empty at a static breakpoint.
 
     Comes before :class:`RunEnded`; a task's own ``interrupt()`` is in its :class:`TaskEnded` too.
@@ -206,7 +206,7 @@ class RunInterrupted(Event, frozen=True, gc=False):
     time: int
 
 
-class RouteChosen(Event, frozen=True, gc=False):
+class RouteChosen(Event, frozen=True):
     """A conditional edge, or a ``Command(goto=...)``, of ``task`` chose where to go next."""
 
     bit: ClassVar[int] = 1 << 13
@@ -216,7 +216,7 @@ class RouteChosen(Event, frozen=True, gc=False):
     time: int
 
 
-class CheckpointWritten(Event, frozen=True, gc=False):
+class CheckpointWritten(Event, frozen=True):
     """A checkpointer has stored a checkpoint, ``seconds`` after it was asked to.
 
     ``size``: in bytes, as it was serialised; None if it was not.
@@ -230,7 +230,7 @@ class CheckpointWritten(Event, frozen=True, gc=False):
     size: int | None = None
 
 
-class MessageReturned(Event, frozen=True, gc=False):
+class MessageReturned(Event, frozen=True):
     """A node of the root returned a message that only its subgraphs had shown: for who sees no subgraphs."""
 
     bit: ClassVar[int] = 1 << 15

@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from otel_stream.config import ConfigError
+from otel_stream.config import ConfigError, refuse_async
 from otel_stream.events import Event
-from otel_stream.stream.modes import StreamPart, message_id
+from otel_stream.parts import StreamPart, message_id
 
 Accept: TypeAlias = Callable[[StreamPart], Any]
 
@@ -36,7 +36,7 @@ class StreamFilter:
         return self
 
     def __and__(self, other: StreamFilter | Accept) -> StreamFilter:
-        return _And(self, as_filter(other))
+        return _And(as_filter(self), as_filter(other))
 
     def __or__(self, other: StreamFilter | Accept) -> StreamFilter:
         return ~_And(~self, ~as_filter(other))
@@ -49,14 +49,29 @@ def as_filter(filter: Any) -> StreamFilter:
     """Return ``filter`` itself, or a filter out of anything with an ``accept``, or of a predicate.
 
     Raises:
-        ConfigError: it is none of them.
+        ConfigError: it is none of them, or it is async.
     """
-    if isinstance(filter, StreamFilter):
-        return filter
     accept = getattr(filter, "accept", filter)
     if not callable(accept):
         raise ConfigError(f"filter: {filter!r} can't filter; give a StreamFilter or a function of one part")
-    return Where(accept)
+    refuse_async("filter", accept)
+    return filter if isinstance(filter, StreamFilter) else Where(accept)
+
+
+def truth(answer: Any) -> bool:
+    """Return what a filter's answer means.
+
+    Raises:
+        TypeError: it wants to be awaited, and nothing awaits here.
+    """
+    if answer is True or answer is False:
+        return answer
+    if hasattr(type(answer), "__await__"):
+        close = getattr(answer, "close", None)
+        if callable(close):
+            close()  # else Python warns that it was never awaited
+        raise TypeError("a filter answered with an awaitable: it is asked for every part and can't be async")
+    return bool(answer)
 
 
 class _And(StreamFilter):
@@ -65,7 +80,7 @@ class _And(StreamFilter):
         self._second = second
 
     def accept(self, part: StreamPart, /) -> bool:
-        return bool(self._first.accept(part)) and bool(self._second.accept(part))
+        return truth(self._first.accept(part)) and truth(self._second.accept(part))
 
     def foresee(self, part: StreamPart, /) -> bool | None:
         first = self._first.foresee(part)
@@ -83,7 +98,7 @@ class _Not(StreamFilter):
         self._inner = inner
 
     def accept(self, part: StreamPart, /) -> bool:
-        return not self._inner.accept(part)
+        return not truth(self._inner.accept(part))
 
     def foresee(self, part: StreamPart, /) -> bool | None:
         inner = self._inner.foresee(part)
@@ -99,10 +114,11 @@ class Where(StreamFilter):
     def __init__(self, predicate: Accept) -> None:
         if not callable(predicate):
             raise ConfigError(f"filter: {predicate!r} can't filter; give a function of one part")
+        refuse_async("filter", predicate)
         self._predicate = predicate
 
     def accept(self, part: StreamPart, /) -> bool:
-        return bool(self._predicate(part))
+        return truth(self._predicate(part))
 
 
 class _Metadata(StreamFilter):

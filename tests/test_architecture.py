@@ -134,7 +134,16 @@ def test_the_import_contracts_hold(tree: Path) -> None:
 
 VIOLATIONS = [
     ("otel_stream/stream/buffer.py", "import engine", "otel_stream never imports engine"),
-    ("otel_stream/events.py", "from otel_stream.stream.modes import anything", "the vocabulary is a leaf"),
+    (
+        "otel_stream/filters.py",
+        "from otel_stream.stream.modes import anything",
+        "the rooms of otel_stream look one way",
+    ),
+    (
+        "otel_stream/stream/gap.py",
+        "import typing\nif typing.TYPE_CHECKING:\n    from otel_stream.stream.buffer import Buffer",
+        "the stream core is a pipeline",
+    ),
     (
         "otel_stream/stream/receiver.py",
         "import opentelemetry.trace",
@@ -164,14 +173,11 @@ def contracts() -> dict[str, dict[str, Any]]:
     return {contract["name"]: contract for contract in settings["tool"]["importlinter"]["contracts"]}
 
 
-def test_every_module_of_otel_stream_has_its_place() -> None:
-    """A new module belongs to the stream core, or to a package that has leave to know more."""
-    core = set(contracts()["the stream core knows no OpenTelemetry"]["source_modules"])
-    files = {f"otel_stream.{path.stem}" for path in (ROOT / "otel_stream").glob("*.py")}
-    assert files - {"otel_stream.__init__", "otel_stream.__main__"} == core - {
-        "otel_stream.stream",
-        "otel_stream.encoding",
-    }
+def test_a_new_module_must_say_where_it_belongs(tree: Path) -> None:
+    (tree / "otel_stream/stray.py").write_text("")
+    done = lint_imports(tree)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the rooms of otel_stream look one way BROKEN" in done.stdout
 
 
 def test_every_contract_has_a_planted_violation() -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from otel_stream.config import StreamConfig, parse_modes
 from otel_stream.events import Event
-from otel_stream.stream.modes import StreamPart, v1_payload
-from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.parts import StreamPart, v1_payload
+from otel_stream.stream.sink import Forwarder
 
 from ..executors import Executor
 from ..run.loop import RunLoop
@@ -20,19 +20,16 @@ if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
 
 
-class Printer(StreamReceiver):
+class Printer(Forwarder):
     """Prints each part where it comes into being, and holds none."""
 
     def __init__(self, modes: Any, subgraphs: bool = False) -> None:
         super().__init__(StreamConfig(modes=parse_modes(modes), subgraphs=subgraphs, name="print"))
 
-    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+    def forward(self, part: StreamPart, event: Event | None) -> None:
         """Print ``part``."""
-        try:
-            where = f"\x1b[1;30;33m[graph={part.ns}]\x1b[0m " if part.ns else ""
-            print(f"\x1b[1m[{part.type}]\x1b[0m {where}{v1_payload(part)!r}")  # noqa: T201
-        except Exception as error:  # noqa: BLE001 - a value that can't be shown; the run goes on without
-            self.fail(error)
+        where = f"\x1b[1;30;33m[graph={part.ns}]\x1b[0m " if part.ns else ""
+        print(f"\x1b[1m[{part.type}]\x1b[0m {where}{v1_payload(part)!r}")  # noqa: T201
 
 
 def printers(options: Options, subgraphs: bool) -> tuple[Printer, ...]:

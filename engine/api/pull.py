@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from otel_stream.config import StreamConfig, parse_modes
-from otel_stream.events import End, Event
-from otel_stream.stream.modes import StreamPart
+from otel_stream.events import End
 from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.sink import Outlet
 from otel_stream.stream.wakeup import Waiter, waiter
 
 from ..executors import PAUSE, ThreadExecutor, async_executor
@@ -19,7 +20,7 @@ from ..types import Config
 from .formats import Shape
 from .launch import Options, concurrency, launch
 from .printing import printers
-from .run_stream import audience, relay_outwards, report, stop_and_wait
+from .run_stream import audience, relay_outwards, stop_and_wait
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
@@ -51,10 +52,16 @@ class _Pulled(StreamReceiver):
         self.asked = False
         self._waiting: deque[Waiter] = deque()
 
-    def offer(self, part: StreamPart, event: Event | None = None) -> None:
-        super().offer(part, event)
-        if self._wake_driver is not None:
-            self._wake_driver()
+    def join(self, lock: RLock) -> Outlet:
+        outlet, wake = super().join(lock), self._wake_driver
+        if wake is None:
+            return outlet
+
+        def settle() -> None:
+            wake()
+            outlet.settle()
+
+        return Outlet(outlet.put, (wake,), settle)  # there is always somebody to be woken
 
     def ask(self) -> None:
         """Let the run go on."""
@@ -107,7 +114,6 @@ async def astream(
             await stop_and_wait(loop, running, left)
         finally:
             receiver.close()
-            report(stream, (receiver,))
 
 
 def stream(
@@ -146,7 +152,6 @@ def stream(
     finally:
         loop.abandoned = loop.end is None
         running.close()
-        report(heard, (receiver,))
         receiver.close()
         executor.close()
 

@@ -15,8 +15,9 @@ from anyio import get_cancelled_exc_class
 
 from otel_stream.config import StreamConfig
 from otel_stream.events import End, Event, Observer
-from otel_stream.stream.modes import StreamPart
+from otel_stream.parts import StreamPart
 from otel_stream.stream.receiver import StreamDeadlockError, StreamReceiver, branch_configs
+from otel_stream.stream.sink import Forwarder, Sink
 from otel_stream.stream.stream import Stream
 from otel_stream.stream.wakeup import Waiter, waiter
 from otel_stream.telemetry import consumer_for_run
@@ -36,16 +37,16 @@ _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
 _EXITS = (SystemExit, KeyboardInterrupt)
 
 
-def audience(receivers: Iterable[StreamReceiver] = ()) -> Stream | None:
-    """Return the stream to ``receivers`` and telemetry; None without either, so that nothing is built."""
-    receivers = tuple(receivers)
+def audience(sinks: Iterable[Sink] = ()) -> Stream | None:
+    """Return the stream to ``sinks`` and telemetry; None without either, so that nothing is built."""
+    sinks = tuple(sinks)
     telemetry = consumer_for_run()
-    if not receivers and telemetry is None:
+    if not sinks and telemetry is None:
         return None
-    return Stream(receivers, telemetry)
+    return Stream(sinks, telemetry)
 
 
-class Relay(StreamReceiver):
+class Relay(Forwarder):
     """Shows the parts of a run that a node streams itself to whoever watches the run around it, too.
 
     It holds nothing: whether there is room is up to those it shows them to.
@@ -61,7 +62,7 @@ class Relay(StreamReceiver):
         """Say which run it is."""
         self._ns = shown_path(self._task, path_of(loop.run))
 
-    def offer(self, part: StreamPart, event: Event | None = None) -> None:
+    def forward(self, part: StreamPart, event: Event | None) -> None:
         self._outer.relay(part, event, self._ns, self._task.run.root.id)
 
     @property
@@ -86,14 +87,6 @@ def inherited_observer() -> Observer | None:
         return audience()
     observer: Observer | None = task.loop.observer
     return observer
-
-
-def report(stream: Stream | None, receivers: Iterable[StreamReceiver]) -> None:
-    """Let metrics know what became of the parts."""
-    record = getattr(getattr(stream, "telemetry", None), "on_receiver_statistics", None)
-    if record is not None:
-        for receiver in receivers:
-            record(receiver, receiver.statistics())
 
 
 async def stop_and_wait(loop: RunLoop, running: Background, error: BaseException | None) -> None:
@@ -161,7 +154,6 @@ class RunStream:
         try:
             await self._loop.execute()
         finally:
-            report(self._stream, self.receivers)
             self._tell()
 
     def __aiter__(self) -> AsyncIterator[StreamPart]:
@@ -282,7 +274,6 @@ class RunStream:
             await stop_and_wait(self._loop, self._background, error)
         for receiver in self.receivers:
             receiver.close()
-        report(self._stream, self.receivers)
         self._tell()
 
     async def __aexit__(

@@ -7,8 +7,6 @@ known with ``register``, so that a chunk finds the node that is running.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
@@ -67,21 +65,6 @@ def _longer(call: ToolCallChunk, piece: ToolCallChunk) -> ToolCallChunk:
     return ToolCallChunk(
         index=call.index, id=call.id or piece.id, name=call.name or piece.name, args=call.args + piece.args
     )
-
-
-def as_part(chunk: MessageChunk) -> Any:
-    """Return ``chunk`` as messages mode shows it: LangChain's ``AIMessageChunk`` where that is installed."""
-    make = _langchain()
-    return chunk if make is None or chunk.role != "assistant" else make(chunk)
-
-
-@cache
-def _langchain() -> Callable[[MessageChunk], Any] | None:
-    if find_spec("langchain_core") is None:
-        return None
-    from otel_stream.adapters.langchain import as_langchain_chunk
-
-    return as_langchain_chunk
 
 
 class Speaker(Protocol):

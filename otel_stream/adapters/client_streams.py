@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
-from otel_stream.adapters.chunks import MessageChunk, as_part, speaker
+from otel_stream.adapters.chunks import MessageChunk, speaker
 from otel_stream.config import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,21 @@ _DRAINING: Final = frozenset(
         "get_final_text",
     }
 )
+
+
+def as_part(chunk: MessageChunk) -> Any:
+    """Return ``chunk`` as messages mode shows it: LangChain's ``AIMessageChunk`` where that is installed."""
+    make = _langchain()
+    return chunk if make is None or chunk.role != "assistant" else make(chunk)
+
+
+@cache
+def _langchain() -> Callable[[MessageChunk], Any] | None:
+    if find_spec("langchain_core") is None:
+        return None
+    from otel_stream.adapters.langchain import as_langchain_chunk
+
+    return as_langchain_chunk
 
 
 class _Told:

@@ -1,18 +1,22 @@
-"""What stands between a stream and a receiver's buffer: its filter, its sampler, its windows.
+"""What stands between a stream and a receiver's buffer, where more than the buffer's own rules decides.
 
-A receiver without any of them has no admission, and pays nothing for those that have.
+That is its filter, its sampler, its windows; chunks that are to be joined; and the policy *error*, which ends
+the receiver. All of it is, or calls, foreign code: it is done outside of every lock, part by part, in the
+order of the stream. A receiver without any of it has no admission, and pays nothing for those that have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from otel_stream.config import StreamConfig
+from otel_stream.config import OverflowPolicy, StreamConfig
 from otel_stream.events import Event, Run, RunEnded, SuperstepEnded, Task, origin
-from otel_stream.filters import StreamFilter, as_filter
+from otel_stream.filters import StreamFilter, as_filter, truth
+from otel_stream.parts import StreamPart
 from otel_stream.stream.buffer import Buffer
-from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.inbox import Inbox
 from otel_stream.stream.sampling import Sampling
 from otel_stream.stream.windows import Windows
 
@@ -30,54 +34,78 @@ def admission(
     ``failed(error)`` is called when a filter, sampler, key or reducer raises, ``refused()`` when the buffer
     lets the receiver fail, and ``changed()`` when there is something new to take or to wait for.
     """
-    if config.filter is config.sampler is config.aggregate is None:
+    joins = config.overflow is OverflowPolicy.COALESCE and "messages" in config.modes
+    asks = not (config.filter is config.sampler is config.aggregate is None)
+    if not (asks or joins or config.overflow is OverflowPolicy.ERROR):
         return None
-    windows = None
-    if config.aggregate is not None:
-        windows = Windows(config.aggregate, buffer, failed=failed, refused=refused, changed=changed)
-    return Admission(config, buffer, windows, failed)
+    return Admission(config, buffer, failed=failed, refused=refused, changed=changed)
 
 
 class Admission:
-    """Says what becomes of a part before it comes to the buffer, and counts what does not come there."""
+    """Says what becomes of a part before it comes to the buffer, and counts what does not come there.
 
-    __slots__ = ("_buffer", "_failed", "_filter", "_filters", "_sampling", "windows")
+    What it has not decided yet counts as held.
+    """
+
+    __slots__ = (
+        "_buffer", "_changed", "_failed", "_filter", "_filters", "_refused", "_sampling", "inbox", "windows",
+    )  # fmt: skip
 
     def __init__(
         self,
         config: StreamConfig,
         buffer: Buffer,
-        windows: Windows | None,
+        *,
         failed: Callable[[BaseException], None],
+        refused: Callable[[], None],
+        changed: Callable[[], None],
+        clock: Callable[[], int] | None = None,
     ) -> None:
-        self.windows = windows
+        self.inbox = Inbox()
         self._buffer = buffer
-        self._failed = failed
+        self._failed, self._refused, self._changed = failed, refused, changed
         self._filter = None if config.filter is None else as_filter(config.filter)
         #: What the filter comes to for each kind of event.
         self._filters: dict[type[Any], StreamFilter] = {}
         self._sampling = None if config.sampler is None else Sampling(config.sampler, config.sample_per)
+        self.windows = None
+        if config.aggregate is not None:
+            timed = {} if clock is None else {"clock": clock}
+            self.windows = Windows(
+                config.aggregate, buffer, failed=failed, release=self._release, changed=changed, **timed
+            )
 
-    def admits(self, part: StreamPart, event: Event | None) -> bool:
-        """Return whether ``part``, made of ``event``, goes into the buffer now. Never raises."""
+    def put(self, part: StreamPart, event: Event | None) -> None:
+        """Take ``part``, made of ``event``, to decide upon it when the inbox is settled."""
+        if self._buffer.absorb(part):
+            self.inbox.put(partial(self._decide, part, event))
+
+    def _decide(self, part: StreamPart, event: Event | None) -> None:
         buffer = self._buffer
-        if buffer.sealed:
-            return False
         try:
-            if self._filter is not None and not self._given(self._filter, event).accept(part):
-                buffer.refuse(part, "filtered")
-                return False
-            if self._sampling is not None and not self._sampling.keeps(part, _run_of(event)):
-                buffer.refuse(part, "sampled_out")
-                return False
-        except Exception as error:  # noqa: BLE001 - user code; the run must not notice
-            buffer.refuse(part, "failed")
+            why = self._refusal(part, event)
+            if why is not None:
+                buffer.forfeit(part.type, 1, why)
+            elif self.windows is None:
+                self._release(part)
+            else:
+                self.windows.add(part, _run_of(event))
+        except BaseException as error:  # noqa: BLE001 - user code; the run must not notice
+            buffer.forfeit(part.type, 1, "failed")
             self._failed(error)
-            return False
-        if self.windows is None:
-            return True
-        self.windows.add(part, _run_of(event))
-        return False
+
+    def _refusal(self, part: StreamPart, event: Event | None) -> str | None:
+        if self._filter is not None and not truth(self._given(self._filter, event).accept(part)):
+            return "filtered"
+        if self._sampling is not None and not self._sampling.keeps(part, _run_of(event)):
+            return "sampled_out"
+        return None
+
+    def _release(self, part: StreamPart, came: int | None = None) -> None:
+        if self._buffer.release(part, came):
+            self._changed()
+        else:
+            self._refused()
 
     def _given(self, filter: StreamFilter, event: Event | None) -> StreamFilter:
         kind = type(event)
@@ -98,7 +126,7 @@ class Admission:
         """
         try:
             return None if self._filter is None else self._given(self._filter, event).foresee(part)
-        except Exception:  # noqa: BLE001 - it will raise again when it is asked in earnest
+        except BaseException:  # noqa: BLE001 - it will raise again when it is asked in earnest
             return None
 
     def refuse(self, part: StreamPart) -> None:
@@ -108,17 +136,36 @@ class Admission:
     def passed(self, event: SuperstepEnded | RunEnded) -> None:
         """Close the windows that end with a superstep or a run."""
         if self.windows is not None:
-            self.windows.passed(event)
+            self.inbox.do(partial(self._safely, partial(self.windows.passed, event)))
+
+    def _safely(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:  # noqa: BLE001 - a key that can't be compared any more
+            self._failed(error)
+
+    def tick(self) -> None:
+        """Close the windows that are due."""
+        if self.windows is not None and self.windows.due_in() == 0:
+            self.inbox.do(partial(self._safely, self.windows.tick))
+
+    def due_in(self) -> float | None:
+        """Return in how many seconds the next window is due, None if no clock decides."""
+        return None if self.windows is None else self.windows.due_in()
 
     def finish(self, then: Callable[[], None]) -> None:
-        """Hand on what the windows hold, unless the consumer has left, and call ``then``."""
-        if self.windows is None:
+        """Decide upon all there is, hand on what the windows hold, and call ``then``.
+
+        A consumer that has left waits for none of it.
+        """
+        if self._buffer.closed:
             then()
-        elif self._buffer.closed:
-            then()
-            self.windows.discard()
-        else:
-            self.windows.finish(then)
+        self.inbox.do(partial(self._finish, then))
+
+    def _finish(self, then: Callable[[], None]) -> None:
+        if self.windows is not None:
+            self._safely(self.windows.discard if self._buffer.closed else self.windows.close)
+        then()
 
 
 def _run_of(event: Event | None) -> Run | None:

@@ -7,7 +7,9 @@ Rules of this file
    no longer held and was not lost has been delivered, so that a take needs to count nothing.
    An aggregate weighs as much as the parts in it; the parts in an open window are held as well.
 2. What is lost is told in-band: the consumer's next take is a gap marker.
-3. No user code runs under the lock, but for the joining of two message chunks.
+3. No foreign code runs under the lock: what a message has for an id, and how two chunks of one are joined,
+   is asked without it.
+4. How long something waits is told by a clock that nobody sets.
 """
 
 from __future__ import annotations
@@ -16,24 +18,22 @@ import contextlib
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import RLock
-from typing import Literal, assert_never
+from typing import assert_never
 
 from otel_stream.config import OverflowPolicy
-from otel_stream.stream.coalescing import Newest
+from otel_stream.parts import StreamPart
+from otel_stream.stream.coalescing import Key, Places, both, key_of
 from otel_stream.stream.gap import Gap
-from otel_stream.stream.modes import StreamPart
 from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
-from otel_stream.stream.wakeup import Waiter, wake_all
 
 
 class Buffer:
     """Parts in the order of their arrival, ``capacity`` of them before ``overflow`` decides.
 
-    ``ttl`` is in seconds: what has waited for longer than that since it came into being is lost, from the
-    oldest on. No timer does it, but whoever takes, looks, or finds the buffer full. ``clock`` tells
-    nanoseconds since the epoch, as ``time_unix_nano`` of a part does.
+    ``ttl`` is in seconds: what has waited here for longer than that is lost. No timer does it, but whoever
+    takes, looks, or finds the buffer full. ``clock`` tells nanoseconds; only differences count.
 
     Any number of threads may offer and take. The lock is re-entrant, because a finalizer may run in
     the middle of anything and close the stream it finalizes. A stream may give its own ``lock`` to a buffer
@@ -41,8 +41,8 @@ class Buffer:
     """
 
     __slots__ = (
-        "_clock", "_closed", "_dropped", "_evicts", "_filtered", "_gap", "_high", "_limit", "_newest",
-        "_offered", "_parts", "_reasons", "_sampled_out", "_sealed", "_shared", "_ttl", "_windows",
+        "_clock", "_closed", "_dropped", "_filtered", "_gap", "_high", "_limit", "_locked", "_offered",
+        "_parts", "_places", "_reasons", "_sampled_out", "_sealed", "_shared", "_ttl", "_weighed", "_windows",
         "capacity", "lock", "overflow", "pop",
     )  # fmt: skip
 
@@ -51,7 +51,7 @@ class Buffer:
         capacity: int,
         overflow: OverflowPolicy,
         ttl: float | None = None,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.capacity = capacity
         self.overflow = overflow
@@ -59,20 +59,23 @@ class Buffer:
         self._clock = clock
         self.lock = RLock()
         self._shared = False
+        #: Where parts may leave out of their turn, or when they came counts; else just a queue.
+        self._places = Places() if ttl is not None or overflow is OverflowPolicy.COALESCE else None
         self._parts: deque[StreamPart] = deque()
-        self._newest = Newest() if overflow is OverflowPolicy.COALESCE else None
-        #: Whether an offer may remove what is held: then a take must not come between.
-        self._evicts = ttl is not None or overflow in (OverflowPolicy.DROP_OLDEST, OverflowPolicy.COALESCE)
+        #: Whether an offer may remove what is held, or leave a gap: then a take must not come between.
+        self._locked = self._places is not None or overflow is OverflowPolicy.DROP_OLDEST
         #: All that a take is where nothing held is ever lost; raises IndexError if nothing is held.
         self.pop: Callable[[], StreamPart] | None = None
-        if not self._evicts and overflow is not OverflowPolicy.DROP_NEWEST:
+        if not self._locked and overflow is not OverflowPolicy.DROP_NEWEST:
             self.pop = self._parts.popleft  # one atomic step from held to delivered
         self._gap: Gap | None = None
         self._sealed = self._closed = False
         #: From this many held parts on, an offer is not simply appended; 0 once sealed.
         self._limit = sys.maxsize if overflow is OverflowPolicy.BLOCK and ttl is None else capacity
-        #: How many parts of each mode are in open windows.
+        #: How many parts of each mode wait for a decision, or in open windows.
         self._windows: Counter[str] = Counter()
+        #: Whether there were aggregates, which weigh more than one part.
+        self._weighed = False
         self._high = 0
         #: Not a Counter, whose items cost twice as much: this is counted for every part.
         self._offered: dict[str, int] = {}
@@ -90,129 +93,131 @@ class Buffer:
 
     def offer(self, part: StreamPart) -> bool:
         """Hold ``part``, or do with it what the policy says. False: the receiver must fail."""
-        # Not `with`: that way of entering and leaving costs as much again as the lock.
-        lock = self.lock
-        lock.acquire()
-        try:
-            return self._sealed or self._offer(part)
-        finally:
-            lock.release()
+        return not self.absorb(part) or self.release(part)
 
-    def putting(self, consumers: deque[Waiter]) -> Callable[[StreamPart, object], None] | None:
-        """Return what does what ``offer`` does, and wakes ``consumers``, for who has ``lock``.
+    def putting(self) -> Callable[[StreamPart, object], None]:
+        """Return what does what ``offer`` does in half the time, for who has ``lock``.
 
-        It takes half the time. None if the policy may let the receiver fail, which it could not tell.
+        Not for ``error``, as it can't tell that the receiver must fail, nor for messages that coalesce.
         """
-        if self.overflow is OverflowPolicy.ERROR:
-            return None
-        parts, offered, newest = self._parts, self._offered, self._newest
+        parts, offered = self._parts, self._offered
         append = parts.append
+        ordered = self._places is not None
 
         def put(part: StreamPart, _: object) -> None:
             held = len(parts)
-            if held < self._limit:
-                try:
-                    offered[part.type] += 1
-                except KeyError:
-                    offered[part.type] = 1
-                append(part)
-                if held >= self._high:
-                    self._high = held + 1
-                if newest is not None:
-                    newest.hold(part)
-            elif not self._sealed:
-                self._offer(part)
-            if consumers:
-                wake_all(consumers)
+            if ordered or held >= self._limit:
+                if not self._sealed:
+                    self._count(part.type)
+                    self._hold(part, key_of(part) if ordered else None)
+                return
+            try:
+                offered[part.type] += 1
+            except KeyError:
+                offered[part.type] = 1
+            append(part)
+            if held >= self._high:
+                self._high = held + 1
 
         return put
-
-    def _offer(self, part: StreamPart) -> bool:
-        self._count(part.type)
-        return self._hold(part)
 
     def _count(self, mode: str) -> None:
         self._offered[mode] = self._offered.get(mode, 0) + 1
 
     def absorb(self, part: StreamPart) -> bool:
-        """Count ``part`` as offered and held by an open window. False: too late, it counts nowhere."""
-        lock = self.lock
-        lock.acquire()
-        try:
+        """Count ``part`` as offered, and held until it is decided upon. False: too late, it doesn't count."""
+        with self.lock:
             if self._sealed:
                 return False
             self._count(part.type)
             self._windows[part.type] += 1
             return True
-        finally:
-            lock.release()
 
-    def release(self, part: StreamPart) -> bool:
-        """Do what ``offer`` does with as many absorbed parts as ``part`` stands for, sealed or not."""
+    def release(self, part: StreamPart, came: int | None = None) -> bool:
+        """Do what ``offer`` does with as many absorbed parts as ``part`` stands for, sealed or not.
+
+        ``came``: when the last of them did, by the clock; by default just now.
+        """
+        key = None if self._places is None else key_of(part)
+        if part.type == "messages" and key is not None and self._joins(part, key):
+            return True
         with self.lock:
             if self._closed:  # they have been dropped
                 return True
             self._windows[part.type] -= part.weight
-            return self._hold(part)
+            self._weighed = self._weighed or part.aggregate is not None
+            return self._hold(part, key, came)
 
-    def forfeit(self, mode: str, count: int, reason: str) -> None:
-        """Drop as many absorbed parts."""
+    def forfeit(self, mode: str, count: int, why: str) -> None:
+        """Count absorbed parts as filtered or sampled out, or as dropped for any other reason."""
         with self.lock:
             if not self._closed:
                 self._windows[mode] -= count
-                self._dropped[mode] += count
-                self._reasons[mode, reason] += count
+                self._refused(mode, count, why)
 
-    def _hold(self, part: StreamPart) -> bool:
-        if self._ttl is not None:
-            self._expire()
-        if len(self._parts) >= self.capacity:
-            return self._overflow(part)
-        self._append(part)
+    def refuse(self, part: StreamPart, why: str) -> None:
+        """Count a part that is offered, and what ``forfeit`` says at once."""
+        with self.lock:
+            if not self._sealed:
+                self._count(part.type)
+                self._refused(part.type, 1, why)
+
+    def _refused(self, mode: str, count: int, why: str) -> None:
+        if why == "filtered":
+            self._filtered[mode] += count
+        elif why == "sampled_out":
+            self._sampled_out[mode] += count
+        else:
+            self._dropped[mode] += count
+            self._reasons[mode, why] += count
+
+    def _hold(self, part: StreamPart, key: Key | None, came: int | None = None) -> bool:
+        self._expire()
+        if self._len() >= self.capacity:
+            return self._overflow(part, key, came)
+        self._append(part, key, came)
         return True
 
-    def _append(self, part: StreamPart) -> None:
-        self._parts.append(part)
-        self._high = max(self._high, len(self._parts))
-        if self._newest is not None:
-            self._newest.hold(part)
+    def _append(self, part: StreamPart, key: Key | None, came: int | None) -> None:
+        if self._places is None:
+            self._parts.append(part)
+        else:
+            self._places.append(part, self._clock() if came is None else came, key)
+        self._high = max(self._high, self._len())
+
+    def _len(self) -> int:
+        return len(self._parts if self._places is None else self._places)
 
     def _pop(self) -> StreamPart:
-        place = self._parts.popleft()
-        return place if self._newest is None else self._newest.leave(place)
+        return self._parts.popleft() if self._places is None else self._places.popleft()
 
     def _expire(self) -> None:
-        if self._ttl is None:
+        places = self._places
+        if self._ttl is None or places is None:
             return
-        born = self._clock() - self._ttl
-        while self._parts and (self._time_of_oldest() or born) < born:
-            self._lose(self._pop(), "expired")
-
-    def _time_of_oldest(self) -> int | None:
-        place = self._parts[0]
-        return (place if self._newest is None else self._newest.at(place)).time_unix_nano
+        for part in places.expire(self._clock() - self._ttl):
+            self._lose(part, "expired")
 
     def expires_in(self) -> float | None:
         """Return in how many seconds the oldest held part is lost, None if never."""
         with self.lock:
             self._expire()
-            time = self._time_of_oldest() if self._ttl is not None and self._parts else None
-            if time is None or self._ttl is None:
+            if self._ttl is None or not self._places:
                 return None
-            return max(0.0, (time + self._ttl - self._clock()) / 1e9)
+            return max(0.0, (self._places.oldest() + self._ttl - self._clock()) / 1e9)
 
-    def _overflow(self, part: StreamPart) -> bool:
+    def _overflow(self, part: StreamPart, key: Key | None, came: int | None) -> bool:
         """Apply the policy. A full buffer stays as long as it was, but for ``block``."""
         match self.overflow:
             case OverflowPolicy.BLOCK:
-                self._append(part)
+                self._append(part, key, came)
             case OverflowPolicy.DROP_OLDEST:
                 self._lose(self._pop(), "drop_oldest")
-                self._append(part)
+                self._append(part, key, came)
             case OverflowPolicy.DROP_NEWEST:
                 self._lose(part, "drop_newest")
             case OverflowPolicy.COALESCE:
-                self._coalesce(part)
+                self._coalesce(part, key, came)
             case OverflowPolicy.ERROR:
                 self._drop(part, "error")
                 return False
@@ -220,18 +225,40 @@ class Buffer:
                 assert_never(self.overflow)
         return True
 
-    def _coalesce(self, part: StreamPart) -> None:
-        assert self._newest is not None
-        older = self._newest.replace(part)
-        if older is not None:
-            self._lose(older, "coalesced")
-            return
-        self._lose(self._pop(), "drop_oldest")
-        self._append(part)
+    def _coalesce(self, part: StreamPart, key: Key | None, came: int | None = None) -> None:
+        """Make room by what ``part`` is newer than; it comes last itself, so what is held stays in order."""
+        places = self._places
+        assert places is not None
+        if key is not None and places.newest(key) is not None:
+            self._lose(places.remove(key), "coalesced")
+        else:
+            self._lose(places.popleft(), "drop_oldest")
+        self._append(part, key, came)
+
+    def _joins(self, part: StreamPart, key: Key) -> bool:
+        """Join ``part`` with the older one of its message, if that must make room for it."""
+        with self.lock:
+            older = None if self._places is None else self._rival(key)
+        if older is None:
+            return False
+        joined = both(older, part)
+        with self.lock:
+            if self._closed or self._rival(key) is not older:  # a take has got there first
+                return False
+            self._windows[part.type] -= part.weight
+            self._coalesce(joined, key)
+        return True
+
+    def _rival(self, key: Key) -> StreamPart | None:
+        places = self._places
+        if places is None or self.overflow is not OverflowPolicy.COALESCE:
+            return None
+        self._expire()
+        return places.newest(key) if len(places) >= self.capacity else None
 
     def take(self) -> StreamPart | None:
         """Return the next part, before it a gap marker if parts were lost; None if there is nothing."""
-        if self._evicts or self._gap is not None:
+        if self._locked or self._gap is not None:
             return self._take_told()
         try:
             return self._parts.popleft()  # one atomic step, as ``pop`` is
@@ -240,27 +267,11 @@ class Buffer:
 
     def _take_told(self) -> StreamPart | None:
         with self.lock:
-            if self._ttl is not None:
-                self._expire()
+            self._expire()
             if self._gap is not None:
                 gap, self._gap = self._gap, None
                 return gap.part()
-            return self._pop() if self._parts else None
-
-    def refuse(self, part: StreamPart, why: Literal["filtered", "sampled_out", "failed"]) -> None:
-        """Count a part that is not held: its consumer does not want it, or can't say whether it does."""
-        lock = self.lock
-        lock.acquire()
-        try:
-            if self._sealed:
-                return
-            self._count(part.type)
-            if why == "failed":
-                self._drop(part, why)
-            else:
-                (self._filtered if why == "filtered" else self._sampled_out)[part.type] += 1
-        finally:
-            lock.release()
+            return self._pop() if self._len() else None
 
     def seal(self) -> None:
         """Take no more offers, and count none. What is held can still be taken."""
@@ -275,7 +286,7 @@ class Buffer:
             for mode, count in (+self._windows).items():
                 self.forfeit(mode, count, "closed")
             self._closed = True
-            with contextlib.suppress(IndexError):  # a take may have got there first
+            with contextlib.suppress(LookupError):  # a take may have got there first
                 while True:
                     self._drop(self._pop(), "closed")
             self._gap = None
@@ -293,15 +304,23 @@ class Buffer:
     def waiting(self) -> tuple[int, int | None]:
         """Return how many parts are held, open windows included, and when the oldest came into being."""
         with self.lock:
-            oldest = self._parts[0].time_unix_nano if self._parts else None
-            return sum(part.weight for part in self._parts) + self._windows.total(), oldest
+            oldest = self.oldest
+            held = sum(part.weight for part in self._copy()) if self._weighed else self._len()
+            return held + self._windows.total(), None if oldest is None else oldest.time_unix_nano
+
+    def _copy(self) -> Iterable[StreamPart]:
+        """Return what is held now; in one step, as a take may need no lock."""
+        return self._parts.copy() if self._places is None else self._places
 
     @property
     def oldest(self) -> StreamPart | None:
         """What a take would come to first, None if there is nothing; a take may get there before you."""
         try:
-            return self._parts[0]
-        except IndexError:
+            if self._places is None:
+                return self._parts[0]
+            with self.lock:
+                return self._places.first().part
+        except (IndexError, StopIteration):
             return None
 
     @property
@@ -309,19 +328,24 @@ class Buffer:
         """Whether a take would return nothing."""
         if self._ttl is not None:
             self.expires_in()  # what is too old is lost by looking
-        return not self._parts and self._gap is None
+        return not self._len() and self._gap is None
 
     @property
     def half_full(self) -> bool:
         """Whether at least half of the capacity is held."""
-        return len(self._parts) * 2 >= self.capacity
+        return self._len() * 2 >= self.capacity
+
+    @property
+    def excess(self) -> int:
+        """How many more are held than the capacity, as only ``block`` allows; below 0: what room there is."""
+        if self._ttl is not None:
+            self.expires_in()  # what is too old is lost by looking
+        return self._len() - self.capacity
 
     @property
     def over_capacity(self) -> bool:
-        """Whether more is held than the capacity, as only ``block`` allows."""
-        if self._ttl is not None:
-            self.expires_in()  # what is too old is lost by looking
-        return len(self._parts) > self.capacity
+        """Whether more is held than the capacity."""
+        return self.excess > 0
 
     def _lose(self, part: StreamPart, reason: str) -> None:
         """Drop ``part`` and have the consumer told."""
@@ -359,8 +383,7 @@ class Buffer:
 
     def _held(self) -> Counter[str]:
         held = self._windows.copy()
-        for place in self._parts.copy():  # a copy: a take may need no lock
-            part = place if self._newest is None else self._newest.at(place)
+        for part in self._copy():
             held[part.type] += part.weight
         return held
 

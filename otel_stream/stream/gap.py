@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from otel_stream.stream.modes import StreamPart
+from otel_stream.parts import StreamPart
 
 
 class Gap:

@@ -2,26 +2,30 @@
 
 Rules of this file
 ------------------
-1. A receiver can't break a run: whatever its filter, sampler or consumer does, ``offer`` returns.
+1. A receiver can't break a run: whatever its filter, sampler or consumer does, ``offer`` returns, and what
+   wakes a consumer is called without a lock.
 2. A receiver that failed first delivers what it holds, then raises, every time it is asked.
 3. Who waits looks again after announcing that it waits; so no wake-up is ever lost.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from threading import RLock
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from otel_stream.config import ConfigError, StreamConfig
-from otel_stream.events import End, Event
+from otel_stream.events import End, Event, RunEnded, SuperstepEnded
+from otel_stream.parts import StreamPart
 from otel_stream.stream.admission import admission
 from otel_stream.stream.buffer import Buffer
-from otel_stream.stream.modes import StreamPart
+from otel_stream.stream.guard import say
+from otel_stream.stream.sink import Outlet, Sink, Source
 from otel_stream.stream.statistics import ReceiverStatistics
 from otel_stream.stream.wakeup import (
     ThreadWaiter,
@@ -36,9 +40,10 @@ from otel_stream.stream.wakeup import (
 
 logger = logging.getLogger(__name__)
 
-_NUMBERS = itertools.count(1)
 #: Seconds that a run waits for a receiver that was never read before a warning names it.
 _UNREAD = 1.0
+#: What an iteration must not raise as it is: its consumer would take it for something else.
+_MISTAKEN = (StopIteration, StopAsyncIteration, GeneratorExit, CancelledError)
 #: Parts a consumer is given in a row before the other tasks of its event loop get a turn.
 _TURNS = 64
 
@@ -51,12 +56,7 @@ class StreamDeadlockError(RuntimeError):
     """An awaited run has waited for ``stall_timeout`` for a full ``block`` receiver that nobody has read."""
 
 
-class _Source(Protocol):
-    def attach(self, *receivers: StreamReceiver) -> None: ...
-    def detach(self, receiver: StreamReceiver) -> None: ...
-
-
-class StreamReceiver:
+class StreamReceiver(Sink):
     """An iterator of :class:`StreamPart`, asynchronous and synchronous, and the account of its parts.
 
     A receiver belongs to one run and ends with it; a ``lasting`` one gets the parts of every run it
@@ -71,32 +71,24 @@ class StreamReceiver:
     stall_timeout = 30.0
 
     def __init__(self, config: StreamConfig, *, lasting: bool = False) -> None:
-        self.config = config
-        self.name = config.name or f"receiver-{next(_NUMBERS)}"
+        super().__init__(config)
         self.lasting = lasting
         #: How the run ended; None as long as it goes on, and always for a lasting receiver.
         self.end: End | None = None
-        #: What broke this receiver, while the run went on.
-        self.failed: BaseException | None = None
         #: What iteration raises in the end.
         self._error: BaseException | None = None
-        self._over = False
         self._buffer = Buffer(config.buffer_size, config.overflow, config.ttl)
-        #: Filter, sampler and windows; None without any.
+        #: What decides upon parts before they come to the buffer; None if nothing does.
         self.admission = admission(
-            config,
-            self._buffer,
-            failed=self.fail,
-            refused=self._fail_for_overflow,
-            changed=lambda: wake_all(self._consumers),
+            config, self._buffer, failed=self.fail, refused=self._fail_for_overflow, changed=self._wake
         )
-        self._windows = None if self.admission is None else self.admission.windows
         self._bare = not config.include_metadata
-        self._pop = None if self._bare or self._windows is not None else self._buffer.pop
-        self._sources: set[_Source] = set()
+        self._pop = None if self._bare or config.aggregate is not None else self._buffer.pop
         self._consumers: deque[Waiter] = deque()
         self._producers: deque[Waiter] = deque()
         self._turn = 0
+        #: Called when what became of its parts may be final: metrics may count them.
+        self.on_account: Callable[[StreamReceiver], None] | None = None
         #: The oldest part when a warning last said that nobody takes it.
         self._named: object = None
 
@@ -107,21 +99,42 @@ class StreamReceiver:
 
     def offer(self, part: StreamPart, event: Event | None = None) -> None:
         """Take ``part``, made of ``event``, or count why not. Never raises, never blocks."""
-        if self.admission is not None and not self.admission.admits(part, event):
-            return
-        if not self._buffer.offer(part):
-            self._fail_for_overflow()
-        if self._consumers:
-            wake_all(self._consumers)
+        put, waiting, settle = self._outlet
+        with self._buffer.lock:
+            put(part, event)
+        if waiting:
+            settle()
 
-    def join(self, lock: RLock) -> Callable[[StreamPart, Event | None], None]:
-        """Return what does what ``offer`` does, for a stream that has ``lock`` whenever it calls it.
+    @cached_property
+    def _outlet(self) -> Outlet:
+        if self.admission is not None:
+            return Outlet(self.admission.put, self.admission.inbox.jobs, self._settle)
+        return Outlet(self._buffer.putting(), self._consumers, self._wake)
+
+    def join(self, lock: RLock) -> Outlet:
+        """Return how a stream that has ``lock`` gives its parts.
 
         Who is of one run only makes ``lock`` its own: then a part takes one lock, however many want it.
         """
-        plain = self.admission is None and not self.lasting and type(self).offer is StreamReceiver.offer
-        put = self._buffer.putting(self._consumers) if plain else None
-        return self.offer if put is None or not self._buffer.share(lock) else put
+        put, waiting, settle = self._outlet
+        if not self.lasting and self._buffer.share(lock):
+            return self._outlet
+        own = self._buffer.lock
+
+        def put_locked(part: StreamPart, event: Event | None) -> None:
+            with own:
+                put(part, event)
+
+        return Outlet(put_locked, waiting, settle)
+
+    def _settle(self) -> None:
+        assert self.admission is not None
+        self.admission.inbox.settle()
+        if self._producers and not self.over_capacity:
+            wake_all(self._producers)
+
+    def _wake(self) -> None:
+        wake_all(self._consumers)
 
     def _fail_for_overflow(self) -> None:
         config = self.config
@@ -135,11 +148,9 @@ class StreamReceiver:
 
     def fail(self, error: BaseException) -> None:
         """Cut this receiver off: its consumer gets what is held, then ``error``. Reported once."""
-        if self._over or self.failed is not None:
-            return
-        self.failed = self._error = error
-        logger.error("receiver %r is cut off from its stream: %r", self.name, error, exc_info=error)
-        self._stop()
+        if not self._over and self.failed is None:
+            self._error = error
+        super().fail(error)
 
     def finish(self, end: End, error: BaseException | None = None) -> None:
         """Mark the end of the run: iteration stops after what is held, raising ``error`` if it failed.
@@ -150,23 +161,19 @@ class StreamReceiver:
             return
         self.end = end
         self._error = error if end.failed else None
-        self._stop()
+        self._leave()
 
-    def attached(self, source: _Source) -> None:
-        """Remember where parts come from, to be able to leave."""
-        self._sources.add(source)
+    def passed(self, event: SuperstepEnded | RunEnded) -> None:
+        """Close the windows that end with a superstep or a run."""
+        if self.admission is not None:
+            self.admission.passed(event)
 
-    def detached(self, source: _Source) -> None:
+    def detached(self, source: Source) -> None:
         """Forget a source, which waits for no room here any longer."""
-        self._sources.discard(source)
+        super().detached(source)
         wake_all(self._producers)
 
-    @property
-    def sources(self) -> tuple[_Source, ...]:
-        """Where parts come from."""
-        return tuple(self._sources)
-
-    def _stop(self) -> None:
+    def _leave(self) -> None:
         if self.admission is None:
             self._halt()
         else:
@@ -174,16 +181,9 @@ class StreamReceiver:
 
     def _halt(self) -> None:
         self._buffer.seal()
-        self._over = True
-        for source in self.sources:
-            source.detach(self)
-        wake_all(self._consumers)
+        super()._leave()
+        self._wake()
         wake_all(self._producers)
-
-    @property
-    def over(self) -> bool:
-        """Whether no part will be offered any more; some may still be held."""
-        return self._over
 
     @property
     def held(self) -> bool:
@@ -198,9 +198,10 @@ class StreamReceiver:
     @property
     def over_capacity(self) -> bool:
         """Whether a run should wait for the consumer."""
-        return not self._over and self._buffer.over_capacity
+        waiting = 0 if self.admission is None else len(self.admission.inbox.jobs)
+        return not self._over and self._buffer.excess + waiting > 0
 
-    def makes_wait(self, source: _Source | None = None) -> bool:
+    def makes_wait(self, source: Source | None = None) -> bool:
         """Return whether ``source``, by default anybody, should wait for the consumer."""
         return self.over_capacity and (source is None or source in self._sources)
 
@@ -210,7 +211,7 @@ class StreamReceiver:
         return bool(self._consumers) or self._buffer.statistics().delivered > 0
 
     async def room(
-        self, source: _Source | None = None, on_stall: Callable[[StreamReceiver], None] | None = None
+        self, source: Source | None = None, on_stall: Callable[[StreamReceiver], None] | None = None
     ) -> None:
         """Wait until the buffer holds no more than its size, or ``source`` has no more to do with it.
 
@@ -248,7 +249,9 @@ class StreamReceiver:
         if oldest is self._named:  # by another node that waits for the same
             return
         self._named = oldest
-        logger.warning(
+        say(
+            logger,
+            logging.WARNING,
             "a run waits for receiver %r: nobody takes from its full buffer of %d parts; "
             "iterate the receiver, close it, or choose an overflow policy other than 'block'",
             self.name,
@@ -270,8 +273,8 @@ class StreamReceiver:
         return self._take()
 
     def _take(self) -> StreamPart | None:
-        if self._windows is not None:
-            self._windows.tick()
+        if self.admission is not None:
+            self.admission.tick()
         part = self._buffer.take()
         if part is None:
             return None
@@ -301,12 +304,13 @@ class StreamReceiver:
             if part is not None:
                 return part
             if over:
-                raise self._error or StopAsyncIteration
+                self._account()
+                raise self._last_words() or StopAsyncIteration
             consumer = waiter()
             self._consumers.append(consumer)
             try:
                 if self._buffer.idle and not self._over:
-                    await consumer.wait(None if self._windows is None else self._windows.due_in())
+                    await consumer.wait(None if self.admission is None else self.admission.due_in())
             finally:
                 leave(self._consumers, consumer)
 
@@ -320,7 +324,8 @@ class StreamReceiver:
             if part is not None:
                 return part
             if over:
-                raise self._error or StopIteration
+                self._account()
+                raise self._last_words() or StopIteration
             if in_event_loop():
                 raise RuntimeError(
                     f"receiver {self.name!r}: waiting here would block the event loop; use 'async for'"
@@ -329,9 +334,22 @@ class StreamReceiver:
             self._consumers.append(consumer)
             try:
                 if self._buffer.idle and not self._over:
-                    consumer.block(None if self._windows is None else self._windows.due_in())
+                    consumer.block(None if self.admission is None else self.admission.due_in())
             finally:
                 leave(self._consumers, consumer)
+
+    def _last_words(self) -> BaseException | None:
+        """Return what iteration raises in the end: what broke it, unless that would look like a mere end."""
+        error = self._error
+        if not isinstance(error, _MISTAKEN):
+            return error
+        broken = RuntimeError(f"receiver {self.name!r} is at its end by {type(error).__name__}: {error}")
+        broken.__cause__ = error
+        return broken
+
+    def _account(self) -> None:
+        if self.on_account is not None:
+            self.on_account(self)
 
     @property
     def closed(self) -> bool:
@@ -383,7 +401,8 @@ class StreamReceiver:
         """Leave the stream: what is held counts as dropped, iteration stops. Idempotent."""
         self._buffer.close()
         self._error = None
-        self._stop()
+        self._leave()
+        self._account()
 
     async def aclose(self) -> None:
         """Do what :meth:`close` does."""

@@ -2,191 +2,428 @@
 
 Rules of this file
 ------------------
-1. What several consumers want is made once: a *route* makes data and gives it to all who want it.
-2. Where nobody but receivers with filters is on a route, it is asked first whether any of them can want the
+1. ``ways`` says what is made of one kind of event and for whom, by their places in the audience. It knows
+   what they want and not who they are, so it is kept: a run with an audience like the last one plans nothing.
+2. ``Desk.compiled`` makes one function of that: what is to be done about such an event. ``emit`` calls it.
+3. What several consumers want is made once: a *way* makes data and gives it to all who want it.
+4. Where nobody but receivers with filters is on a way, it is asked first whether any of them can want the
    data, going by where the event comes from: then it is counted, and never built.
-3. What nodes write themselves is handed on as it is: no data to make, nothing that can fail, one short way.
+5. What nodes write themselves is handed on as it is: no data to make, nothing that can fail, one short way.
+6. Under the lock nothing is called but what puts a part where it is to wait. Foreign code makes the data
+   before that, and is told of the part after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from threading import RLock
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from otel_stream.config import Custom
-from otel_stream.events import EVENTS, Event, RunEnded, SuperstepEnded, TaskEnded, origin
+from msgspec import structs
+
+from otel_stream.config import Custom, StreamConfig, StreamMode
+from otel_stream.events import EVENTS, Event, RunEnded, SuperstepEnded, Task, TaskEnded, origin
+from otel_stream.parts import SKIP, StreamPart
 from otel_stream.stream.admission import Admission
 from otel_stream.stream.modes import (
     COMES,
     END_TABLE,
     HANDED_ON,
     RETURNED_TABLE,
-    SKIP,
     TABLES,
     Make,
     Recipe,
-    StreamPart,
     Wrap,
     table_of,
 )
-from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.sink import Outlet, Put, Sink
 
-#: A mode, and the admission of each of its receivers.
-Audience: TypeAlias = tuple[str, Sequence[Admission | None]]
-# Plain tuples, and not named ones: they are taken apart for every event, at a third of the time.
+#: What is to be done about one kind of event.
+Tell: TypeAlias = Callable[[Any], None]
 
-#: What offers a part to one receiver; called by whoever has the stream's order.
-Offer: TypeAlias = Callable[[StreamPart, Event | None], None]
-#: One mode's way to its consumers: its name, what to do with the data, how to offer the part to all of
-#: them, who they are, and whether it is exported.
-Output: TypeAlias = tuple[str, Wrap | None, Offer, tuple[StreamReceiver, ...], bool]
-#: Lanes that share what ``make`` returns, and whether any of them is exported.
-Route: TypeAlias = tuple[Make, tuple[Output, ...], bool]
-#: All there is to do about what a node writes: the mode, how to make the data, how to offer the part, and
-#: whether it is the same for subgraphs.
-HandedOn: TypeAlias = tuple[str, Make, Offer, bool]
-#: Whether telemetry is told first, or last, whether it is about a task, and the routes of events from the
-#: root and of those from subgraphs.
-Routes: TypeAlias = tuple[bool, bool, bool, tuple[Route, ...], tuple[Route, ...]]
-#: What to do about one kind of event: the short way, if there is one, and the long way.
-Plan: TypeAlias = tuple[HandedOn | None, Routes]
-#: What to do with parts, one per output, that would be made for nobody.
-Refuse: TypeAlias = Callable[[tuple[Output, ...], list[StreamPart]], None]
-
+#: About whom, and of its parts what that does not change: ns, run id, graph, step, node, task id, tags.
+About: TypeAlias = tuple[Any, tuple[str, ...], str, str, int | None, str | None, str | None, tuple[str, ...]]
 
 _OF_TASKS = frozenset(kind for kind in EVENTS if "task" in kind.__struct_fields__)
 _ENDS = frozenset({RunEnded, TaskEnded})
+_CLOSE_WINDOWS = frozenset({RunEnded, SuperstepEnded})
 
 
-def plans(
-    receivers: tuple[StreamReceiver, ...],
-    offers: Mapping[StreamReceiver, Offer],
-    told: int,
-    exports: frozenset[str],
-    refuse: Refuse,
-) -> dict[type[Event], Plan]:
-    """Return what to do about every kind of event that somebody wants.
-
-    ``told`` are the bits of the events that telemetry is told of, ``exports`` the modes it exports;
-    ``offers`` says how each receiver is offered a part, and ``refuse`` is called instead of making parts for
-    nobody.
-    """
-    # The end of the run always counts: who comes later must learn of it.
-    ways: dict[type[Event], dict[Make, list[Output]]] = {RunEnded: {}}
-    if told:
-        ways.update((kind, {}) for kind in EVENTS if kind.bit & told)
-    for mode, table, wanting, exported in _wanted(receivers, exports):
-        for kind, recipe in table.items():
-            output = mode, recipe.wrap, _put_to(wanting, offers), wanting, exported
-            ways.setdefault(kind, {}).setdefault(recipe.make, []).append(output)
-    return {
-        kind: _plan(kind, by_make, offers, bool(kind.bit & told), refuse) for kind, by_make in ways.items()
-    }
+# --- What is made for whom ----------------------------------------------------------------------------------
 
 
-def _plan(
-    kind: type[Event],
-    by_make: Mapping[Make, list[Output]],
-    offers: Mapping[StreamReceiver, Offer],
-    told: bool,
-    refuse: Refuse,
-) -> Plan:
-    root = tuple(_route(make, tuple(outputs), refuse) for make, outputs in by_make.items())
-    deep = _deep(by_make, offers, refuse)
-    about = told and kind not in _ENDS, told and kind in _ENDS, kind in _OF_TASKS
-    return None if told else _handed_on(root, deep), (*about, root, deep)
+class Want(NamedTuple):
+    """What one of the audience wants."""
+
+    modes: tuple[StreamMode | Custom, ...]
+    subgraphs: bool
+    include_end: bool
+    windows: bool
+    #: Whether there are modes of the user's own: what hangs on those is not kept.
+    custom: bool
+
+    @classmethod
+    def of(cls, config: StreamConfig) -> Want:
+        """Return what ``config`` asks for."""
+        custom = any(isinstance(mode, Custom) for mode in config.modes)
+        return cls(config.modes, config.subgraphs, config.include_end, config.aggregate is not None, custom)
 
 
-def _handed_on(root: tuple[Route, ...], deep: tuple[Route, ...]) -> HandedOn | None:
-    if len(root) == 1 and root[0][0] in HANDED_ON and len(root[0][1]) == 1 and not root[0][2]:
-        make, ((mode, _, put, receivers, _),), _ = root[0]
-        everywhere = len(deep) == 1 and deep[0][1][0][3] == receivers
-        return mode, make, put, everywhere
-    return None
+class Output(NamedTuple):
+    """One mode's way to its consumers: their places in the audience, also of those that see subgraphs."""
+
+    mode: str
+    wrap: Wrap | None
+    everybody: tuple[int, ...]
+    deep: tuple[int, ...]
+    exported: bool
+
+
+class Way(NamedTuple):
+    """What one function makes of an event, and the outputs that share it."""
+
+    make: Make
+    outputs: tuple[Output, ...]
+
+
+Wants: TypeAlias = tuple[Want, ...]
+
+
+def ways(kind: type[Event], wants: Wants, exports: frozenset[str]) -> tuple[Way, ...]:
+    """Return what is made of events of ``kind``, in the order of the parts."""
+    if any(want.custom for want in wants):
+        return _ways(kind, wants, exports)
+    return _kept_ways(kind, wants, exports)
+
+
+def _ways(kind: type[Event], wants: Wants, exports: frozenset[str]) -> tuple[Way, ...]:
+    by_make: dict[Make, list[Output]] = {}
+    for mode, recipe, wanting, exported in _wanted(kind, wants, exports):
+        deep = tuple(place for place in wanting if wants[place].subgraphs)
+        by_make.setdefault(recipe.make, []).append(Output(mode, recipe.wrap, wanting, deep, exported))
+    return tuple(Way(make, tuple(outputs)) for make, outputs in by_make.items())
+
+
+_kept_ways = lru_cache(maxsize=512)(_ways)
 
 
 def _wanted(
-    receivers: tuple[StreamReceiver, ...], exports: frozenset[str]
-) -> Iterator[tuple[str, Mapping[type[Event], Recipe], tuple[StreamReceiver, ...], bool]]:
-    """Yield every mode that somebody wants, with its table and who that is, in the order of parts."""
-    wanting = tuple(one for one in receivers if one.config.aggregate is not None)
-    if wanting:
-        yield "", _passing(wanting), wanting, False
+    kind: type[Event], wants: Wants, exports: frozenset[str]
+) -> Iterator[tuple[str, Recipe, tuple[int, ...], bool]]:
     for mode, table in TABLES.items():
-        wanting = tuple(one for one in receivers if mode in one.config.modes)
-        if wanting or mode in exports:
-            yield mode, table, wanting, mode in exports
-        if mode == "messages" and (outside := tuple(one for one in wanting if not one.config.subgraphs)):
-            yield mode, RETURNED_TABLE, outside, False
-    customs = dict.fromkeys(
-        mode for one in receivers for mode in one.config.modes if isinstance(mode, Custom)
-    )
+        wanting = tuple(place for place, want in enumerate(wants) if mode in want.modes)
+        if kind in table and (wanting or mode in exports):
+            yield mode, table[kind], wanting, mode in exports
+        outside = tuple(place for place in wanting if not wants[place].subgraphs)
+        if mode == "messages" and outside and kind in RETURNED_TABLE:
+            yield mode, RETURNED_TABLE[kind], outside, False
+    customs = dict.fromkeys(mode for want in wants for mode in want.modes if isinstance(mode, Custom))
     for custom in customs:
-        wanting = tuple(one for one in receivers if custom in one.config.modes)
-        yield custom.name, table_of(custom), wanting, custom.name in exports
-    wanting = tuple(one for one in receivers if one.config.include_end)
-    if wanting:
-        yield "end", END_TABLE, wanting, False
+        recipe = table_of(custom).get(kind)
+        if recipe is not None:
+            wanting = tuple(place for place, want in enumerate(wants) if custom in want.modes)
+            yield custom.name, recipe, wanting, custom.name in exports
+    ending = tuple(place for place, want in enumerate(wants) if want.include_end)
+    if ending and kind in END_TABLE:
+        yield "end", END_TABLE[kind], ending, False
 
 
-def _put_to(receivers: tuple[StreamReceiver, ...], offers: Mapping[StreamReceiver, Offer]) -> Offer:
-    every = tuple(offers[one] for one in receivers)
-    if len(every) == 1:
-        return every[0]
+def interest_of(want: Want) -> int:
+    """Return the bits of the events that are needed for what ``want`` asks for."""
+    return _interest(want) if want.custom else _kept_interest(want)
+
+
+def _interest(want: Want) -> int:
+    kinds = [kind for kind in EVENTS if ways(kind, (want,), frozenset())]
+    return _bits(kinds) | (_bits(_CLOSE_WINDOWS) if want.windows else 0)
+
+
+_kept_interest = lru_cache(maxsize=512)(_interest)
+
+
+@lru_cache(maxsize=64)
+def interest_in(exports: frozenset[str]) -> int:
+    """Return the bits of the events whose parts have one of the modes ``exports``."""
+    return _bits(kind for kind in EVENTS if ways(kind, (), exports))
+
+
+def _bits(kinds: Iterable[Any]) -> int:
+    return sum(kind.bit for kind in kinds)
+
+
+# --- What is done about an event ----------------------------------------------------------------------------
+
+
+class Exporter(Protocol):
+    """Who is told of events and parts for export: never raises."""
+
+    def on_event(self, event: Event) -> None:
+        """Take note of ``event``."""
+
+    def on_parts(self, parts: Sequence[StreamPart], event: Event) -> None:
+        """Export ``parts`` of ``event``."""
+
+
+class Member(NamedTuple):
+    """One of the audience."""
+
+    sink: Sink
+    want: Want
+    outlet: Outlet
+
+
+class Audience(NamedTuple):
+    """Who listens now: ``told`` are the bits of the events that the exporter is told of."""
+
+    members: tuple[Member, ...]
+    exporter: Exporter
+    told: int
+    exports: frozenset[str]
+
+
+class Desk:
+    """Where the parts of one stream get their numbers, and what is done about its events."""
+
+    __slots__ = ("known", "lock", "seq")
+
+    def __init__(self) -> None:
+        self.seq = 0
+        #: About whom the last event was: most events are about the same task as the one before.
+        self.known: About = NOBODY
+        #: Makes a number and the offers of its part one step, so that every receiver sees ascending numbers,
+        #: whichever thread emits. Re-entrant, since a finalizer may emit in the middle of anything.
+        self.lock = RLock()
+
+    def compiled(self, kind: type[Event], audience: Audience) -> Tell | None:
+        """Return what is to be done about events of ``kind``; None if that is nothing."""
+        told = bool(audience.told & kind.bit)
+        tell = self._parts(kind, audience)
+        passing = [one.sink for one in audience.members if one.want.windows]
+        if passing and kind in _CLOSE_WINDOWS:
+            tell = _after(_pass_to(passing), tell)
+        if told:
+            on_event = audience.exporter.on_event
+            # First, so that a part can name its span; of an end last, so that the span of what ended is still
+            # there for the log events of its parts.
+            tell = _after(tell, on_event) if kind in _ENDS else _after(on_event, tell)
+        return tell
+
+    def _parts(self, kind: type[Event], audience: Audience) -> Tell | None:
+        planned = ways(kind, tuple(one.want for one in audience.members), audience.exports)
+        if not planned:
+            return None
+        root = [self._route(way, audience, deep=False) for way in planned]
+        deep = [
+            self._route(way, audience, deep=True)
+            for way in planned
+            if any(output.deep or output.exported for output in way.outputs)
+        ]
+        spread = self._spread_of_task(root, deep) if kind in _OF_TASKS else _spread_of_run(root, deep)
+        way = planned[0]
+        if len(planned) == len(way.outputs) == 1 and way.make in HANDED_ON and not way.outputs[0].exported:
+            return self._hand_on(way, audience, spread)
+        return spread
+
+    def _hand_on(self, way: Way, audience: Audience, spread: Tell) -> Tell:
+        """Return the short way of what a node writes; what only some want goes ``spread``'s."""
+        make, (output,) = way
+        mode, everywhere = output.mode, output.everybody == output.deep
+        outlets = [audience.members[place].outlet for place in output.everybody]
+        put, settling = _put_to(outlets), [(one.waiting, one.settle) for one in outlets]
+        # Not `with`: that way of entering and leaving costs as much again as the lock.
+        acquire, release = self.lock.acquire, self.lock.release
+
+        def hand_on(event: Any) -> None:
+            task = event.task
+            known = self.known  # one look, since another thread may change it
+            if known[0] is not task:
+                known = self.known = about_task(task)
+            _, ns, run_id, graph, step, node, task_id, tags = known
+            if ns and not everywhere:
+                spread(event)
+                return
+            data = make(event)
+            acquire()
+            try:
+                part = StreamPart(
+                    mode, ns, data, self.seq, event.time, run_id, graph, step, node,
+                    task_id, task.attempt, task.trace_id, task.span_id, tags, None,
+                )  # fmt: skip
+                self.seq += 1
+                put(part, event)
+            finally:
+                release()
+            for waiting, settle in settling:
+                if waiting:
+                    settle()
+
+        return hand_on
+
+    def _spread_of_task(self, root: Sequence[_Route], deep: Sequence[_Route]) -> Tell:
+        def spread(event: Any) -> None:
+            task = event.task
+            known = self.known
+            if known[0] is not task:
+                known = self.known = about_task(task)
+            for route in deep if known[1] else root:
+                route(event, known, task.attempt)
+
+        return spread
+
+    def _route(self, way: Way, audience: Audience, *, deep: bool) -> _Route:
+        """Return what makes the data of one way and gives it to its consumers."""
+        make, modes, wanted = way.make, [], []
+        members: dict[Sink, Outlet] = {}
+        for output in way.outputs:
+            some = [audience.members[place] for place in (output.deep if deep else output.everybody)]
+            if some or output.exported:
+                modes.append(
+                    (output.mode, output.wrap, _put_to([one.outlet for one in some]), output.exported)
+                )
+                wanted.append((output.mode, [one.sink for one in some]))
+                members.update((one.sink, one.outlet) for one in some)
+        if not any(output.exported for output in way.outputs):
+            make = foreseeing(make, wanted, self)
+        return self._send(_guarded(make, tuple(members)), modes, members.values(), audience.exporter.on_parts)
+
+    def _send(
+        self,
+        make: Make,
+        modes: Sequence[tuple[str, Wrap | None, Put, bool]],
+        outlets: Iterable[Outlet],
+        export: Callable[[Sequence[StreamPart], Event], None],
+    ) -> _Route:
+        settling = [(one.waiting, one.settle) for one in outlets]
+        acquire, release = self.lock.acquire, self.lock.release
+
+        def route(event: Any, about: About, attempt: int | None) -> None:
+            data = make(event)
+            if data is SKIP:
+                return
+            whom, ns, run_id, graph, step, node, task_id, tags = about
+            parts = []
+            acquire()
+            try:
+                for mode, wrap, put, exported in modes:
+                    part = StreamPart(
+                        mode, ns, data if wrap is None else wrap(event, data), self.seq, event.time, run_id,
+                        graph, step, node, task_id, attempt, whom.trace_id, whom.span_id, tags,
+                        tuple(getattr(event, "interrupts", ())) if mode == "values" else None,
+                    )  # fmt: skip
+                    self.seq += 1
+                    put(part, event)
+                    if exported:
+                        parts.append(part)
+            finally:
+                release()
+            for waiting, settle in settling:
+                if waiting:
+                    settle()
+            if parts:
+                export(parts, event)
+
+        return route
+
+    def relay(self, part: StreamPart, event: Event | None, outlets: Sequence[Outlet], **changes: Any) -> None:
+        """Give ``part``, made elsewhere, a number of this stream's, and then to ``outlets``."""
+        with self.lock:
+            own = structs.replace(part, seq=self.seq, **changes)
+            self.seq += 1
+            for outlet in outlets:
+                outlet.put(own, event)
+        for outlet in outlets:
+            if outlet.waiting:
+                outlet.settle()
+
+    def refuse(self, refused: Sequence[tuple[StreamPart, Sequence[Admission]]]) -> None:
+        """Count parts that nobody wants, as if they had been made."""
+        with self.lock:
+            for part, admissions in refused:
+                self.seq += 1
+                for admission in admissions:
+                    admission.refuse(part)
+
+
+_Route: TypeAlias = Callable[[Any, About, int | None], None]
+
+
+def _guarded(make: Make, sinks: Sequence[Sink]) -> Make:
+    """Return ``make``; who wanted what it fails to make, a mode of the user's, say, is cut off."""
+
+    def make_or_fail(event: Any) -> Any:
+        try:
+            return make(event)
+        except BaseException as error:  # noqa: BLE001 - the run must not notice
+            for sink in sinks:
+                sink.fail(error)
+            return SKIP
+
+    return make_or_fail
+
+
+def _spread_of_run(root: Sequence[_Route], deep: Sequence[_Route]) -> Tell:
+    def spread(event: Any) -> None:
+        run = event.run
+        about = run, run.ns, run.root.id, run.graph, getattr(event, "step", None), None, None, run.tags
+        for route in deep if run.ns else root:
+            route(event, about, None)
+
+    return spread
+
+
+def _after(first: Tell | None, then: Tell | None) -> Tell | None:
+    if first is None or then is None:
+        return first or then
+
+    def both(event: Any) -> None:
+        first(event)
+        then(event)
+
+    return both
+
+
+def _pass_to(sinks: Sequence[Sink]) -> Tell:
+    def tell(event: Any) -> None:
+        for sink in sinks:
+            sink.passed(event)
+
+    return tell
+
+
+def _put_to(outlets: Sequence[Outlet]) -> Put:
+    puts = [one.put for one in outlets]
+    if len(puts) == 1:
+        return puts[0]
 
     def put_to_each(part: StreamPart, event: Event | None) -> None:
-        for put in every:
+        for put in puts:
             put(part, event)
 
     return put_to_each
 
 
-def _route(make: Make, outputs: tuple[Output, ...], refuse: Refuse) -> Route:
-    exported = any(exported for *_, exported in outputs)
-    if not exported:
-        audience = [(mode, [one.admission for one in receivers]) for mode, _, _, receivers, _ in outputs]
-        make = foreseeing(make, audience, partial(refuse, outputs))
-    return make, outputs, exported
+NOBODY: About = (None, (), "", "", None, None, None, ())
 
 
-def _passing(receivers: tuple[StreamReceiver, ...]) -> Mapping[type[Event], Recipe]:
-    """Return a mode without parts: it tells ``receivers`` when their windows end."""
-
-    def tell(event: Any) -> Any:
-        for receiver in receivers:
-            if receiver.admission is not None:
-                receiver.admission.passed(event)
-        return SKIP
-
-    return dict.fromkeys((SuperstepEnded, RunEnded), Recipe(tell))
+def about_task(task: Task) -> About:
+    """Return what the parts of ``task`` have in common."""
+    run = task.run
+    return task, run.ns, run.root.id, run.graph, task.step, task.node, task.id, run.tags
 
 
-def _deep(
-    by_make: Mapping[Make, list[Output]], offers: Mapping[StreamReceiver, Offer], refuse: Refuse
-) -> tuple[Route, ...]:
-    """Leave out the receivers that don't want subgraphs; what is exported is exported from them too."""
-    routes: list[Route] = []
-    for make, outputs in by_make.items():
-        kept: list[Output] = []
-        for mode, wrap, _, receivers, exported in outputs:
-            inner = tuple(one for one in receivers if one.config.subgraphs)
-            if inner or exported:
-                kept.append((mode, wrap, _put_to(inner, offers), inner, exported))
-        if kept:
-            routes.append(_route(make, tuple(kept), refuse))
-    return tuple(routes)
+# --- Asking first -------------------------------------------------------------------------------------------
 
 
-def foreseeing(make: Make, audience: Sequence[Audience], refuse: Callable[[list[StreamPart]], None]) -> Make:
-    """Return ``make``, or what asks the ``audience`` first.
-
-    ``refuse`` is called instead of making anything, with one part per mode, without its data and ``seq``.
-    """
+def foreseeing(make: Make, audience: Sequence[tuple[str, Sequence[Sink]]], desk: Desk) -> Make:
+    """Return ``make``, or what asks the ``audience`` of each mode first, and counts what nobody wants."""
     comes = COMES.get(make)
-    choosers = [(mode, [one for one in some if one is not None and one.foresees]) for mode, some in audience]
+    choosers = [
+        (mode, [one.admission for one in sinks if one.admission is not None]) for mode, sinks in audience
+    ]
     if comes is None or not all(
-        some and len(some) == len(all) for (_, some), (_, all) in zip(choosers, audience, strict=True)
+        len(some) == len(sinks) > 0 and all(one.foresees for one in some)
+        for (_, some), (_, sinks) in zip(choosers, audience, strict=True)
     ):
         return make
 
@@ -196,7 +433,7 @@ def foreseeing(make: Make, audience: Sequence[Audience], refuse: Callable[[list[
             one.wants(part, event) is not False for part, some in parts for one in some
         ):
             return make(event)
-        refuse([part for part, _ in parts])
+        desk.refuse(parts)
         return SKIP
 
     return make_if_wanted

@@ -15,7 +15,7 @@ from typing import Any
 from otel_stream import semconv
 from otel_stream.config import SamplePer
 from otel_stream.events import Run
-from otel_stream.stream.modes import INTERRUPT, StreamPart
+from otel_stream.parts import INTERRUPT, StreamPart
 
 #: Runs at once of which a lasting receiver remembers what was decided.
 _REMEMBERED = 10_000

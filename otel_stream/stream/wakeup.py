@@ -1,7 +1,8 @@
 """Waiting for one another across threads and event loops: asyncio, trio, or a plain thread.
 
 A waiter is made by the one who waits, where it waits, and woken once by anybody, from anywhere.
-``wake`` never raises and never blocks: whoever waited may be long gone, and its loop with it.
+``wake`` never raises and never blocks: whoever waited may be long gone, and its loop with it. It may run
+foreign code, that of an event loop, and so is called without any lock.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ class Waiter(Protocol):
 class AsyncioWaiter:
     """Waits in a task of the running asyncio loop."""
 
-    __slots__ = ("_future", "_loop", "_thread")
+    __slots__ = ("_future", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._thread = threading.get_ident()
         self._future: asyncio.Future[None] = loop.create_future()
 
     def wake(self) -> None:
-        if threading.get_ident() == self._thread:
+        # By the loop and not by its thread, which may run another one by now.
+        if _current_loop() is self._loop:
             self._set()
         else:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
+            with contextlib.suppress(Exception):  # the loop is closed, or about to be
                 self._loop.call_soon_threadsafe(self._set)
 
     def _set(self) -> None:
@@ -58,20 +59,25 @@ class AsyncioWaiter:
 class TrioWaiter:
     """Waits in a trio task."""
 
-    __slots__ = ("_event", "_thread", "_token", "_trio")
+    __slots__ = ("_event", "_token", "_trio")
 
     def __init__(self, trio: Any) -> None:
         self._trio = trio
-        self._thread = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
         self._event = trio.Event()
 
     def wake(self) -> None:
-        if threading.get_ident() == self._thread:
+        if self._is_here():
             self._event.set()
         else:
-            with contextlib.suppress(self._trio.RunFinishedError):
+            with contextlib.suppress(Exception):  # the run is over
                 self._token.run_sync_soon(self._event.set)
+
+    def _is_here(self) -> bool:
+        try:
+            return bool(self._trio.lowlevel.current_trio_token() is self._token)
+        except RuntimeError:  # no run of trio's is here
+            return False
 
     async def wait(self, seconds: float | None = None) -> None:
         with self._trio.move_on_after(float("inf") if seconds is None else seconds):

@@ -18,7 +18,6 @@ from otel_stream.filters import Node
 from otel_stream.stream.admission import Admission
 from otel_stream.stream.buffer import Buffer
 from otel_stream.stream.modes import StreamPart
-from otel_stream.stream.windows import Windows
 
 SECOND = 1_000_000_000
 
@@ -76,15 +75,15 @@ class Account(RuleBasedStateMachine):
         self.config, self.every, self.now = config, every, 100 * SECOND
         self.errors, self.refused = [], []
         self.buffer = Buffer(capacity, policy, ttl, lambda: self.now)
-        self.windows = every and Windows(
-            config.aggregate,
+        self.admission = Admission(
+            config,
             self.buffer,
             failed=self.errors.append,
             refused=lambda: self.refused.append(1),
             changed=lambda: None,
             clock=lambda: self.now,
         )
-        self.admission = Admission(config, self.buffer, self.windows, self.errors.append)
+        self.windows = self.admission.windows
         self.run = Run("r", "g", context=None)
         self.seq, self.step = 0, 1
         self.counts = {"custom": Counter(), "end": Counter()}
@@ -98,8 +97,8 @@ class Account(RuleBasedStateMachine):
     def offer(self, node, type):
         self.seq += 1
         part = StreamPart(type, (), self.seq, self.seq, self.now, "r", "g", self.step, node)
-        if self.admission.admits(part, None):
-            self.buffer.offer(part)
+        self.admission.put(part, None)
+        self.admission.inbox.settle()
         if self.sealed:
             return
         count = self.counts[type]
@@ -127,7 +126,7 @@ class Account(RuleBasedStateMachine):
     @rule()
     def take(self):
         if self.windows:
-            self.windows.tick()
+            self.admission.tick()
             self.close_windows([one for one in self.open if one.deadline <= self.now])
         self.expire()
         part = self.buffer.take()
@@ -223,16 +222,16 @@ class Account(RuleBasedStateMachine):
             case OverflowPolicy.COALESCE:
                 same = [n for n, old in enumerate(self.held) if (old.type, old.node) == (one.type, one.node)]
                 if same:
-                    self.lose(self.held[same[-1]], "coalesced")
-                    self.held[same[-1]] = one
+                    self.lose(self.held.pop(same[-1]), "coalesced")
                 else:
                     self.lose(self.held.pop(0), "drop_oldest")
-                    self.held.append(one)
+                self.held.append(one)
 
     def expire(self):
         if self.config.ttl is not None:
-            while self.held and self.held[0].last[1] < self.now - self.config.ttl * SECOND:
-                self.lose(self.held.pop(0), "expired")
+            for one in [one for one in self.held if one.last[1] < self.now - self.config.ttl * SECOND]:
+                self.held.remove(one)
+                self.lose(one, "expired")
 
     def lose(self, one, reason):
         self.drop(one, reason)

@@ -19,13 +19,24 @@ from otel_stream.events import (
     TaskEnded,
     ValuesChanged,
 )
+from otel_stream.stream.admission import Admission
 from otel_stream.stream.buffer import Buffer
 from otel_stream.stream.modes import AggregateOf, StreamPart
 from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.stream.stream import Stream
-from otel_stream.stream.windows import Windows
 
 SECOND = 1_000_000_000
+
+
+def admitting(aggregate, buffer, now):
+    """What stands before ``buffer``; its clock says the one item of ``now``."""
+    config = StreamConfig(modes="custom", aggregate=aggregate)
+    return Admission(config, buffer, failed=list, refused=list, changed=list, clock=lambda: now[0])
+
+
+def add(admission, part):
+    admission.put(part, None)
+    admission.inbox.settle()
 
 
 class Chunk(str):
@@ -319,18 +330,11 @@ def test_runs_never_share_a_window_and_the_end_of_one_leaves_those_of_others():
 
 def test_the_end_of_a_superstep_closes_windows_whose_time_is_over():
     buffer, now, run = Buffer(8, OverflowPolicy.BLOCK), [0], run_and_task()[0]
-    windows = Windows(
-        Aggregate(1.0),
-        buffer,
-        failed=lambda error: None,
-        refused=lambda: None,
-        changed=lambda: None,
-        clock=lambda: now[0],
-    )
-    windows.add(part(0))
+    admission = admitting(Aggregate(1.0), buffer, now)
+    add(admission, part(0))
     for now[0] in (SECOND - 1, SECOND):
         assert buffer.take() is None
-        windows.passed(SuperstepEnded(run, 1, End.OK, frozenset(), 1))
+        admission.passed(SuperstepEnded(run, 1, End.OK, frozenset(), 1))
     assert buffer.take().data == [0]
 
 
@@ -466,22 +470,15 @@ def test_a_producer_never_waits_for_a_reducer_that_the_consumer_runs():
 
     buffer = Buffer(8, OverflowPolicy.BLOCK)
     now = [0]
-    windows = Windows(
-        Aggregate(1.0, reduce=slow),
-        buffer,
-        failed=lambda error: None,
-        refused=lambda: None,
-        changed=lambda: None,
-        clock=lambda: now[0],
-    )
-    windows.add(part(0))
+    admission = admitting(Aggregate(1.0, reduce=slow), buffer, now)
+    add(admission, part(0))
     now[0] = 2 * SECOND
-    consumer = threading.Thread(target=windows.tick)
+    consumer = threading.Thread(target=admission.tick)
     consumer.start()
     assert entered.wait(30)
-    windows.add(part(1, type="end"))
+    add(admission, part(1, type="end"))
     finished = []
-    windows.finish(lambda: finished.append(True))
+    admission.finish(lambda: finished.append(True))
     assert (buffer.statistics().held, finished) == (2, [])
     leave.set()
     consumer.join()

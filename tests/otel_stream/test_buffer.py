@@ -100,11 +100,10 @@ class Account(RuleBasedStateMachine):
             case OverflowPolicy.COALESCE:
                 same = [n for n, one in enumerate(self.held) if one.node == part.node]
                 if same:
-                    self.lose(self.held[same[-1]], "coalesced")
-                    self.held[same[-1]] = part
+                    self.lose(self.held.pop(same[-1]), "coalesced")
                 else:
                     self.lose(self.held.pop(0), "drop_oldest")
-                    self.held.append(part)
+                self.held.append(part)
 
     def lose(self, part, reason):
         self.counts["dropped"] += 1
@@ -332,17 +331,60 @@ def test_a_consumer_never_gets_what_is_too_old():
     clock = Clock()
     buffer = Buffer(4, OverflowPolicy.COALESCE, 10, clock)
     for seq, node in enumerate("abcd"):
-        buffer.offer(custom(seq, node, time_unix_nano=clock()))
+        buffer.offer(custom(seq, node))
     clock.now += 8
-    buffer.offer(custom(4, "a", time_unix_nano=clock()))
+    buffer.offer(custom(4, "a"))
     clock.now += 4
-    # The refreshed part stands first: those behind it are looked at when it has gone.
-    assert buffer.statistics().reasons == {"coalesced": 1}
-    assert [outcome(part) for part in everything(buffer)] == [
-        gap(1, 0, 0, "coalesced"),
-        ("custom", 4),
-        gap(3, 1, 3, "expired"),
-    ]
+    # What was refreshed has the others before it, and does not hide that they are too old.
+    assert buffer.statistics().reasons == {"coalesced": 1, "expired": 3}
+    told, *rest = everything(buffer)
+    assert (told.data["reasons"], [part.seq for part in rest]) == ({"coalesced": 1, "expired": 3}, [4])
+
+
+@pytest.mark.clause("S-TTL-1")
+def test_an_old_aggregate_behind_a_younger_part_is_found_too():
+    clock = Clock()
+    buffer = Buffer(4, OverflowPolicy.BLOCK, 10, clock)
+    came = clock()
+    assert buffer.absorb(custom(0))
+    clock.now += 8
+    buffer.offer(custom(1))
+    buffer.release(custom(0), came)
+    assert buffer.expires_in() == 2
+    clock.now += 4
+    assert [outcome(part) for part in everything(buffer)] == [gap(1, 0, 0, "expired"), ("custom", 1)]
+
+
+@pytest.mark.clause("S-ORD-1", "S-ORD-2", "S-OVF-4")
+def test_what_is_coalesced_comes_in_the_order_of_its_newest():
+    buffer = Buffer(2, OverflowPolicy.COALESCE)
+    for seq, node in enumerate("abaaba"):
+        buffer.offer(custom(seq, node))
+    assert [part.seq for part in everything(buffer)[1:]] == [4, 5]
+
+
+@pytest.mark.parametrize("id", [["x"], {}, 7, None, object()])
+def test_a_message_whose_id_is_no_text_is_coalesced_with_none(id):
+    buffer = Buffer(1, OverflowPolicy.COALESCE)
+    for seq in range(2):
+        buffer.offer(message(seq, {"id": id, "content": "x"}))
+    told, last = everything(buffer)
+    assert (told.data["reasons"], last.data[0]["content"]) == ({"drop_oldest": 1}, "x")
+
+
+def test_a_message_that_can_not_say_its_id_is_held_like_one_without():
+    class Mute:
+        @property
+        def id(self):
+            raise Panic
+
+    class Panic(BaseException):
+        pass
+
+    buffer = Buffer(1, OverflowPolicy.COALESCE)
+    for seq in range(2):
+        buffer.offer(message(seq, Mute()))
+    assert [part.seq for part in everything(buffer)[1:]] == [1]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -376,11 +418,16 @@ def test_a_run_waits_for_nobody_who_lets_parts_expire():
     assert buffer.statistics().dropped == 3
 
 
-def test_what_has_no_time_never_expires():
-    buffer = Buffer(1, OverflowPolicy.BLOCK, 1e-9)
-    buffer.offer(custom(0))
-    assert buffer.expires_in() is None
-    assert [outcome(part) for part in everything(buffer)] == [("custom", 0)]
+@pytest.mark.clause("S-TTL-1")
+def test_how_old_a_part_says_it_is_does_not_count():
+    clock = Clock()
+    buffer = Buffer(1, OverflowPolicy.BLOCK, 10, clock)
+    for seq, born in enumerate([None, 0, clock() + 3600 * 10**9]):
+        buffer.offer(custom(seq, time_unix_nano=born))
+    clock.now += 9
+    assert buffer.statistics().held == 3
+    clock.now += 2
+    assert buffer.statistics().reasons == {"expired": 3}
 
 
 # --- Aggregates ---------------------------------------------------------------------------------------------

@@ -139,9 +139,11 @@ def test_parts_of_subgraphs_go_to_those_who_asked_and_to_telemetry():
     assert brief(outside) == [("custom", "out")]
     assert brief(inside) == [("custom", "in"), ("custom", "out")]
     assert telemetry.log == [("custom", 0, "CustomWritten"), ("custom", 1, "CustomWritten")]
-    alone = Stream([receiver()])
+    late = receiver()
+    alone = Stream([late])
     alone.emit(CustomWritten(inner_task, "nobody wants it", 3))
-    assert alone._seq == 0
+    alone.emit(CustomWritten(task, "wanted", 4))
+    assert [got.seq for got in held(late)] == [0]
 
 
 def test_telemetry_comes_first_so_that_parts_name_their_span():

@@ -3,9 +3,15 @@
 import time
 from contextvars import copy_context
 
+import anyio
+import pytest
+
 from otel_stream.aggregate import Aggregate
-from otel_stream.config import StreamConfig
-from otel_stream.events import CustomWritten, End, Run, RunEnded, Task
+from otel_stream.config import OverflowPolicy, StreamConfig
+from otel_stream.events import CustomWritten, End, Run, RunEnded, SuperstepEnded, Task
+from otel_stream.parts import StreamPart
+from otel_stream.stream.admission import Admission
+from otel_stream.stream.buffer import Buffer
 from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.stream.stream import Stream
 
@@ -18,7 +24,7 @@ async def test_a_run_that_waits_for_room_goes_on_when_parts_expire(caplog):
     one, who = StreamReceiver(StreamConfig(modes="custom", buffer_size=1, ttl=0.02)), task()
     one.stall_timeout = 0
     stream, waits = Stream([one]), []
-    stream.on_wait = waits.append
+    stream.on_stall = waits.append
     for n in range(4):
         stream.emit(CustomWritten(who, n, time.time_ns()))
         await stream.drain()
@@ -37,12 +43,41 @@ async def test_a_run_that_waits_for_room_goes_on_when_parts_expire(caplog):
     assert (waits, caplog.records) == ([], [])
 
 
+@pytest.mark.clause("S-TTL-1")
 def test_an_aggregate_lives_as_long_as_its_last_part():
-    one, who = StreamReceiver(StreamConfig(modes="custom", ttl=3600, aggregate=Aggregate(2))), task()
-    stream, now = Stream([one]), time.time_ns()
-    hours = 3600 * 10**9
-    for n, born in enumerate([now - 3 * hours, now - 2 * hours, now - 2 * hours, now]):
-        stream.emit(CustomWritten(who, n, born))
-    gap, part = one.take_nowait(), one.take_nowait()
-    assert (gap.data["dropped"], gap.data["reasons"], gap.data["first_seq"]) == (2, {"expired": 2}, 0)
-    assert part.data == [2, 3]
+    config, now = StreamConfig(modes="custom", aggregate=Aggregate("superstep", by="node")), [0]
+    buffer = Buffer(8, OverflowPolicy.BLOCK, 10, lambda: now[0])
+    admission = Admission(config, buffer, failed=print, refused=list, changed=list, clock=lambda: now[0])
+    who = task()
+
+    def offer(node, seq):
+        admission.put(StreamPart("custom", (), seq, seq=seq, run_id="r", step=1, node=node), None)
+        admission.inbox.settle()
+
+    offer("old", 0)
+    now[0] += 8 * 10**9
+    offer("young", 1)
+    offer("young", 2)
+    now[0] += 8 * 10**9
+    admission.passed(SuperstepEnded(who.run, 1, End.OK, frozenset(), 9))
+    gap, part = buffer.take(), buffer.take()
+    assert (gap.data["dropped"], gap.data["reasons"]) == (1, {"expired": 1})
+    assert part.data == [1, 2]
+
+
+@pytest.mark.clause("S-TTL-1")
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_wall_clock_that_is_set_changes_nothing(monkeypatch, hours):
+    one, who, real = (
+        StreamReceiver(StreamConfig(modes="custom", buffer_size=1, ttl=0.02)),
+        task(),
+        time.time_ns,
+    )
+    stream = Stream([one])
+    stream.emit(CustomWritten(who, 0, real()))
+    stream.emit(CustomWritten(who, 1, real()))
+    monkeypatch.setattr(time, "time_ns", lambda: real() + hours * 3600 * 10**9)
+    assert one.statistics().held == 2
+    with anyio.fail_after(20):
+        await stream.drain()
+    assert one.statistics().reasons == {"expired": 2}

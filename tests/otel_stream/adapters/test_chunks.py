@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_stream import StreamPart
-from otel_stream.adapters import chunks
+from otel_stream.adapters import client_streams
 from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk
 
 texts = st.text(max_size=3)
@@ -30,9 +30,9 @@ pieces = st.lists(
 
 @given(pieces)
 def test_our_chunks_add_up_to_what_langchains_add_up_to(found: list[MessageChunk]) -> None:
-    own, theirs = found[0], chunks.as_part(found[0])
+    own, theirs = found[0], client_streams.as_part(found[0])
     for chunk in found[1:]:
-        own, theirs = own + chunk, theirs + chunks.as_part(chunk)
+        own, theirs = own + chunk, theirs + client_streams.as_part(chunk)
     assert own.content == theirs.content
     assert own.reasoning == theirs.additional_kwargs.get("reasoning_content", "")
     assert {c.index: c.args for c in own.tool_calls} == {
@@ -56,6 +56,6 @@ def test_it_does_not_matter_in_which_groups_chunks_are_joined(found: list[Messag
 @given(pieces)
 def test_a_chunk_can_be_written_as_json(found: list[MessageChunk]) -> None:
     for chunk in found:
-        for shown in (chunk, chunks.as_part(chunk)):
+        for shown in (chunk, client_streams.as_part(chunk)):
             written = json.loads(StreamPart("messages", (), (shown, {})).to_json())
             assert (written["data"][0]["id"], written["data"][0]["content"]) == ("1", chunk.content)
