@@ -93,7 +93,9 @@ class Backends:
         if query.kind == JAEGER and query.target.get("queryType") == "search":
             fields = ("service", "tags", "minDuration")
             return self.jaeger_search(*(filled(query.target.get(field, ""), known) for field in fields))
-        return {"loki": self.loki, "tempo": self.tempo, JAEGER: self.jaeger}[query.kind](text)
+        if query.kind == JAEGER:
+            return [row for row in self.jaeger(text) if _is_shown(row, query.panel)]
+        return self.loki(text) if query.kind == "loki" else self.tempo(text)
 
     def prometheus(self, text: str, *, instant: bool = False, at: float | None = None) -> list[Any]:
         """Return series with a number in them; if ``instant``, those of now, or of another time."""
@@ -175,3 +177,14 @@ class Backends:
 def _spans(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
     sets = trace.get("spanSets") or [trace.get("spanSet", {})]
     return [span for spans in sets for span in spans.get("spans", ())]
+
+
+def _is_shown(row: Mapping[str, Any], panel: Mapping[str, Any]) -> bool:
+    """Tell whether a row passes the filters that Grafana puts between an answer and its table."""
+    transformations = panel.get("transformations", ())
+    filters = [one["options"]["filters"] for one in transformations if one["id"] == "filterByValue"]
+    return all(
+        re.search(one["config"]["options"]["value"], str(row[one["fieldName"]]))
+        for some in filters
+        for one in some
+    )

@@ -15,6 +15,7 @@ import pytest
 
 from dashboards import ask, collector, draw, names, rules
 from dashboards.__main__ import DASHBOARDS
+from dashboards.plugins import JAEGER, VICTORIALOGS
 from otel_stream import semconv
 from tests.backends.polling import eventually
 from tests.backends.stores import Stack
@@ -118,6 +119,42 @@ def test_every_query_of_every_panel_returns_data(name: str, hour: Hour) -> None:
     ]
     missing = [query for query in queries if query.kind == "prometheus" and is_missing(query.text)]
     assert [str(query) for query in empty] == [str(query) for query in missing]
+
+
+#: Slips of a pen: by Grafana's type of data source, what stands in a query, and what one might write.
+SLIPS = {
+    "prometheus": ("sum", "sun"),
+    "tempo": (" }", ""),
+    "loki": ("sum by", "sun by"),
+    VICTORIALOGS: ("stats by", "stat by"),
+    JAEGER: ("error=true", "error=tru"),
+}
+
+
+def slipped(query: ask.Asked) -> ask.Asked | None:
+    """Return a query with a slip in it; None if it has nothing to slip on."""
+    right, wrong = SLIPS[query.kind]
+    field = next((name for name, text in query.target.items() if right in str(text)), None)
+    if field is None:
+        return None
+    return query._replace(target={**query.target, field: str(query.target[field]).replace(right, wrong)})
+
+
+def test_a_slip_in_a_query_of_each_kind_is_seen(hour: Hour) -> None:
+    queries = [(query, hour.file(name)) for name in DASHBOARDS for query in ask.asked(hour.file(name))]
+    kinds = set()
+    for query, file in queries:
+        wrong = slipped(query)
+        if query.kind in kinds or wrong is None:
+            continue
+        kinds.add(query.kind)
+        assert hour.rows(query, file)
+        if query.kind == JAEGER:  # takes any tag, and finds nothing
+            assert hour.rows(wrong, file) == []
+            continue
+        with pytest.raises(ValueError, match=r"^\w+ answers 4\d\d: "):
+            hour.rows(wrong, file)
+    assert kinds == {query.kind for query, _ in queries}
 
 
 def test_every_metric_has_the_name_in_prometheus_that_we_derive(hour: Hour) -> None:
