@@ -19,7 +19,7 @@ from ..types import INTERRUPT, All, Config, GraphOutput
 from .batch import run_abatch, run_batch
 from .config import merge_configs
 from .formats import Shape, coerced
-from .launch import Options, concurrency, launch
+from .launch import Options, caller_of, concurrency, launch
 from .printing import launch_printing
 from .pull import astream, stream
 from .run_stream import RunStream, inherited_observer
@@ -183,7 +183,8 @@ class CompiledStateGraph(StateApi):
     def _launch(self, input: Any, config: Config | None, asked: Options, executor: Executor) -> RunLoop:
         if asked.printed:
             return launch_printing(self, input, config, asked, executor)
-        return launch(self, input, config, asked, executor, inherited_observer())
+        observer = inherited_observer(caller_of(self, config))
+        return launch(self, input, config, asked, executor, observer)
 
     def _output(self, loop: RunLoop, version: str) -> Any:
         value = loop.result if loop.shown else None

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..runtime import ORIGIN, origin_of, task_metadata
 from ..types import Config
 
+if TYPE_CHECKING:
+    from ..core.state import NodeTask
+
+#: Where in ``configurable`` a config says where checkpoints are.
+_PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 #: Supersteps a run may take unless ``config["recursion_limit"]`` says otherwise; LangGraph's default.
 DEFAULT_RECURSION_LIMIT = int(os.environ.get("LANGGRAPH_DEFAULT_RECURSION_LIMIT", "10007"))
 
@@ -51,20 +57,58 @@ def merge_configs(*configs: Mapping[str, Any] | None) -> Config:
     return merged
 
 
-def is_own_thread(config: Mapping[str, Any] | None) -> bool:
-    """Whether a graph called in a node is told where its checkpoints are, so that they are not the node's."""
+def names_another_place(config: Mapping[str, Any] | None, task: NodeTask) -> bool | None:
+    """Whether a graph called by ``task`` is told to keep its checkpoints elsewhere than under the task.
+
+    None: it is told nothing. A config that comes from the task names the task's own place.
+    """
     configurable = (config or {}).get("configurable") or {}
-    return any(
-        configurable.get(key) for key in ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
-    )
+    if origin_of(config) is not task:
+        return True if any(configurable.get(key) for key in _PLACE) else None
+    own = _place_of(task)
+    return any(configurable[key] != own.get(key) for key in _PLACE if key in configurable)
+
+
+def _place_of(task: NodeTask) -> dict[str, Any]:
+    configurable = task.loop.config.get("configurable") or {}
+    return {**configurable, "checkpoint_ns": task.ns, "checkpoint_id": None}
+
+
+def without_origin(config: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what a config says beyond the task it comes from: what somebody has added or changed."""
+    configurable = (config or {}).get("configurable") or {}
+    if config is None or ORIGIN not in configurable:
+        return config
+    task = origin_of(config)
+    own = {} if task is None else _place_of(task)
+    about = {} if task is None else task_metadata(task)
+    said = {key: value for key, value in config.items() if key != "run_id"}
+    if task is not None and said.get("run_name") == task.node:
+        said.pop("run_name")
+    said["metadata"] = _changed(config.get("metadata") or {}, about)
+    said["configurable"] = _changed(configurable, {key: own.get(key) for key in _PLACE})
+    del said["configurable"][ORIGIN]
+    return said
+
+
+def _changed(said: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key not in own or own[key] != value}
 
 
 def _merge_callbacks(one: Any, other: Any) -> Any:
+    """Merge the callbacks of two configs: lists of handlers, or LangChain's managers of them."""
     if one is None:
         return other
     if isinstance(one, list) and isinstance(other, list):
         return [*one, *other]
-    return other
+    if isinstance(other, list):
+        one, other = other, one
+    if not isinstance(one, list):
+        return other
+    merged = other.copy()
+    for handler in one:
+        merged.add_handler(handler, inherit=True)
+    return merged
 
 
 def recursion_limit(config: Config) -> int:

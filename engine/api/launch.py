@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from otel_stream.adapters.ambient import ambient_config
 from otel_stream.events import Observer
 from otel_stream.stream.wakeup import in_event_loop
 
@@ -15,9 +16,15 @@ from ..executors import Executor
 from ..graph.program import View
 from ..run.loop import RunLoop
 from ..run.messages_mode import langchain_hook
-from ..runtime import CURRENT_TASK
+from ..runtime import TaskConfig, origin_of, speaking_task
 from ..types import Config
-from .config import inherited_metadata, is_own_thread, merge_configs, recursion_limit
+from .config import (
+    inherited_metadata,
+    merge_configs,
+    names_another_place,
+    recursion_limit,
+    without_origin,
+)
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
@@ -65,12 +72,17 @@ class Options(NamedTuple):
 
 def concurrency(graph: CompiledStateGraph, config: Config | None) -> int | None:
     """Return how many tasks of a superstep may run side by side; None: any number. Subgraphs inherit it."""
-    parent = CURRENT_TASK.get()
-    inherited = parent.loop.config if parent is not None else None
+    caller = caller_of(graph, config)
+    inherited = caller.loop.config if caller is not None else None
     for source in (config, inherited, graph.config):
         if source and source.get("max_concurrency"):
             return int(source["max_concurrency"])
     return None
+
+
+def caller_of(graph: CompiledStateGraph, config: Config | None) -> NodeTask | None:
+    """Return the task that runs ``graph``, None if no run is around it."""
+    return speaking_task(config, graph.config)
 
 
 def launch(
@@ -93,8 +105,8 @@ def launch(
         ValueError: a checkpointer without a thread_id, or a recursion limit below 1.
         RuntimeError: ``checkpointer=True`` at the root.
     """
-    caller = CURRENT_TASK.get()
-    parent = None if caller is not None and is_own_thread(config) else caller
+    caller = caller_of(graph, config)
+    parent = None if caller is not None and _is_elsewhere(graph, config, caller) else caller
     merged = _config(graph, config, caller, parent)
     checkpointer = None if updating else _checkpointer(graph, parent, merged)
     namespace = _namespace(graph, parent)
@@ -118,7 +130,7 @@ def launch(
         ),
         parent_task=parent,
         checkpoint_ns=namespace,
-        langchain=langchain_hook(observer, merged, caller, run.context),
+        langchain=langchain_hook(observer, caller),
         view=_view(graph, options.output_keys) or (graph.program.state_view if options.whole else None),
         output=_view(graph, options.output_keys),
     )
@@ -146,17 +158,28 @@ def _run(
     )
 
 
+def _is_elsewhere(graph: CompiledStateGraph, config: Config | None, caller: NodeTask) -> bool:
+    told = names_another_place(config, caller)
+    return bool(names_another_place(graph.config, caller) if told is None else told)
+
+
 def _config(
     graph: CompiledStateGraph, config: Config | None, caller: NodeTask | None, parent: NodeTask | None
 ) -> Config:
+    ambient = ambient_config()
     if caller is None:
-        return merge_configs(graph.config, config)
+        return merge_configs(ambient, graph.config, config)
     inherited = dict(caller.loop.config)
     inherited.pop("run_id", None)
     configurable = inherited.pop("configurable", {})
     if parent is not None:
         inherited["configurable"] = {k: v for k, v in configurable.items() if k not in _PLACE}
-    return merge_configs(inherited, graph.config, config)
+    if isinstance(ambient, TaskConfig) or origin_of(ambient) is not caller or origin_of(config) is not None:
+        ambient = None  # nothing new, or another task's
+    said = [without_origin(source) for source in (ambient, graph.config, config)]
+    if any(source and source.get("callbacks") is not None for source in (ambient, config)):
+        inherited.pop("callbacks", None)  # they are among those
+    return merge_configs(inherited, *said)
 
 
 _PLACE = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map"})

@@ -11,9 +11,8 @@ from otel_stream.stream.sink import Forwarder
 
 from ..executors import Executor
 from ..run.loop import RunLoop
-from ..runtime import CURRENT_TASK
 from ..types import Config
-from .launch import Options, launch
+from .launch import Options, caller_of, launch
 from .run_stream import audience, relay_outwards
 
 if TYPE_CHECKING:
@@ -41,9 +40,10 @@ def launch_printing(
     graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, executor: Executor
 ) -> RunLoop:
     """Make the loop of a run whose parts are printed; in a node they are shown to the run around it, too."""
-    relay = relay_outwards()
+    caller = caller_of(graph, config)
+    relay = relay_outwards(caller)
     heard = audience((*printers(options, False), *(() if relay is None else (relay,))))
-    loop = launch(graph, input, config, options, executor, heard, detached=CURRENT_TASK.get() is not None)
+    loop = launch(graph, input, config, options, executor, heard, detached=caller is not None)
     if relay is not None:
         relay.place(loop)
     return loop

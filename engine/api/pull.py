@@ -15,10 +15,9 @@ from otel_stream.stream.wakeup import Waiter, waiter
 
 from ..executors import PAUSE, ThreadExecutor, async_executor
 from ..executors.background import background
-from ..runtime import CURRENT_TASK
 from ..types import Config
 from .formats import Shape
-from .launch import Options, concurrency, launch
+from .launch import Options, caller_of, concurrency, launch
 from .printing import printers
 from .run_stream import audience, relay_outwards, stop_and_wait
 
@@ -82,11 +81,12 @@ async def astream(
 ) -> AsyncIterator[Any]:
     """Run the graph as the caller iterates, yielding ``shape(part)``."""
     receiver = _Pulled(modes, shape.subgraphs, bounded=True)
-    relay = relay_outwards()
+    caller = caller_of(graph, config)
+    relay = relay_outwards(caller)
     others = printers(options, shape.subgraphs)
     stream = audience((receiver, *others) if relay is None else (receiver, relay, *others))
     executor = async_executor(concurrency(graph, config))
-    loop = launch(graph, input, config, options, executor, stream, detached=CURRENT_TASK.get() is not None)
+    loop = launch(graph, input, config, options, executor, stream, detached=caller is not None)
     loop.drain = receiver.pulled
     if relay is not None:
         relay.place(loop)
@@ -124,10 +124,11 @@ def stream(
     executor.live = graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(parse_modes(modes))
     receiver = _Pulled(modes, shape.subgraphs, bounded=executor.live, wake=executor.wake)
     executor.held = lambda: receiver.held
-    relay = relay_outwards()
+    caller = caller_of(graph, config)
+    relay = relay_outwards(caller)
     others = printers(options, shape.subgraphs)
     heard = audience((receiver, *others) if relay is None else (receiver, relay, *others))
-    loop = launch(graph, input, config, options, executor, heard, detached=CURRENT_TASK.get() is not None)
+    loop = launch(graph, input, config, options, executor, heard, detached=caller is not None)
 
     if relay is not None:
         relay.place(loop)

@@ -26,9 +26,8 @@ from ..core.state import NodeTask, path_of
 from ..executors import async_executor
 from ..executors.background import Background, background
 from ..run.loop import RunLoop
-from ..runtime import CURRENT_TASK
 from ..types import Config
-from .launch import Options, concurrency, launch, shown_path
+from .launch import Options, caller_of, concurrency, launch, shown_path
 
 if TYPE_CHECKING:
     from .compiled import CompiledStateGraph
@@ -73,16 +72,14 @@ class Relay(Forwarder):
         await self._outer.drain()
 
 
-def relay_outwards() -> Relay | None:
-    """Return what shows the parts of a run made here to the run around it, if somebody there wants them."""
-    task = CURRENT_TASK.get()
+def relay_outwards(task: NodeTask | None) -> Relay | None:
+    """Return what shows the parts of a run that ``task`` makes to the run around it, if it wants them."""
     outer = task.loop.observer if task is not None else None
     return Relay(task, outer) if task is not None and isinstance(outer, Stream) and outer.deep_modes else None
 
 
-def inherited_observer() -> Observer | None:
-    """Return the observer of the run around this one, or the audience of a run of its own."""
-    task = CURRENT_TASK.get()
+def inherited_observer(task: NodeTask | None) -> Observer | None:
+    """Return the observer of the run that ``task`` belongs to, or the audience of a run of its own."""
     if task is None:
         return audience()
     observer: Observer | None = task.loop.observer
@@ -124,7 +121,8 @@ class RunStream:
         #: One per ``StreamConfig``, in their order.
         self.receivers: tuple[StreamReceiver, ...] = tuple(StreamReceiver(c) for c in configs)
         self._launch = (graph, input, config, options)
-        self._relay = relay_outwards()
+        self._caller = caller_of(graph, config)
+        self._relay = relay_outwards(self._caller)
         relays = () if self._relay is None else (self._relay,)
         self._stream = Stream((*self.receivers, *lasting, *relays), consumer_for_run())
         self._stream.on_stall = self._run_stalls
@@ -142,7 +140,7 @@ class RunStream:
         """Start the run, in the event loop that is running here."""
         graph, input, config, options = self._launch
         executor = async_executor(concurrency(graph, config))
-        detached = CURRENT_TASK.get() is not None
+        detached = self._caller is not None
         loop = launch(graph, input, config, options, executor, self._stream, detached=detached)
         self._loop = loop
         if self._relay is not None:

@@ -120,7 +120,6 @@ class NodeTask(Task):
         "failure",
         "first_attempt_at",
         "interrupts",
-        "langchain",
         "loop",
         "progress",
         "pushed",
@@ -178,8 +177,6 @@ class NodeTask(Task):
         self.pushed: Writes | None = None
         #: How many graphs it has called, in all attempts: none goes on from what a failed one has kept.
         self.subgraphs = 0
-        #: The config that LangChain calls in it inherit.
-        self.langchain: Any = None
         #: The call of its sync code in a thread, if there was one.
         self.thread: Any = None
         #: The loop that scheduled it.

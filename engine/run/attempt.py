@@ -163,7 +163,7 @@ async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
     if task.calls:
         await _settle(task, loop, cancel=False)
     if loop.langchain is not None:
-        context.run(loop.langchain.answer, task, answer)
+        loop.langchain.answer(task, answer)
     if task.caller is not None:
         return [(RETURN, answer)]
     writes = await writes_of(task, loop, context, answer)

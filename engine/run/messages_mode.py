@@ -2,30 +2,30 @@
 
 Nothing of LangChain is loaded unless somebody wants messages, or the program has loaded it already.
 
-The handler that hears the models is installed once per root run, in the context that every task's is a copy
-of, and finds out who is speaking when a message comes. Only where LangChain itself must know the task,
-because the user's own callbacks, tags or metadata travel along, is it installed per attempt.
+Each attempt runs in a context whose LangChain config is the task's, with a handler that speaks for this task
+and no other, so a call is heard as the task that its config names, in whichever thread or context it is made.
+The config is made when LangChain looks into it: a node that makes no such call pays for setting a variable.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextvars import Context
+from contextvars import Context, ContextVar
+from functools import partial
+from types import ModuleType
 from typing import Any, Final
 
+from otel_stream.adapters.ambient import ambient_variable
 from otel_stream.adapters.chunks import register
 from otel_stream.events import MessageReturned, MessageWritten, Observer
 
 from ..core.state import NodeTask
-from ..runtime import CURRENT_TASK, show_life, task_metadata
+from ..runtime import TaskConfig, show_life, speaking_task, task_metadata
 from ..types import Config
 
 #: The tag that keeps a model's messages from being shown.
 NOSTREAM: Final = "nostream"
-#: What of a run's config LangChain calls inherit.
-_INHERITED = ("callbacks", "tags", "metadata")
 #: Stands for the metadata of messages that a node returns, until one really is returned.
 _RETURNED: Final[Mapping[str, Any]] = {"ls_integration": "langgraph"}
 #: Types of values that are no message and hold none.
@@ -38,16 +38,13 @@ class LangChainHook:
     def __init__(
         self,
         observer: Observer | None,
-        config: Config,
-        adapter: Any,
+        variable: ContextVar[Any],
         outer: LangChainHook | None,
-        context: Context,
         *,
         nested: bool,
     ) -> None:
         self.observer = observer
-        self._config = config
-        self._adapter = adapter
+        self._variable = variable
         #: Whether there is a run around this one: who watches that need not see what this one shows.
         self.nested = nested
         #: The hook of the run around this one, if that has another audience.
@@ -58,32 +55,36 @@ class LangChainHook:
         self.seen: set[str] = outer.seen if outer is not None else set()
         #: Those that only subgraphs have shown, so that who sees no subgraphs has not seen them.
         self.inside: set[str] = outer.inside if outer is not None else set()
-        self._per_attempt = any(config.get(key) for key in _INHERITED)
-        self._handler = adapter.MessagesHandler(_emit, _RETURNED, self.seen, self.inside, _emit_again)
-        #: The config that LangChain calls inherit, unless an attempt has its own.
-        self.installed: Config | None = None
-        if not self._per_attempt:
-            inherited = outer.installed if outer is not None else None
-            self.installed = inherited or adapter.install(context, self._handler, {})
+
+    @property
+    def _wanted(self) -> bool:
+        observer = self.observer
+        return observer is not None and bool(observer.interest & MessageWritten.bit)
 
     def attempt(self, task: NodeTask, context: Context) -> None:
         """Prepare for the LangChain calls of an attempt, which runs in ``context``."""
-        observer = self.observer
-        wanted = observer is not None and bool(observer.interest & MessageWritten.bit)
-        if wanted and _may_hold_messages(task.input):
+        if self._wanted and _may_hold_messages(task.input):
+            known = _langchain().ids_in(task.input)
             if self.nested or self.inside:
-                self._place(task, self._adapter.ids_in(task.input))
-            self._handler.node_input(task, task.input)
-        if self._per_attempt:
-            configurable = {**self._config.get("configurable", {}), "checkpoint_ns": task.ns}
-            config = {**self._config, "metadata": task_metadata(task), "configurable": configurable}
-            task.langchain = self._adapter.install(context, self._handler if wanted else None, config)
+                self._place(task, known)
+            self.seen.update(known)
+        context.run(self._variable.set, TaskConfig(task))
+
+    def callbacks(self, task: NodeTask, config: Config) -> Any:
+        """Return the callbacks for the LangChain calls of a task whose config is otherwise ``config``."""
+        handler = self._handler(task) if self._wanted else None
+        if handler is None and config.get("callbacks") is None:
+            return None
+        return _langchain().manager(handler, config)
+
+    def _handler(self, task: NodeTask) -> Any:
+        emit, again = partial(_emit, task), partial(_emit_again, task)
+        return _langchain().MessagesHandler(emit, _RETURNED, self.seen, self.inside, again)
 
     def answer(self, task: NodeTask, answer: Any) -> None:
-        """Report messages that the node returns and that nobody has seen. For the task's context."""
-        observer = self.observer
-        if observer is not None and observer.interest & MessageWritten.bit and _may_hold_messages(answer):
-            self._handler.node_output(task, answer)
+        """Report messages that the node returns and that nobody has seen."""
+        if self._wanted and _may_hold_messages(answer):
+            self._handler(task).node_output(task, answer)
 
     def shown(self, task: NodeTask, id: str) -> None:
         """Take note that ``task`` shows a message, so that it is not shown again when a node returns it."""
@@ -140,7 +141,7 @@ class NodeSpeaker:
 
 
 def _speaker() -> NodeSpeaker | None:
-    task = CURRENT_TASK.get()
+    task = speaking_task()
     return None if task is None else NodeSpeaker(task)
 
 
@@ -152,10 +153,9 @@ def _may_hold_messages(value: Any) -> bool:
     return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
 
 
-def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
-    """Report a message on behalf of the task that is running where it came up."""
-    task = CURRENT_TASK.get()
-    if task is None or task.loop.observer is None:
+def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
+    """Report a message on behalf of ``task``."""
+    if task.loop.observer is None:
         return
     show_life(task)
     hook: LangChainHook | None = task.loop.langchain
@@ -171,10 +171,9 @@ def _emit(chunk: Any, metadata: Mapping[str, Any]) -> None:
     task.loop.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
 
 
-def _emit_again(message: Any) -> None:
+def _emit_again(task: NodeTask, message: Any) -> None:
     """Report a message that a node returns to those who were not shown it: it came up in a subgraph."""
-    task = CURRENT_TASK.get()
-    if task is None or task.run.ns or task.loop.langchain is None:
+    if task.run.ns or task.loop.langchain is None:
         return
     task.loop.langchain.inside.discard(message.id)
     observer = task.loop.observer
@@ -202,16 +201,18 @@ def _in_subgraph(task: NodeTask, metadata: dict[str, Any]) -> None:
         metadata["checkpoint_ns"] = outer.ns
 
 
-def langchain_hook(
-    observer: Observer | None, config: Config, parent: NodeTask | None, context: Context
-) -> LangChainHook | None:
-    """Return the hook, or None when LangChain is not there or has nothing to inherit or report."""
-    wanted = observer is not None and observer.interest & MessageWritten.bit
-    if not wanted and not ("langchain_core" in sys.modules and any(config.get(key) for key in _INHERITED)):
-        return None
-    from otel_stream.adapters import langchain
-
-    if not langchain.available():
+def langchain_hook(observer: Observer | None, parent: NodeTask | None) -> LangChainHook | None:
+    """Return the hook, or None when LangChain is not there, or nobody has loaded it or needs it."""
+    if observer is not None and observer.interest & MessageWritten.bit:
+        _langchain()  # which loads it
+    variable = ambient_variable()
+    if variable is None:
         return None
     outer = parent.loop.langchain if parent is not None else None
-    return LangChainHook(observer, config, langchain, outer, context, nested=parent is not None)
+    return LangChainHook(observer, variable, outer, nested=parent is not None)
+
+
+def _langchain() -> ModuleType:
+    from otel_stream.adapters import langchain
+
+    return langchain

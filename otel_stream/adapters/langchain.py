@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextvars import Context
 from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
@@ -34,7 +33,6 @@ if TYPE_CHECKING or _FOUND:
         message_chunk_to_message,
     )
     from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
-    from langchain_core.runnables.config import var_child_runnable_config
 
     # A chat model whose handlers follow this protocol streams even when it is only invoked.
     from langchain_core.tracers._streaming import _StreamingCallbackHandler
@@ -69,8 +67,8 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
     """Reports the messages of one task: the callback that its LangChain calls inherit.
 
     ``metadata`` goes with messages that the node returns; a chat model's own is LangChain's, which contains
-    what ``install`` put there. ``seen`` holds the ids of messages that were shown; share one set among all
-    tasks of a root run, or a subgraph's messages are shown again when its node returns them. Of those in
+    what its ``manager`` was given. ``seen`` holds the ids of messages that were shown; share one set among
+    all tasks of a root run, or a subgraph's messages are shown again when its node returns them. Of those in
     ``inside``, too, ``again`` is told when a node returns them.
     """
 
@@ -198,36 +196,25 @@ def ids_in(state: Any) -> list[str]:
     return [message.id for message in _messages_in(_values(state)) if message.id is not None]
 
 
-def install(context: Context, handler: MessagesHandler | None, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Make every LangChain call inside ``context`` inherit ``handler`` and what ``config`` says.
+def manager(handler: MessagesHandler | None, config: Mapping[str, Any]) -> CallbackManager:
+    """Return what every LangChain call that is given ``config`` reports to: its callbacks, and ``handler``.
 
-    ``config`` is a RunnableConfig: its ``callbacks`` (a list or a manager), ``tags`` and ``metadata`` are
-    added to what ``context`` holds already, its other keys replace it. The handler of an enclosing task gives
-    way. A call that brings tags and metadata of its own adds them; one that brings callbacks replaces these.
-    Returns the config that is now in force, for whoever asks for it.
+    The callbacks are a list or a manager; the handlers of an enclosing task among them give way. Tags and
+    metadata are the manager's, too: a call's own replace the config's, and are added to these.
     """
-    outer = context.get(var_child_runnable_config) or {}
-    tags = [*dict.fromkeys((*(outer.get("tags") or ()), *(config.get("tags") or ())))]
-    metadata = {**(outer.get("metadata") or {}), **(config.get("metadata") or {})}
-    handlers, parent = _inherited(outer.get("callbacks"), config.get("callbacks"))
+    handlers, parent = _inherited(config.get("callbacks"))
     if handler is not None:
         handlers.append(handler)
-    # Tags and metadata are the manager's, too: a call's own replace the config's, and are added to these.
-    manager = CallbackManager(
+    tags, metadata = config.get("tags") or (), config.get("metadata") or {}
+    return CallbackManager(
         handlers,
         [*handlers],
         parent,
         tags=[*tags],
         inheritable_tags=[*tags],
-        metadata=metadata,
+        metadata={**metadata},
         inheritable_metadata={**metadata},
     )
-    merged = {**outer, **{key: value for key, value in config.items() if value is not None}}
-    for own in ("run_name", "run_id"):
-        merged.pop(own, None)
-    merged.update(tags=tags, metadata=metadata, callbacks=manager)
-    context.run(var_child_runnable_config.set, cast("Any", merged))
-    return merged
 
 
 def coerce(messages: Sequence[Any]) -> list[Any]:
@@ -271,18 +258,13 @@ def as_langchain_chunk(chunk: MessageChunk) -> AIMessageChunk:
     )
 
 
-def _inherited(*sources: Any) -> tuple[list[Any], uuid.UUID | None]:
-    """Return the handlers in ``callbacks`` of two configs, each once, and the run they are children of."""
+def _inherited(source: Any) -> tuple[list[Any], uuid.UUID | None]:
+    """Return the handlers in the ``callbacks`` of a config, each once, and the run they are children of."""
     handlers: list[Any] = []
-    parent = None
-    for source in sources:
-        if source is None:
-            continue
-        parent = getattr(source, "parent_run_id", None) or parent
-        for handler in getattr(source, "inheritable_handlers", source):
-            if not isinstance(handler, MessagesHandler) and not any(handler is known for known in handlers):
-                handlers.append(handler)
-    return handlers, parent
+    for handler in getattr(source, "inheritable_handlers", source) or ():
+        if not isinstance(handler, MessagesHandler) and not any(handler is known for known in handlers):
+            handlers.append(handler)
+    return handlers, getattr(source, "parent_run_id", None)
 
 
 def _is_command(value: Any) -> bool:

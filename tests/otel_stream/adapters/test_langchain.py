@@ -26,13 +26,14 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnableParallel
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from otel_stream.adapters.langchain import MessagesHandler, install
+from otel_stream.adapters.langchain import MessagesHandler, manager
 
 
 @pytest.fixture
@@ -348,7 +349,8 @@ async def by_hand(
     context = copy_context()
     ns = metadata["langgraph_checkpoint_ns"]
     asked = {**USER, "metadata": metadata, "configurable": {"thread_id": "1", "checkpoint_ns": ns}}
-    config = install(context, handler, asked)
+    config = {**asked, "callbacks": manager(handler, asked)}
+    context.run(var_child_runnable_config.set, config)
     args = (state, config) if node is calls_with_the_config_it_was_given else (state,)
     if iscoroutinefunction(node):
         output = await asyncio.create_task(node(*args), context=context)
