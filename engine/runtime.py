@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Final, Generic, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from typing_extensions import TypeVar
 
-from otel_stream.adapters.ambient import ambient_config
 from otel_stream.events import CustomWritten, MessageWritten
 from otel_stream.stream.wakeup import in_event_loop, stop_asked
 
+from .task_config import speaking_task, task_config, task_metadata
 from .types import Config, StreamWriter
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 ContextT = TypeVar("ContextT", default=None)
 
-#: The task whose node is running here. Every attempt runs in a context of its own, so it is never reset.
-CURRENT_TASK: ContextVar[NodeTask | None] = ContextVar("engine_task", default=None)
-#: Under ``configurable``: the task that a config comes from.
-ORIGIN: Final = "__engine_task__"
 #: A task and its metadata, as ``emit_message`` shows them; set in the context of the task's attempt.
 _ABOUT: ContextVar[tuple[NodeTask, dict[str, Any]] | None] = ContextVar("engine_about", default=None)
 
@@ -229,50 +225,6 @@ def _write_blocking(task: NodeTask, data: Any) -> None:
         raise CancelledError("the run of this node has ended")
 
 
-class Origin:
-    """Names a task in the configs that come from it. A copy of a config in another process names none."""
-
-    __slots__ = ("task",)
-
-    def __init__(self, task: NodeTask | None = None) -> None:
-        self.task = task
-
-    def __copy__(self) -> Origin:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> Origin:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Origin, ())
-
-    def __repr__(self) -> str:
-        return f"<task of {self.task.node!r}>" if self.task is not None else "<task elsewhere>"
-
-
-def origin_of(config: Mapping[str, Any] | None) -> NodeTask | None:
-    """Return the task that a config comes from, if it comes from one."""
-    if config is None:
-        return None
-    if type(config) is TaskConfig:
-        return config.task
-    origin = (config.get("configurable") or {}).get(ORIGIN)
-    return origin.task if isinstance(origin, Origin) else None
-
-
-def speaking_task(*configs: Mapping[str, Any] | None) -> NodeTask | None:
-    """Return the task on whose behalf a call is made, None outside of a run.
-
-    It is who the call's config names; failing that, the config that LangChain has put in force here; and only
-    then the task in whose context the code runs, since a worker may have been started in another task's.
-    """
-    for config in configs:
-        task = origin_of(config)
-        if task is not None:
-            return task
-    return origin_of(ambient_config()) or CURRENT_TASK.get()
-
-
 def current_task() -> NodeTask:
     """Return the task whose node is running.
 
@@ -362,81 +314,3 @@ def _about(task: NodeTask) -> dict[str, Any]:
         known = task, task_metadata(task)
         _ABOUT.set(known)
     return known[1]
-
-
-def task_metadata(task: NodeTask) -> dict[str, Any]:
-    """Return what message parts, and LangChain calls, say about where they come from."""
-    ns = task.ns
-    found: dict[str, Any] = {
-        **task.run.metadata,
-        "langgraph_step": task.step,
-        "langgraph_node": task.node,
-        "langgraph_triggers": task.triggers,
-        "langgraph_path": task.path,
-        "langgraph_checkpoint_ns": ns,
-        "checkpoint_ns": ns,
-        **task.metadata,
-    }
-    if task.run.thread_id is not None:
-        found["thread_id"] = task.run.thread_id
-    if task.run.tags:
-        found["tags"] = list(task.run.tags)
-    return found
-
-
-def task_config(task: NodeTask) -> Config:
-    """Build the RunnableConfig of a task. It names the task, so that whoever is given it is heard as it."""
-    loop = task.loop
-    configurable = loop.config.get("configurable", {})
-    place = {"checkpoint_ns": task.ns, "checkpoint_id": None, ORIGIN: Origin(task)}
-    config: Config = {
-        "tags": list(loop.run.tags),
-        "metadata": task_metadata(task),
-        "recursion_limit": loop.recursion_limit,
-        "configurable": {**configurable, **place},
-        "run_name": task.node,
-    }
-    for key in ("callbacks", "max_concurrency"):
-        if key in loop.config:
-            config[key] = loop.config[key]
-    if loop.langchain is not None:
-        config["callbacks"] = loop.langchain.callbacks(task, config)
-    return config
-
-
-class TaskConfig(dict[str, Any]):
-    """The config of a task, made when it is first looked into: most nodes never do."""
-
-    __slots__ = ("_filled", "task")
-
-    def __init__(self, task: NodeTask) -> None:
-        super().__init__()
-        self.task = task
-        self._filled = False
-
-    def _fill(self) -> None:
-        if not self._filled:
-            dict.update(self, task_config(self.task))
-            self._filled = True
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (dict, (dict(self),))
-
-
-def _on_demand(name: str) -> Callable[..., Any]:
-    plain = getattr(dict, name)
-
-    @wraps(plain)
-    def filled(self: TaskConfig, *args: Any, **kwargs: Any) -> Any:
-        self._fill()
-        return plain(self, *args, **kwargs)
-
-    return filled
-
-
-for _name in (
-    *("__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__len__", "__ne__"),
-    *("__or__", "__repr__", "__reversed__", "__ror__", "__setitem__"),
-    *("clear", "copy", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"),
-):
-    setattr(TaskConfig, _name, _on_demand(_name))

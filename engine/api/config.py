@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..runtime import ORIGIN, origin_of, task_metadata
+from ..task_config import ORIGIN, origin_of, task_metadata
 from ..types import Config
 
 if TYPE_CHECKING:

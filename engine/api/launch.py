@@ -16,7 +16,7 @@ from ..executors import Executor
 from ..graph.program import View
 from ..run.loop import RunLoop
 from ..run.messages_mode import langchain_hook
-from ..runtime import TaskConfig, origin_of, speaking_task
+from ..task_config import TaskConfig, origin_of, speaking_task
 from ..types import Config
 from .config import (
     inherited_metadata,

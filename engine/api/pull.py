@@ -104,6 +104,7 @@ async def astream(
             receiver.asked = False
             yield shape(part)
         await running.wait()
+        loop.raise_question()
         if loop.end is End.DRAINED and loop.error is not None:
             raise loop.error  # noqa: TRY301 - as LangGraph does; the iteration of a receiver just ends
     except BaseException as error:

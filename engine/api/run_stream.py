@@ -196,6 +196,7 @@ class RunStream:
             raise RuntimeError(f"the run has no result: it was {loop.end.value}") from loop.error
         if loop.error is not None:
             raise loop.error
+        loop.raise_question()
         return loop.result
 
     async def wait(self) -> Any:
@@ -278,3 +279,5 @@ class RunStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._leave(error)
+        if error is None and self._loop is not None:
+            self._loop.raise_question()

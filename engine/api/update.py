@@ -13,7 +13,7 @@ from ..errors import InvalidUpdateError
 from ..executors import Executor
 from ..run.attempt import writes_of
 from ..run.checkpointing import saved_values
-from ..runtime import CURRENT_TASK
+from ..task_config import CURRENT_TASK
 from ..types import END, INTERRUPT, START, Config, StateUpdate
 from .launch import Options, launch
 from .snapshots import Snapshots, with_map

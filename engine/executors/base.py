@@ -13,7 +13,7 @@ from otel_stream.stream.wakeup import CANCEL_TOKEN
 
 from ..errors import NodeTimeoutError
 from ..graph.node import PLAIN, Callback, is_runnable
-from ..runtime import CURRENT_TASK
+from ..task_config import CURRENT_TASK
 from .cancellation import InThread
 
 if TYPE_CHECKING:

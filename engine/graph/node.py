@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
@@ -73,14 +74,32 @@ class Callback:
     @classmethod
     def _of_runnable(cls, target: Any, name: str | None) -> Callback:
         is_graph = getattr(target, "is_compiled_graph", False)
+        original = target
+        if is_graph and not _PLACE.isdisjoint(target.config.get("configurable") or ()):
+            target = _anywhere(target)
         return cls(
             name=name or (target.get_name() if hasattr(target, "get_name") else type(target).__name__),
             func=target.invoke,
             afunc=target.ainvoke,
             inject=() if is_graph else ("config",),
-            subgraph=target if is_graph else None,
-            original=target,
+            subgraph=original if is_graph else None,
+            original=original,
         )
+
+
+#: Where in ``configurable`` a config says where checkpoints are.
+_PLACE = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+
+
+def _anywhere(graph: Any) -> Any:
+    """Return the same graph, bound to no place: where it is a node, its place is under its task."""
+    other = copy(graph)
+    configurable = graph.config["configurable"]
+    other.config = {
+        **graph.config,
+        "configurable": {key: value for key, value in configurable.items() if key not in _PLACE},
+    }
+    return other
 
 
 def is_runnable(target: Any) -> bool:

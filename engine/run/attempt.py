@@ -19,7 +19,8 @@ from ..core.state import RETURN, NodeTask
 from ..core.superstep import read_fresh
 from ..errors import GraphBubbleUp, GraphInterrupt, NodeCancelledError, NodeTimeoutError, ParentCommand
 from ..graph.node import TASKS, Branch, Callback, Writes, branch_to, commands_in
-from ..runtime import CURRENT_TASK, make_runtime, task_config, task_writer
+from ..runtime import make_runtime, task_writer
+from ..task_config import CURRENT_TASK, task_config
 from ..types import END, Command, Send
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from ..errors import GraphDrained, GraphInterrupt, GraphRecursionError
 from ..executors import Executor
 from ..graph.node import NO_WRITES, Node, Writes
 from ..graph.program import View
-from ..runtime import CURRENT_TASK
+from ..task_config import CURRENT_TASK
 from ..types import INTERRUPT, START, Config, Interrupt
 from . import reporting as reports
 from .attempt import run_task, writes_of
@@ -165,6 +165,17 @@ class RunLoop:
         finally:
             self._ended(end, error)
         return self.result
+
+    def raise_question(self) -> None:
+        """Pass on, to the node that has made it, that a subgraph's run waits for an answer.
+
+        For who learns of its end otherwise than by awaiting :meth:`execute`.
+
+        Raises:
+            GraphInterrupt: it does.
+        """
+        if self.end is End.INTERRUPTED and self.parent_task is not None:
+            raise GraphInterrupt(self.interrupts)
 
     def end_of(self, failure: BaseException) -> End:
         """Tell what kind of end a failure is."""

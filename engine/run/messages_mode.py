@@ -21,7 +21,8 @@ from otel_stream.adapters.chunks import register
 from otel_stream.events import MessageReturned, MessageWritten, Observer
 
 from ..core.state import NodeTask
-from ..runtime import TaskConfig, show_life, speaking_task, task_metadata
+from ..runtime import show_life
+from ..task_config import TaskConfig, speaking_task, task_metadata
 from ..types import Config
 
 #: The tag that keeps a model's messages from being shown.
