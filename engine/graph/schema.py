@@ -160,8 +160,9 @@ def json_schema(schema: Any, name: str) -> dict[str, Any]:
 
 def _is_model(schema: type) -> bool:
     """Return whether ``schema`` is a model of pydantic's, which is loaded by whoever defined one."""
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and issubclass(schema, pydantic.BaseModel)
+    # While another thread imports it, it is there and empty.
+    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    return base is not None and issubclass(schema, base)
 
 
 def _unmarked(hint: Any) -> Any:

@@ -16,10 +16,10 @@ from typing import Any, Final
 import msgspec
 
 from otel_stream.encoding.careful import Encoding
-from otel_stream.encoding.foreign import TOO_LARGE, text_of
+from otel_stream.encoding.foreign import TOO_LARGE, clean, text_of
 from otel_stream.encoding.quick import MAX_DEPTH, quick, tiny
 
-__all__ = ["MAX_DEPTH", "Encoding", "decode", "encode", "joined", "shown", "tiny"]
+__all__ = ["MAX_DEPTH", "Encoding", "clean", "decode", "encode", "joined", "shown", "tiny"]
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder()

@@ -100,8 +100,18 @@ def asked(ask: Callable[[Any], str], value: Any) -> str:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` without lone surrogates, which UTF-8 can't say."""
-    return text.encode(errors="replace").decode()
+    """Return ``text`` as UTF-8 can say it: every lone surrogate in it becomes U+FFFD.
+
+    They come from names of files (``os.fsdecode``) and from models that are cut in the middle of a
+    character; two that belong together become the character that they stand for.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def _found(value: Any, kind: type) -> Any:

@@ -14,6 +14,7 @@ import msgspec
 
 from otel_stream import semconv
 from otel_stream.telemetry.redaction import Redaction
+from otel_stream.telemetry.variables import number
 
 CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EXPORT_MODES: Final = "OTEL_STREAM_EXPORT_MODES"
@@ -97,9 +98,9 @@ def resolve(
     """
     environ = os.environ if environ is None else environ
     span_content = event_content = bool(capture_content)
-    if CAPTURE_CONTENT in environ:
+    if environ.get(CAPTURE_CONTENT, "").strip():
         span_content, event_content = _capture(environ[CAPTURE_CONTENT])
-    if EXPORT_MODES in environ:
+    if environ.get(EXPORT_MODES, "").strip():
         chosen = _modes(environ[EXPORT_MODES], EXPORT_MODES)
     else:
         chosen = DEFAULT_MODES if modes is None else _modes(modes, "modes")
@@ -130,17 +131,10 @@ def _redaction(given: Redaction | None, environ: Mapping[str, str]) -> Redaction
         raise ValueError(f"{REDACT_PATHS} or {REDACT_PATTERN}: {error}") from None
 
 
-def _seconds(given: float | str | None, environ: Mapping[str, str]) -> float:
-    field = "min_span_duration"
-    if environ.get(MIN_SPAN_DURATION, "").strip():
-        field, given = MIN_SPAN_DURATION, environ[MIN_SPAN_DURATION].strip()
-    try:
-        seconds = float(given or 0)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{field}={given!r} is no duration: give seconds, 0 or more.")
-    return seconds
+def _seconds(given: float | None, environ: Mapping[str, str]) -> float:
+    if given is not None and not 0 <= given < float("inf"):
+        raise ValueError(f"min_span_duration={given!r} is no duration: give seconds, 0 or more.")
+    return number(environ, MIN_SPAN_DURATION, given or 0.0, zero=True)
 
 
 def _exceptions(opt_in: str) -> ExceptionsAs:

@@ -7,9 +7,11 @@ a provider costs nothing, and what the sampler left out is not built.
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.trace import NoOpTracer
@@ -57,6 +59,7 @@ class RunTelemetry:
     """
 
     __slots__ = (
+        "__weakref__",
         "_early",
         "_exceptions",
         "_happenings",
@@ -132,6 +135,16 @@ class RunTelemetry:
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(error)
 
+    def end(self, end: End) -> None:
+        """End what is open of the run, which goes on to no avail: the process is about to end."""
+        run = self._run
+        if run is not None:
+            self.on_event(events.RunEnded(run, end, None, None, (), -1, time.time_ns()))
+        # What comes after the end is nobody's to hear, the real end included.
+        self.interest = 0
+        self.modes = frozenset()
+        self._logs = self._happenings = self._exceptions = self._recording = self._metrics = None
+
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         if self.failures == 1:
@@ -149,6 +162,7 @@ class RunTelemetry:
         run.telemetry = scope
         if run.parent is None:
             self._run = run
+            _open_runs.add(self)
         try:
             if spans is not None:
                 spans.run_started(event, scope)
@@ -175,6 +189,8 @@ class RunTelemetry:
         scope: OpenRun | None = event.run.telemetry
         if scope is None:
             return
+        if event.run.parent is None:
+            _open_runs.discard(self)
         if self._exceptions is not None and event.end.failed and event.error is not None:
             self._exceptions.record(event.error, scope.context, event.time, attributes_of(event.run))
         try:
@@ -296,6 +312,21 @@ class RunTelemetry:
         events.RouteChosen: _route_chosen,
         events.RunInterrupted: _run_interrupted,
     }
+
+
+#: Consumers whose root run has started and not ended.
+_open_runs: Final[WeakSet[RunTelemetry]] = WeakSet()
+
+
+def end_open_runs(end: End = End.CANCELLED) -> None:
+    """End the telemetry of all runs in progress: the last chance before the exporters are closed."""
+    for consumer in list(_open_runs):
+        consumer.end(end)
+
+
+if hasattr(os, "register_at_fork"):
+    # What is in progress at a fork is the parent's.
+    os.register_at_fork(after_in_child=_open_runs.clear)
 
 
 class _Signals:

@@ -106,7 +106,7 @@ class Spans:
     def run_ended(self, event: events.RunEnded, scope: OpenRun) -> None:
         """End the run's span, and before it whatever was left open below it."""
         if event.run.parent is None:
-            for inner in reversed(self._open):
+            for inner in reversed(tuple(self._open)):
                 if inner is not scope:
                     self._close(inner, event.end, event.time)
         self._close(scope, event.end, event.time, event.error, _ids(event.interrupts))

@@ -1,29 +1,40 @@
-"""Where telemetry goes: the environment's word first, then the program's, then OTel's defaults.
+"""Where telemetry goes, and how: the environment's word first, then the program's, then OTel's defaults.
 
-Pure: nothing is imported, opened or connected here.
+Pure: nothing is imported, opened or connected here. What the environment says and can't be meant is told
+and ignored, as the specification of its variables has it; what the program says is an error.
 """
 
 from __future__ import annotations
 
+import base64
+import logging
 from collections.abc import Mapping
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import msgspec
+
+from otel_stream.telemetry.variables import number, variable
 
 Signal = Literal["traces", "logs", "metrics"]
 SIGNALS: Final[tuple[Signal, ...]] = ("traces", "logs", "metrics")
 
 _PROTOCOLS: Final = ("grpc", "http/protobuf")
 _DEFAULT: Final = {"grpc": "http://localhost:4317", "http/protobuf": "http://localhost:4318"}
+_COMPRESSIONS: Final = {"grpc": ("none", "gzip"), "http/protobuf": ("none", "gzip", "deflate")}
+#: Seconds that one request may take, its repetitions included.
+_TIMEOUT: Final = 10.0
+_HIDDEN: Final = "***"
+
+_logger = logging.getLogger("otel_stream.sdk")
 
 
-class Destination(msgspec.Struct, frozen=True):
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """One exporter of one signal.
 
     ``kind`` is ``otlp``, ``file``, ``console``, or the name of an exporter that some other package
-    provides. ``endpoint`` is what to pass to an OTLP exporter, None if it finds it in the environment;
-    ``shown`` is what to call the place in messages.
+    provides; ``shown`` is what to call the place in messages, without secrets. Of ``otlp``, ``endpoint``
+    is the whole address: what HTTP posts to, or host and port for gRPC.
     """
 
     kind: str
@@ -31,6 +42,27 @@ class Destination(msgspec.Struct, frozen=True):
     protocol: str | None = None
     endpoint: str | None = None
     path: str | None = None
+    headers: dict[str, str] = {}
+    timeout: float = _TIMEOUT
+    compression: str = "none"
+    insecure: bool = True
+    certificate: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    #: What of the address nobody should read: its password and its query.
+    secrets: tuple[str, ...] = ()
+    #: Where the address comes from: a variable of the environment, "endpoint", or "".
+    source: str = ""
+
+    def __repr__(self) -> str:
+        return f"Destination({self.kind!r}, {self.shown!r})"
+
+    def without_secrets(self, text: str) -> str:
+        """Return ``text``, which may quote the endpoint or a header, without what nobody should read."""
+        for secret in (*self.headers.values(), *self.secrets):
+            if len(secret) > 3:
+                text = text.replace(secret, _HIDDEN)
+        return text
 
 
 def destinations(
@@ -44,25 +76,41 @@ def destinations(
     """Return the exporters of ``signal``; an empty list if it is switched off.
 
     Raises:
-        ValueError: a protocol that is not supported, or an endpoint that is no URL.
+        ValueError: the program's protocol is not supported, or an endpoint is no URL.
     """
-    selected = environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip()
+    selected = variable(environ, f"OTEL_{signal.upper()}_EXPORTER")
     if not selected:
-        asked_for = _endpoint(signal, environ)[1] or endpoint
+        asked_for = _given(signal, environ)[1] or endpoint
         if path is not None and not asked_for:
-            return [Destination("file", path, path=path)]
+            return [Destination(kind="file", shown=path, path=path)]
         return [_otlp(signal, environ, protocol, endpoint)]
     found = []
     for word in selected.split(","):
-        name = word.strip()
-        if name == "none":
+        name = word.strip().lower()
+        if name in ("none", ""):
             continue
         if name in ("otlp", "otlp_proto_grpc", "otlp_proto_http"):
             forced = {"otlp_proto_grpc": "grpc", "otlp_proto_http": "http/protobuf"}.get(name)
             found.append(_otlp(signal, environ, protocol, endpoint, forced))
         else:
-            found.append(Destination(name, name))
+            # Names of entry points are whatever a package has chosen.
+            found.append(Destination(kind=name if name == "console" else word.strip(), shown=word.strip()))
     return found
+
+
+def otlp_destination(
+    signal: Signal,
+    environ: Mapping[str, str],
+    *,
+    protocol: str | None = None,
+    endpoint: str | None = None,
+) -> Destination:
+    """Return where OTLP goes, whichever exporters are selected.
+
+    Raises:
+        ValueError: as for :func:`destinations`.
+    """
+    return _otlp(signal, environ, protocol, endpoint)
 
 
 def _otlp(
@@ -72,51 +120,150 @@ def _otlp(
     endpoint: str | None,
     forced: str | None = None,
 ) -> Destination:
-    field, value = _endpoint(signal, environ)
-    from_environ = value is not None
-    if value is None:
-        field, value = "endpoint", endpoint
+    field, value, is_base = _address(signal, environ, endpoint)
     spoken = forced or _protocol(signal, environ, protocol, value)
     if value is None:
-        return Destination("otlp", f"{_DEFAULT[spoken]} ({spoken})", spoken)
-    if "://" not in value and not (from_environ and spoken == "grpc"):
-        raise ValueError(f"{field}={value!r} has no scheme: write http://{value} (or https://{value}).")
-    shown = f"{value} ({spoken})"
-    if from_environ:
-        return Destination("otlp", shown, spoken)
-    whole = f"{value.rstrip('/')}/v1/{signal}" if spoken == "http/protobuf" else value
-    return Destination("otlp", shown, spoken, whole)
+        value = _DEFAULT[spoken]
+    elif "://" not in value and not (spoken == "grpc" and field.startswith("OTEL")):
+        shown = _without_user(urlsplit(f"//{value}").netloc) or _HIDDEN
+        raise ValueError(f"{field}={shown!r} has no scheme: write http://{shown} (or https://{shown}).")
+    parts = urlsplit(value if "://" in value else f"//{value}")
+
+    def setting(name: str) -> str:
+        own = variable(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}")
+        return own or variable(environ, f"OTEL_EXPORTER_OTLP_{name}")
+
+    return Destination(
+        kind="otlp",
+        shown=f"{shown_address(value)} ({spoken})",
+        protocol=spoken,
+        endpoint=_without_user(parts.netloc)
+        if spoken == "grpc"
+        else _url(field, parts, signal, is_base=is_base),
+        headers=_headers(setting("HEADERS"), parts),
+        timeout=_timeout(signal, environ),
+        compression=_compression(setting("COMPRESSION"), spoken),
+        insecure=_is_insecure(setting("INSECURE"), parts),
+        certificate=setting("CERTIFICATE"),
+        client_certificate=setting("CLIENT_CERTIFICATE"),
+        client_key=setting("CLIENT_KEY"),
+        secrets=(unquote(parts.password or ""), parts.password or "", parts.query),
+        source=field,
+    )
 
 
-def _endpoint(signal: Signal, environ: Mapping[str, str]) -> tuple[str, str | None]:
+def _given(signal: Signal, environ: Mapping[str, str]) -> tuple[str, str | None]:
     for field in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
-        value = environ.get(field, "").strip()
+        value = variable(environ, field)
         if value:
             return field, value
     return "", None
 
 
+def _address(
+    signal: Signal, environ: Mapping[str, str], endpoint: str | None
+) -> tuple[str, str | None, bool]:
+    """Return the field that names the endpoint, the endpoint, and whether it is the base of all signals'."""
+    field, value = _given(signal, environ)
+    if value is None and endpoint is not None:
+        return "endpoint", endpoint.strip(), True
+    return field, value, field == "OTEL_EXPORTER_OTLP_ENDPOINT" or not field
+
+
+def _url(field: str, parts: SplitResult, signal: Signal, *, is_base: bool) -> str:
+    """Return what HTTP posts to; the address of one signal is used as it is."""
+    path = parts.path
+    if is_base:
+        base = path.rstrip("/")
+        for one in SIGNALS:
+            if base.endswith(f"/v1/{one}"):
+                # Nobody's endpoint is at /v1/traces/v1/traces.
+                base = base.removesuffix(f"/v1/{one}")
+                if signal == one:
+                    _logger.warning(
+                        "%s ends with /v1/%s: it is taken for the address of all signals without that.",
+                        field,
+                        one,
+                    )
+        path = f"{base}/v1/{signal}"
+    return urlunsplit((parts.scheme, _without_user(parts.netloc), path or "/", parts.query, ""))
+
+
+def _without_user(netloc: str) -> str:
+    return netloc.rpartition("@")[2]
+
+
+def shown_address(address: str) -> str:
+    """Return an address as it may be printed: without user, password, query and fragment."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    user = f"{_HIDDEN}@" if "@" in parts.netloc else ""
+    query = f"?{_HIDDEN}" if parts.query else ""
+    scheme = f"{parts.scheme}://" if parts.scheme else ""
+    return f"{scheme}{user}{_without_user(parts.netloc)}{parts.path}{query}"
+
+
+def _headers(given: str, parts: SplitResult) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for place, one in enumerate(filter(None, (item.strip() for item in given.split(","))), 1):
+        name, equals, value = one.partition("=")
+        if equals and name.strip():
+            headers[unquote(name).strip().lower()] = unquote(value).strip()
+        else:  # what it says may be the secret itself
+            _logger.warning("OTEL_EXPORTER_OTLP_HEADERS: number %d is ignored: write name=value.", place)
+    if parts.username is not None and "authorization" not in headers:
+        both = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["authorization"] = f"Basic {base64.b64encode(both.encode()).decode()}"
+    return headers
+
+
+def _timeout(signal: Signal, environ: Mapping[str, str]) -> float:
+    field = f"OTEL_EXPORTER_OTLP_{signal.upper()}_TIMEOUT"
+    if not variable(environ, field):
+        field = "OTEL_EXPORTER_OTLP_TIMEOUT"
+    return number(environ, field, _TIMEOUT)
+
+
+def _compression(given: str, protocol: str) -> str:
+    wish = given.lower() or "none"
+    known = _COMPRESSIONS[protocol]
+    if wish not in known:
+        _ignored("OTEL_EXPORTER_OTLP_COMPRESSION", given, known)
+    return wish if wish in known else "none"
+
+
+def _is_insecure(given: str, parts: SplitResult) -> bool:
+    """Tell whether gRPC goes without TLS; a scheme that says it wins."""
+    if parts.scheme in ("http", "https"):
+        return parts.scheme == "http"
+    return given.lower() == "true"
+
+
 def _protocol(signal: Signal, environ: Mapping[str, str], given: str | None, endpoint: str | None) -> str:
-    for field, value in (
-        (name, environ.get(name, ""))
-        for name in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    ):
-        if value.strip():
-            return _known(field, value)
+    for field in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        value = variable(environ, field)
+        known = _known(value) if value else None
+        if known is not None:
+            return known
+        if value:
+            _ignored(field, value, _PROTOCOLS)
     if given is not None:
-        return _known("protocol", given)
+        known = _known(given)
+        if known is None:
+            raise ValueError(f"protocol={given!r} is not supported: use one of {', '.join(_PROTOCOLS)}.")
+        return known
     # HTTP is OpenTelemetry's default, but 4317 is the port of gRPC: whoever writes it means that,
     # and HTTP would only get an error there that nobody understands.
     return "grpc" if endpoint is not None and _port(endpoint) == 4317 else "http/protobuf"
 
 
-def _known(field: str, value: str) -> str:
-    protocol = value.strip().lower()
-    if protocol == "http":
-        protocol = "http/protobuf"
-    if protocol not in _PROTOCOLS:
-        raise ValueError(f"{field}={value!r} is not supported: use one of {', '.join(_PROTOCOLS)}.")
-    return protocol
+def _known(protocol: str) -> str | None:
+    word = protocol.strip().lower()
+    word = "http/protobuf" if word == "http" else word
+    return word if word in _PROTOCOLS else None
+
+
+def _ignored(field: str, value: str, known: tuple[str, ...]) -> None:
+    _logger.warning("%s=%r is not supported and is ignored: use one of %s.", field, value, ", ".join(known))
 
 
 def _port(endpoint: str) -> int | None:

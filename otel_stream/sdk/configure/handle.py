@@ -12,9 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
-from otel_stream.sdk.configure.termination import before_sigterm
+from otel_stream.forking import in_child
+from otel_stream.leaving import leave
+from otel_stream.sdk.configure.losses import Losses
+from otel_stream.sdk.configure.termination import before_child_exit, before_process_exit, before_sigterm
 from otel_stream.sdk.export.accounting import Account, Counts
-from otel_stream.sdk.forking import in_child
+from otel_stream.telemetry.run import end_open_runs
 
 _logger = logging.getLogger("otel_stream.sdk")
 
@@ -58,22 +61,26 @@ class Handle:
     ) -> None:
         #: Whether the providers are ours, to be flushed and shut down here.
         self.owned = bool(pipelines)
-        #: Why nothing was set up; empty if something was.
+        #: Why nothing was set up, or not all of it; empty if everything was.
         self.reason = reason
         self.destination = destination
         #: Which of ``spans``, ``logs`` and ``metrics`` are the SDK's own, which takes longer; and why.
         self.not_lean = not_lean
         self._pipelines = list(pipelines)
         self._timeout = shutdown_timeout
-        self._lock = Lock()
-        self._closed = False
+        self._start_anew()
         self._stops = [_Waiting(pipe.provider.shutdown) for pipe in pipelines]
-        #: What the first batch that was lost was lost for.
-        self._cause = ""
         if self.owned:
             atexit.register(self.shutdown)
             before_sigterm(self.shutdown)
+            before_process_exit(self.shutdown)
             in_child(self._after_fork)
+
+    def _start_anew(self) -> None:
+        self._lock = Lock()
+        self._closed = False
+        self._done = Event()
+        self._losses = Losses(self.destination)
 
     def __repr__(self) -> str:
         what = f"destination={self.destination!r}" if self.owned else f"reason={self.reason!r}"
@@ -105,18 +112,35 @@ class Handle:
             thread.start()
         return _join(threads, time.monotonic() + timeout) and self._lost() == before
 
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Do what ``flush`` does, under OpenTelemetry's name and in its unit."""
+        return self.flush(timeout_millis / 1000)
+
     def shutdown(self, timeout: float | None = None) -> bool:
         """Export what waits and stop, within ``timeout`` seconds; runs at exit if nobody calls it.
 
-        What cannot be delivered in time is lost, counted, and said in one line of the log. Returns
-        whether all of it arrived since the start; a second call does nothing.
+        Runs in progress end first. What cannot be delivered in time is lost, counted, and said in one line
+        of the log. Returns whether all of it arrived since the start; a second call waits for the first.
         """
-        with self._lock:
-            if not self.owned or self._closed:
-                return self._lost() == 0
-            self._closed = True
-        atexit.unregister(self.shutdown)
         timeout = self._timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            first = self.owned and not self._closed
+            self._closed = True
+        if not first:
+            if self.owned:
+                self._done.wait(timeout)
+            return self._lost() == 0
+        atexit.unregister(self.shutdown)
+        try:
+            leave(timeout * 0.2)
+            end_open_runs()
+            self._stop(max(0.0, deadline - time.monotonic()))
+        finally:
+            self._done.set()
+        return self._lost() == 0
+
+    def _stop(self, timeout: float) -> None:
         begun = time.monotonic()
         # All signals side by side: a dead endpoint of one must not use up the time of the others.
         stopping = [stop.begin() for stop in self._stops]
@@ -132,16 +156,7 @@ class Handle:
             for account in pipe.accounts:
                 account.close()
         lost = {name: counts.lost for name, counts in self.counts().items() if counts.lost}
-        if lost:
-            what = ", ".join(f"{number} {name}" for name, number in lost.items())
-            cause = "Nothing has ever arrived there" if in_vain else self._cause.rstrip(".")
-            _logger.warning(
-                "Telemetry was lost on its way to %s: %s. %s: `otel-stream doctor` looks for the reason.",
-                self.destination,
-                what,
-                cause or "It took too long",
-            )
-        return not lost
+        self._losses.sum_up(lost, "Nothing has ever arrived there" if in_vain else "")
 
     def _is_in_vain(self) -> bool:
         """Return whether all that is still waited for goes to who has never taken anything, and refuses."""
@@ -153,10 +168,16 @@ class Handle:
 
     def _after_fork(self) -> None:
         # What waited at the fork is the parent's to export, and to count.
-        self._lock = Lock()
+        closed = self._closed
+        self._start_anew()
+        self._closed = closed
+        if closed:
+            self._done.set()
+            return
         for pipe in self._pipelines:
             for account in pipe.accounts:
                 account.reset()
+        before_child_exit(self, self.shutdown)
 
     def _wait(self, deadline: float) -> None:
         while time.monotonic() < deadline and any(counts.waiting for counts in self.counts().values()):
@@ -166,17 +187,11 @@ class Handle:
         return sum(counts.lost for counts in self.counts().values())
 
     def batch_lost(self, size: int, reason: str) -> None:
-        """Say that telemetry does not arrive: the first time only, the shutdown tells the sum."""
-        if self._cause:
-            return
-        self._cause = reason
-        if not self._closed:
-            _logger.warning(
-                "Telemetry does not arrive at %s; a batch of %d is lost, and more may be. %s",
-                self.destination,
-                size,
-                reason,
-            )
+        """Say that telemetry does not arrive, once a minute for each cause; the shutdown tells the sum."""
+        if self._closed and size:
+            self._losses.note(reason)
+        else:
+            self._losses.add(size, reason)
 
 
 def _total(counts: Sequence[Counts]) -> Counts:
@@ -203,11 +218,17 @@ class _Waiting(Thread):
 
     def begin(self) -> Thread:
         """Let the call be made, and return the thread to wait for."""
-        if not self.is_alive():
-            # In a forked child only the thread that forked goes on.
+        if self.is_alive():
+            self._go.set()
+            return self
+        # In a forked child only the thread that forked goes on.
+        thread = Thread(target=_quietly, args=(self._call,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
             _quietly(self._call)
-        self._go.set()
-        return self
+            return self
+        return thread
 
 
 def _quietly(call: Callable[[], Any]) -> bool:

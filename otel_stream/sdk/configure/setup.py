@@ -17,21 +17,34 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.resources import Resource
 
 from otel_stream import semconv
-from otel_stream.sdk.configure.destinations import SIGNALS, Destination, Signal, destinations
+from otel_stream.sdk.configure.destinations import (
+    SIGNALS,
+    Destination,
+    Signal,
+    destinations,
+    otlp_destination,
+)
 from otel_stream.sdk.configure.handle import SHUTDOWN_TIMEOUT, Handle
-from otel_stream.sdk.configure.pipelines import Builder
 from otel_stream.sdk.export.accounting import quiet_exporters
+from otel_stream.sdk.export.limits import MAX_REQUEST
 from otel_stream.sdk.export.measured import show_exports
+from otel_stream.sdk.export.repair import sound_attributes
+from otel_stream.sdk.pipelines import Builder
 from otel_stream.sdk.sampling.tail_policies import PolicyLike
 from otel_stream.telemetry.options import TelemetryOptions, resolve, set_options
 from otel_stream.telemetry.redaction import Redaction
 from otel_stream.telemetry.run import is_configured
+from otel_stream.telemetry.variables import service_name_of, variable
 
 _logger = logging.getLogger("otel_stream.sdk")
 
 
+#: A span with its resource and its scope fits into that.
+_SHORTEST_REQUEST: Final = 16 * 1024
+
+
 class _State:
-    lock: Final = Lock()
+    lock = Lock()
     handle: Handle | None = None
     arguments: dict[str, Any] | None = None
 
@@ -51,6 +64,7 @@ def configure(
     min_span_duration: float | None = None,
     tail: Sequence[PolicyLike] = (),
     langgraph: bool = False,
+    max_request_bytes: int | None = None,
     shutdown_timeout: float = SHUTDOWN_TIMEOUT,
 ) -> Handle:
     """Set up tracing, log events and metrics, once, and return a handle to flush and shut them down.
@@ -77,6 +91,7 @@ def configure(
         tail: policies that decide which traces are kept once they have ended, ``KeepErrors()`` for
             instance (``otel_stream.sdk``); by default all are.
         langgraph: whether runs of LangGraph's graphs are observed, too; needs ``otel-stream[langgraph]``.
+        max_request_bytes: longest request to an OTLP receiver, before compression; 3.5 MiB by default.
         shutdown_timeout: seconds that the shutdown at exit may take.
 
     Raises:
@@ -95,6 +110,11 @@ def _configure(arguments: dict[str, Any]) -> Handle:
     arguments["path"] = None if path is None else os.fspath(path)
     arguments["modes"] = modes if modes is None or isinstance(modes, str) else tuple(modes)
     arguments["tail"] = tuple(arguments["tail"])
+    longest = arguments["max_request_bytes"]
+    if longest is not None and longest < _SHORTEST_REQUEST:
+        raise ValueError(
+            f"max_request_bytes={longest!r} is too short for a request: give {_SHORTEST_REQUEST} or more."
+        )
     shutdown_timeout = arguments.pop("shutdown_timeout")
     if arguments.pop("langgraph"):
         _observe_langgraph()
@@ -117,6 +137,14 @@ def _observe_langgraph() -> None:
             f"langgraph=True needs what is not installed: {error}. Install otel-stream[langgraph]."
         ) from error
     LangGraphInstrumentor().instrument()
+
+
+def _new_lock() -> None:
+    _State.lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 #: Arguments that say what is exported; the others say where to.
@@ -159,7 +187,15 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
         )
         for signal in SIGNALS
     }
-    builder = Builder(_resource(arguments["service_name"]), options.record_as, arguments["tail"])
+    builder = Builder(
+        _resource(arguments["service_name"]),
+        options.record_as,
+        arguments["tail"],
+        arguments["max_request_bytes"] or MAX_REQUEST,
+        lambda signal: otlp_destination(
+            signal, os.environ, protocol=arguments["protocol"], endpoint=arguments["endpoint"]
+        ),
+    )
     pipelines = builder.build(chosen)
     if not pipelines:
         return Handle(reason="OTEL_{TRACES,LOGS,METRICS}_EXPORTER are all none.")
@@ -187,9 +223,9 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
 
 
 def _nothing_to_do() -> str:
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    if variable(os.environ, "OTEL_SDK_DISABLED").lower() == "true":
         return "OTEL_SDK_DISABLED is true."
-    if os.environ.get("OTEL_CONFIG_FILE"):
+    if variable(os.environ, "OTEL_CONFIG_FILE"):
         _logger.warning(
             "OTEL_CONFIG_FILE is not read by configure(): start the program with opentelemetry-instrument."
         )
@@ -206,8 +242,11 @@ def _nothing_to_do() -> str:
 
 
 def _resource(service_name: str | None) -> Resource:
-    in_environ = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get(
-        "OTEL_RESOURCE_ATTRIBUTES", ""
-    )
-    # What is passed here would win over the environment, so it is not passed.
-    return Resource.create({"service.name": service_name} if service_name and not in_environ else None)
+    """Return the resource: the name of the environment, ``OTEL_SERVICE_NAME`` first, then the program's."""
+    attributes = {}
+    if not service_name_of(os.environ) and service_name:
+        # What is passed here would win over the environment.
+        attributes["service.name"] = service_name
+    resource = Resource.create(attributes)
+    sound: Any = sound_attributes(resource.attributes)
+    return resource if sound is resource.attributes else Resource(sound, resource.schema_url)

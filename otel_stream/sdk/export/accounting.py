@@ -1,7 +1,8 @@
 """An exact account of what was meant for exporters and what became of it.
 
 The SDK ignores the result of an export: a batch that an exporter could not deliver is gone, and
-``force_flush`` still reports success. So the exporters are wrapped, and the loss is counted.
+``force_flush`` still reports success. So the exporters are wrapped, and the loss is counted: by our own
+exporters request by request, as the receiver answers, and by others as they say.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_stream.sdk.export.compaction import compacted, requests, rows
+from otel_stream.sdk.export.points import points
+from otel_stream.sdk.export.repair import as_sound, sound_log_record, sound_span
 from otel_stream.sdk.versions import LogRecordExporter, LogRecordExportResult, ReadableLogRecord, flushed
 
 
@@ -39,10 +43,13 @@ class Account:
     """The account of one exporter: of what was taken from its queue, and of what never got into it."""
 
     def __init__(self, failed: Callable[[int, str], None]) -> None:
-        #: Called with the size of every batch that was lost, and the reason as far as it is known.
+        #: Called with how many items a request lost, and the reason as far as it is known; with 0 for a
+        #: receiver's warning.
         self._report = failed
         #: How many wait in the queue; a batch says it.
         self.queued: Callable[[], int] = lambda: 0
+        #: Whether the exporter waits for the next try of what was refused.
+        self.retries: Callable[[], bool] = lambda: False
         self.reset()
 
     def reset(self) -> None:
@@ -53,18 +60,25 @@ class Account:
         self._in_export = 0
         self._dropped = 0
         self._closed = False
-        #: What the exporter has said in the export that it is making.
-        self._said: list[str] = []
 
     @property
     def in_trouble(self) -> bool:
-        """Whether the exporter is making an export and has complained already: it tries again."""
-        return bool(self._said)
+        """Whether the exporter is making an export and has been refused already: it tries again."""
+        return self.retries()
 
     def drop(self) -> None:
         """Count one item that the queue had no room for."""
         with self._lock:
             self._dropped += 1
+
+    @property
+    def dropped(self) -> int:
+        """How many items the queue had no room for."""
+        return self._dropped
+
+    def report(self, size: int, reason: str) -> None:
+        """Tell whoever is responsible of a loss."""
+        self._report(size, reason)
 
     def take(self, queue: deque[Any], most: int) -> list[Any]:
         """Move the oldest items, ``most`` at most, from ``queue`` to the exporter's hands."""
@@ -100,44 +114,45 @@ class Account:
         """Count what still waits as lost: nobody will export it any more."""
         self._closed = True
 
-    def export_all(self, batch: Sequence[Any], call: Callable[[Sequence[Any]], Any], success: object) -> bool:
-        """Export ``batch``; if the exporter raises, find what it can't take, so that only that is lost.
+    def settle(self, exported: int, lost: int, reason: str = "") -> None:
+        """Book what became of items that were being exported."""
+        with self._lock:
+            self._in_export -= exported + lost
+            self._exported += exported
+            self._failed += lost
+        if lost or reason:
+            self._report(lost, reason or "The exporter did not say why.")
 
-        What raises is the encoding of one item, before anything has been sent: an exporter that can't
-        reach anybody returns a failure.
+    def export_all(self, batch: Sequence[Any], call: Callable[[Sequence[Any]], Any], success: object) -> bool:
+        """Have an exporter that is not ours export ``batch``, and book what it makes of it.
+
+        If it raises, what it can't take is found, so that only that is lost. What raises is the encoding
+        of one item, before anything has been sent: an exporter that can't reach anybody returns a failure.
         """
-        if len(batch) > 1:
-            try:
-                delivered = self.export(len(batch), lambda: call(batch), success, raising=True)
-            except Exception:  # noqa: BLE001 - an exporter may raise anything
-                half = len(batch) // 2
+        try:
+            delivered, reason = _asked(lambda: call(batch), success)
+        except Exception as error:  # noqa: BLE001 - an exporter may raise anything
+            half = len(batch) // 2
+            if half:
                 first = self.export_all(batch[:half], call, success)
                 return self.export_all(batch[half:], call, success) and first
-            return delivered
-        return self.export(len(batch), lambda: call(batch), success)
-
-    def export(self, size: int, call: Callable[[], Any], success: object, *, raising: bool = False) -> bool:
-        """Make an exporter's call and book its result; whatever it raises is a failure, or ``raising``."""
-        reason = ""
-        with _listening() as said:
-            self._said = said
-            try:
-                delivered = call() is success
-            except Exception as error:
-                if raising:
-                    raise
-                delivered, reason = False, f"{type(error).__qualname__}: {error}"
-        self._said = []
-        with self._lock:
-            self._in_export -= size
-            if delivered:
-                self._exported += size
-            else:
-                self._failed += size
-        if not delivered:
-            # The first thing it said is the cause; the last one may be that it gives up.
-            self._report(size, reason or (said[0] if said else "The exporter did not say why."))
+            delivered, reason = False, f"{type(error).__qualname__}: {error}"
+        size = sum(map(weight, batch))
+        self.settle(size if delivered else 0, 0 if delivered else size, reason)
         return delivered
+
+
+def weight(item: Any) -> int:
+    """Return how many of what the program emitted ``item`` stands for: a log event may be several."""
+    return rows(item) if isinstance(item, ReadableLogRecord) else 1
+
+
+def _asked(call: Callable[[], Any], success: object) -> tuple[bool, str]:
+    """Return whether an exporter succeeded, and if not, what it said."""
+    with _listening() as said:
+        delivered = call() is success
+    # The first thing it said is the cause; the last one may be that it gives up.
+    return delivered, "" if delivered or not said else said[0]
 
 
 # -- what exporters say while they fail -------------------------------------------------------
@@ -166,9 +181,8 @@ class _OnlyTheReason(logging.Filter):
         return False
 
 
-#: Loggers that exporters report to.
+#: Loggers that the exporters of OpenTelemetry report to.
 _EXPORTER_LOGGERS: Final = (
-    "otel_stream.sdk.export.exporters",
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http._log_exporter",
@@ -195,6 +209,11 @@ class _Counted:
         self._exporter = exporter
         self._account = account
         self._stopped = False
+        #: An exporter of ours tells of every request by itself.
+        self._tells = hasattr(exporter, "delivery")
+        if self._tells:
+            exporter.delivery.book = account.settle
+            account.retries = lambda: exporter.delivery.retrying
 
     def stop(self, *args: Any, **kwargs: Any) -> None:
         if not self._stopped:
@@ -206,7 +225,10 @@ class CountedSpanExporter(_Counted, SpanExporter):
     """``exporter`` with an account."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        done = self._account.export_all(spans, self._exporter.export, SpanExportResult.SUCCESS)
+        if self._tells:
+            return cast("SpanExportResult", self._exporter.export(spans))
+        sound = [as_sound(sound_span, one) for one in spans]
+        done = self._account.export_all(sound, self._exporter.export, SpanExportResult.SUCCESS)
         return SpanExportResult.SUCCESS if done else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
@@ -217,10 +239,15 @@ class CountedSpanExporter(_Counted, SpanExporter):
 
 
 class CountedLogExporter(_Counted, LogRecordExporter):
-    """``exporter`` with an account."""
+    """``exporter`` with an account; what waits in a batch leaves as little as it can be."""
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        done = self._account.export_all(batch, self._exporter.export, LogRecordExportResult.SUCCESS)
+        if self._tells:
+            return cast("LogRecordExportResult", self._exporter.export(list(compacted(batch))))
+        done = True
+        for request in requests(as_sound(sound_log_record, one) for one in compacted(batch)):
+            exported = self._account.export_all(request, self._exporter.export, LogRecordExportResult.SUCCESS)
+            done = exported and done
         return LogRecordExportResult.SUCCESS if done else LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:
@@ -241,18 +268,19 @@ class CountedMetricExporter(_Counted, MetricExporter):
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
-        points = sum(
-            len(metric.data.data_points)
-            for resource in metrics_data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        )
-        self._account.begin(points)
-        call = self._exporter.export
-        done = self._account.export(
-            points, lambda: call(metrics_data, timeout_millis, **kwargs), MetricExportResult.SUCCESS
-        )
-        return MetricExportResult.SUCCESS if done else MetricExportResult.FAILURE
+        number = len(points(metrics_data))
+        self._account.begin(number)
+        if self._tells:
+            return cast("MetricExportResult", self._exporter.export(metrics_data, timeout_millis, **kwargs))
+        try:
+            delivered, reason = _asked(
+                lambda: self._exporter.export(metrics_data, timeout_millis, **kwargs),
+                MetricExportResult.SUCCESS,
+            )
+        except Exception as error:  # noqa: BLE001 - an exporter may raise anything
+            delivered, reason = False, f"{type(error).__qualname__}: {error}"
+        self._account.settle(number if delivered else 0, 0 if delivered else number, reason)
+        return MetricExportResult.SUCCESS if delivered else MetricExportResult.FAILURE
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         self.stop(timeout_millis, **kwargs)

@@ -9,26 +9,31 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from typing import Any, Final
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, set_value
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, get_value, set_value
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
+from otel_stream.forking import in_child
 from otel_stream.sdk.export.accounting import Account, CountedLogExporter, CountedSpanExporter
 from otel_stream.sdk.export.limits import BatchLimits
-from otel_stream.sdk.forking import in_child
 from otel_stream.sdk.versions import ReadableLogRecord, ReadWriteLogRecord, readable
+
+#: Bytes from which on the length of an item counts.
+LONG: Final = 1024
 
 
 class Batch:
     """Items on their way to one exporter.
 
     Any number of threads may ``offer``. When the queue is full, the new item is lost, and counted: what
-    was accepted before is never taken back.
+    was accepted before is never taken back. A loss is told while the program runs. ``weigh`` gives the
+    bytes of an item where they count: the queue holds only so many of them.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Batch:
         account: Account,
         limits: BatchLimits,
         name: str,
+        weigh: Callable[[Any], int] | None = None,
     ) -> None:
         self._exporter = exporter
         self._account = account
@@ -44,6 +50,7 @@ class Batch:
         self._name = name
         self._queue: deque[Any] = deque()
         self._capacity = limits.queue
+        self._weigh = weigh
         #: An offer that finds this many items, or more, has the worker called, once.
         self._enough = limits.batch - 1
         account.queued = self._queue.__len__
@@ -60,6 +67,11 @@ class Batch:
         self._wake = threading.Event()
         self._passed = threading.Condition()
         self._worker: threading.Thread | None = None
+        #: Bytes of long items that wait, and the lock that only those take.
+        self._bytes = 0
+        self._weighing = threading.Lock()
+        #: Items that were lost to the full queue and have been told of.
+        self._told = 0
 
     def _begin(self) -> None:
         worker = threading.Thread(target=self._work, name=f"otel-stream-{self._name}", daemon=True)
@@ -81,13 +93,33 @@ class Batch:
         waiting = len(queue)
         if waiting >= self._capacity or self._closed:
             self._account.drop()
+            self._call()
+            return
+        if self._weigh is not None and not self._has_room(item):
+            self._account.drop()
+            self._call()
             return
         queue.append(item)
         if self._worker is None:
             self._begin()
-        if waiting >= self._enough and not self._called:
+        if waiting >= self._enough:
+            self._call()
+
+    def _call(self) -> None:
+        if not self._called:
             self._called = True
             self._wake.set()
+
+    def _has_room(self, item: Any) -> bool:
+        """Make room for a long item; most are short, and bounded by their number alone."""
+        size = self._weigh(item) if self._weigh is not None else 0
+        if size < LONG:
+            return True
+        with self._weighing:
+            if self._bytes + size > self._limits.bytes:
+                return False
+            self._bytes += size
+            return True
 
     def flush(self, seconds: float) -> bool:
         """Have everything exported that was offered until now; return whether it was, in that time."""
@@ -125,6 +157,7 @@ class Batch:
                 self._export_one()
             while len(self._queue) > self._enough or (self._queue and self._account.passed() < self._due):
                 self._export_one()
+            self._tell()
         self._export_all()
 
     def _export_all(self) -> None:
@@ -133,9 +166,25 @@ class Batch:
 
     def _export_one(self) -> None:
         batch = self._account.take(self._queue, self._limits.batch)
+        if self._weigh is not None:
+            long = sum(size for size in map(self._weigh, batch) if size >= LONG)
+            with self._weighing:
+                self._bytes -= long
         self._exporter.export(batch)
+        self._tell()
         with self._passed:
             self._passed.notify_all()
+
+    def _tell(self) -> None:
+        """Say how many items the full queue has cost since the last time."""
+        lost = self._account.dropped - self._told
+        if lost and not self._closed:
+            self._told += lost
+            self._account.report(
+                lost,
+                f"The queue for {self._name} of {self._capacity} was full: set a larger one by "
+                f"OTEL_{'BSP' if self._name == 'spans' else 'BLRP'}_MAX_QUEUE_SIZE, or export less.",
+            )
 
 
 class BatchSpans(SpanProcessor):
@@ -166,13 +215,22 @@ class BatchLogs(LogRecordProcessor):
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         # Lean records are both. The others are copied, as whoever comes after us may change them.
-        self._offer(log_record if getattr(log_record, "lean", False) else _own(log_record))
+        if getattr(log_record, "lean", False):
+            self._offer(log_record)
+        elif not get_value(_SUPPRESS_INSTRUMENTATION_KEY):  # what exporting says would be exported again
+            self._offer(_own(log_record))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self.batch.flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:
         self.batch.close(_PATIENCE)
+
+
+def body_size(record: ReadableLogRecord) -> int:
+    """Return about how many bytes the body of a log record takes up."""
+    body = record.log_record.body
+    return len(body) if isinstance(body, str) else 0
 
 
 #: Seconds that a provider which nobody gave a deadline waits for an exporter at its shutdown.

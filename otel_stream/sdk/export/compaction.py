@@ -27,7 +27,7 @@ from otel_stream.sdk.versions import (
 #: Longest body of deltas put together, in characters.
 MAX_BODY: Final = 64 * 1024
 
-#: Longest sum of bodies in one request, in characters; what is around them and escapes come on top.
+#: Longest sum of bodies and attributes in one request, in bytes; what is around them comes on top.
 MAX_REQUEST: Final = 2 * 1024 * 1024
 
 #: What rows may differ in, beside what they say themselves.
@@ -76,11 +76,13 @@ class CompactingLogExporter(LogRecordExporter):
 def requests(
     items: Iterable[ReadableLogRecord], longest: int = MAX_REQUEST
 ) -> Iterator[list[ReadableLogRecord]]:
-    """Yield ``items`` in lists whose bodies are at most ``longest`` together, or a single one."""
+    """Yield ``items`` in lists whose texts are at most ``longest`` bytes together, or a single one."""
     request: list[ReadableLogRecord] = []
     size = 0
     for item in items:
-        length = len(str(item.log_record.body or ""))
+        length = _length(item.log_record.body) + sum(
+            map(_length, (item.log_record.attributes or {}).values())
+        )
         if request and size + length > longest:
             yield request
             request, size = [], 0
@@ -88,6 +90,17 @@ def requests(
         size += length
     if request:
         yield request
+
+
+def rows(item: ReadableLogRecord) -> int:
+    """Return how many log events ``item`` stands for."""
+    number = (item.log_record.attributes or {}).get(semconv.GRAPH_VALUES_ROWS, 1)
+    return number if isinstance(number, int) and number > 0 else 1
+
+
+def _length(value: Any) -> int:
+    text = value if isinstance(value, str) else str(value or "")
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def compacted(batch: Sequence[ReadableLogRecord]) -> Iterator[ReadableLogRecord]:

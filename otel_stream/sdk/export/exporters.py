@@ -18,16 +18,19 @@ from typing import Any, Final
 import msgspec
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from google.protobuf.message import Message  # type: ignore[import-untyped]
-from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_stream.forking import in_child
+from otel_stream.sdk.configure.destinations import Signal
+from otel_stream.sdk.export.answers import Answer
+from otel_stream.sdk.export.delivery import Delivery
+from otel_stream.sdk.export.encoding import ENCODINGS
+from otel_stream.sdk.export.points import points
 from otel_stream.sdk.versions import LogRecordExporter, LogRecordExportResult, ReadableLogRecord
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("otel_stream.sdk")
 
 #: Fields that protobuf holds as bytes and OTLP's JSON writes in hexadecimal. They occur in spans,
 #: links, log records and exemplars, and nowhere else under these names: an attribute's key is the
@@ -47,11 +50,17 @@ class OtlpJsonFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock()
+        self._start_anew()
+        in_child(self._start_anew)
+        #: Whether the last line is one that could not be written to its end.
+        self._torn = False
         # Unbuffered: one line is one write to a file in append mode, so that the lines of several
         # processes do not mix, and nothing is left behind in a buffer when the process is killed.
         self._file = self.path.open("ab", buffering=0)
         self._users = 0
+
+    def _start_anew(self) -> None:
+        self._lock = Lock()
 
     def attach(self) -> None:
         """Register one more exporter; the last one to leave closes the file."""
@@ -69,13 +78,20 @@ class OtlpJsonFile:
         """Write ``line`` and its end.
 
         Raises:
-            OSError: the disk is full, or the like; a part of the line may have been written.
+            OSError: the disk is full, or the like; a part of the line may have been written. The next one
+                begins a new line, so that only this one is lost.
             ValueError: the file is closed.
         """
-        rest = memoryview(line + b"\n")
         with self._lock:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            whole = memoryview(b"\n" + line + b"\n" if self._torn else line + b"\n")
+            rest = whole
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                self._torn = False
+            except OSError:
+                self._torn = self._torn or len(rest) < len(whole)
+                raise
 
 
 def to_otlp_json(request: Message) -> bytes:
@@ -100,42 +116,55 @@ def _hex_ids(node: Any) -> None:
                 _hex_ids(value)
 
 
-class _Lines:
-    """What the three exporters have in common: they write lines until they are shut down."""
+class _Line:
+    """The sender that writes requests as lines, until it is closed."""
+
+    retrying = False
 
     def __init__(self, file: OtlpJsonFile) -> None:
-        self._lines = file
+        self._file = file
         self._closed = False
         file.attach()
 
-    def write(self, request: Message) -> bool:
+    def send(self, request: Message) -> Answer:
         if self._closed:
-            return False
+            return Answer(False, reason="The exporter is shut down.")
         try:
-            self._lines.append(to_otlp_json(request))
+            self._file.append(to_otlp_json(request))
         except (OSError, ValueError) as error:
-            _logger.warning("Could not write telemetry to %s: %s", self._lines.path, error)
-            return False
-        return True
+            return Answer(False, reason=f"Could not write to {self._file.path}: {error}")
+        return Answer(True)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._lines.detach()
+            self._file.detach()
+
+
+def _delivery(signal: Signal, file: OtlpJsonFile) -> Delivery:
+    delivery = Delivery(ENCODINGS[signal], _Line(file), None)
+    delivery.book = _report
+    return delivery
+
+
+def _report(_: int, lost: int, reason: str) -> None:
+    """Say what was lost, as long as there is no account to book it."""
+    if lost:
+        _logger.warning("Telemetry is lost: %s", reason)
 
 
 class OtlpJsonSpanExporter(SpanExporter):
     """Appends spans to ``file``."""
 
     def __init__(self, file: OtlpJsonFile) -> None:
-        self._lines = _Lines(file)
+        self.delivery = _delivery("traces", file)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        written = self._lines.write(encode_spans(spans))
+        written = self.delivery.deliver(spans)
         return SpanExportResult.SUCCESS if written else SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
-        self._lines.close()
+        self.delivery.close()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True
@@ -145,14 +174,14 @@ class OtlpJsonLogExporter(LogRecordExporter):
     """Appends log records to ``file``."""
 
     def __init__(self, file: OtlpJsonFile) -> None:
-        self._lines = _Lines(file)
+        self.delivery = _delivery("logs", file)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        written = self._lines.write(encode_logs(batch))
+        written = self.delivery.deliver(batch)
         return LogRecordExportResult.SUCCESS if written else LogRecordExportResult.FAILURE
 
     def shutdown(self) -> None:
-        self._lines.close()
+        self.delivery.close()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True
@@ -163,16 +192,16 @@ class OtlpJsonMetricExporter(MetricExporter):
 
     def __init__(self, file: OtlpJsonFile) -> None:
         super().__init__()
-        self._lines = _Lines(file)
+        self.delivery = _delivery("metrics", file)
 
     def export(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> MetricExportResult:
-        written = self._lines.write(encode_metrics(metrics_data))
+        written = self.delivery.deliver(points(metrics_data))
         return MetricExportResult.SUCCESS if written else MetricExportResult.FAILURE
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        self._lines.close()
+        self.delivery.close()
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         return True

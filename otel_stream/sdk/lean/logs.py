@@ -15,6 +15,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import Attributes
 
 from otel_stream import semconv
+from otel_stream.forking import in_child
 
 #: A lower limit might be reached by attributes of ours.
 _ENOUGH_ATTRIBUTES: Final = 32
@@ -78,6 +79,11 @@ class LeanLogger(ApiLogger):
             "instrumentation_scope": scope,
             "limits": logger._log_record_limits,
         }
+        in_child(self._follow_resource)
+
+    def _follow_resource(self) -> None:
+        # A forked process is an instance of its own: the SDK gives it another resource.
+        self._shared["resource"] = self._logger.resource
 
     def enabled(self, **about: Any) -> bool:
         """Ask the SDK's logger."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from threading import Lock, RLock
 from time import time_ns
 from typing import Any
 
@@ -16,6 +17,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import Attributes
 
 from otel_stream import semconv
+from otel_stream.forking import in_child
 from otel_stream.telemetry.scope import FixedAttributes
 
 
@@ -95,7 +97,27 @@ class LeanMeter:
 
 
 class LeanMeterProvider(MeterProvider):
-    """The SDK's provider; its meter for graph runs has lean histograms."""
+    """The SDK's provider; its meter for graph runs has lean histograms.
+
+    A forked child begins anew: it has measured nothing yet, and the SDK's locks may be held by threads that
+    it does not have (the SDK renews those of the provider alone).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        in_child(self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        consumer = self._measurement_consumer
+        consumer._lock = Lock()
+        for reader, storage in consumer._reader_storages.items():
+            storage._lock = RLock()
+            # What has been added up, with a lock for each, is made again by the next measurement.
+            storage._instrument_view_instrument_matches = {}
+            reader._export_lock = Lock()  # type: ignore[attr-defined]
+        for meter in self._meters.values():
+            if isinstance(meter, Meter):
+                meter._instrument_registration_lock = Lock()
 
     def get_meter(self, name: str, *args: Any, **kwargs: Any) -> ApiMeter:
         meter = super().get_meter(name, *args, **kwargs)

@@ -21,12 +21,15 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import AnyValue, Attributes
 
 from otel_stream import semconv
+from otel_stream.forking import in_child
 from otel_stream.sdk.sampling.samplers import ForcedSampler
 
 _logger = logging.getLogger(__name__)
 
 #: A lower limit might be reached by attributes of ours.
 _ENOUGH_ATTRIBUTES: Final = 32
+#: Attributes that a link of ours has at most.
+_MOST_OF_A_LINK: Final = 4
 _SAMPLED: Final = TraceFlags.SAMPLED
 #: Values of these types need no cleaning.
 _CLEAN: Final = frozenset({str, int, bool, float})
@@ -65,6 +68,8 @@ class LeanSpan(Span):
     """
 
     _given_links: Sequence[Link]
+    #: Whether no attribute of a link of ours is beyond a limit.
+    _links_fit = True
     _limits: Any
     _resource: Any
     _span_processor: Any
@@ -112,7 +117,16 @@ class LeanSpan(Span):
     @property
     def links(self) -> Sequence[Link]:
         # Given ones are as clean as the attributes.
-        return super().links if "_links" in vars(self) else tuple(self._given_links)
+        return super().links if self._has_own_links() else tuple(self._given_links)
+
+    def _has_own_links(self) -> bool:
+        """Tell whether the links differ from those that were given: touched, or beyond a limit."""
+        given, most = self._given_links, self._limits.max_links
+        return (
+            "_links" in vars(self)
+            or (most is not None and len(given) > most)
+            or (bool(given) and not self._links_fit)
+        )
 
     @property
     def dropped_attributes(self) -> int:
@@ -124,7 +138,7 @@ class LeanSpan(Span):
 
     @property
     def dropped_links(self) -> int:
-        return super().dropped_links if "_links" in vars(self) else 0
+        return super().dropped_links if self._has_own_links() else 0
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
         # What our telemetry adds at the end, to a span that nobody else has touched.
@@ -196,6 +210,7 @@ class LeanTracer(trace.Tracer):
         shared = {
             "_resource": tracer.resource,
             "_limits": tracer._span_limits,
+            "_links_fit": _links_fit(tracer._span_limits),
             "_instrumentation_scope": tracer._instrumentation_scope,
             "_span_processor": tracer.span_processor,
         }
@@ -203,6 +218,12 @@ class LeanTracer(trace.Tracer):
         self._foldable: Callable[..., FoldableSpan] = type("FoldableSpan", (FoldableSpan,), shared)
         #: Spans of this process: the SDK's, from whichever tracer, and ours.
         self._local = frozenset({_Span, self._span, self._foldable})
+        in_child(self._follow_resource)
+
+    def _follow_resource(self) -> None:
+        # A forked process is an instance of its own: the SDK gives it another resource.
+        for kind in (self._span, self._foldable):
+            kind._resource = self._tracer.resource  # type: ignore[attr-defined]
 
     def start_span(
         self,
@@ -272,6 +293,11 @@ class LeanTracerProvider(TracerProvider):
         if instrumenting_module_name == semconv.SCOPE and isinstance(tracer, Tracer) and _is_plain(tracer):
             return LeanTracer(tracer)
         return tracer
+
+
+def _links_fit(limits: Any) -> bool:
+    most = limits.max_link_attributes
+    return (most is None or most >= _MOST_OF_A_LINK) and limits.max_attribute_length is None
 
 
 def _is_plain(tracer: Tracer) -> bool:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from otel_stream import semconv
 from otel_stream.config import ConfigError, Custom, OverflowPolicy, StreamConfig
 from otel_stream.events import End
-from otel_stream.sdk.forking import in_child
+from otel_stream.forking import in_child
 from otel_stream.sdk.logs.log_decoder import MODES, PartDecoder, mode_of, part_of
 from otel_stream.sdk.mishaps import Mishaps
 from otel_stream.sdk.versions import ReadWriteLogRecord

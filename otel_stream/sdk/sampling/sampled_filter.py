@@ -10,7 +10,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags, get_current_span
 
-from otel_stream.sdk.forking import in_child
+from otel_stream.forking import in_child
 from otel_stream.sdk.mishaps import Mishaps
 from otel_stream.sdk.versions import ReadWriteLogRecord, wants
 

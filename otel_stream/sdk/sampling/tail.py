@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import TraceFlags, get_current_span
 
 from otel_stream.config import ConfigError
-from otel_stream.sdk.forking import in_child
+from otel_stream.forking import in_child
 from otel_stream.sdk.mishaps import Mishaps
 from otel_stream.sdk.sampling.tail_buffer import Claim, Limits, TraceBuffer
 from otel_stream.sdk.sampling.tail_policies import PolicyLike, TailTrace, named, number

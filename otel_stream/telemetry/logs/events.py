@@ -82,7 +82,9 @@ class Logs:
         self._chains.clear()
         context, run = _place(event)
         if self._wanted(_END, context):
-            part = StreamPart(_END, (), None, time_unix_nano=event.time, step=event.step)
+            part = StreamPart(
+                _END, (), None, time_unix_nano=event.time, step=event.step if event.step >= 0 else None
+            )
             attributes = self._attributes(part, run)
             attributes[semconv.GRAPH_RUN_END] = event.end.value
             self._send(part, context, event.end.value, attributes)

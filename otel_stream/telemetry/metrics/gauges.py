@@ -17,6 +17,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from otel_stream import semconv
 from otel_stream.config import StreamConfig
+from otel_stream.forking import in_child
 from otel_stream.telemetry.scope import Attributes, FixedAttributes
 
 #: Interrupts that are remembered until they are answered; the oldest are forgotten first.
@@ -30,6 +31,10 @@ class Active:
 
     def __init__(self, attributes: FixedAttributes) -> None:
         self.attributes = attributes
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with none: in a forked child, where nothing of what began before goes on."""
         self._begun, self._ended = itertools.count(), itertools.count()
         self.begin, self.end = self._begun.__next__, self._ended.__next__
         self._asking = Lock()
@@ -46,6 +51,10 @@ class Waiting:
     """Interrupts of this process that nobody has answered yet: id → graph and when they were raised."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with none: those that were raised before a fork are the parent's to show."""
         self._lock = Lock()
         self._since: dict[str, tuple[str, int]] = {}
         #: Graphs that have ever waited: they are shown with 0 once everything is answered.
@@ -95,6 +104,10 @@ class Receivers:
     """The receivers of runs of this process, as long as somebody has them."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with none: those of a parent process are its own."""
         self._lock = Lock()
         self._graphs: WeakKeyDictionary[Receiver, str] = WeakKeyDictionary()
 
@@ -132,6 +145,7 @@ class Gauges:
         self.runs: dict[str, Active] = {}
         self.nodes: dict[tuple[str, str], Active] = {}
         self.waiting = Waiting()
+        in_child(self._after_fork)
         meter.create_observable_up_down_counter(
             semconv.RUN_ACTIVE.name, [self._runs], semconv.RUN_ACTIVE.unit, semconv.RUN_ACTIVE.description
         )
@@ -148,6 +162,12 @@ class Gauges:
         meter.create_observable_gauge(name, [self._receivers(1)], unit, description)
         name, unit, description, _ = semconv.STREAM_LAG
         meter.create_observable_gauge(name, [self._receivers(2)], unit, description)
+
+    def _after_fork(self) -> None:
+        for active in (*self.runs.values(), *self.nodes.values()):
+            active.reset()
+        self.waiting.reset()
+        self.receivers.reset()
 
     def _receivers(self, which: int) -> Callable[[CallbackOptions], Iterator[Observation]]:
         def observe(_: CallbackOptions) -> Iterator[Observation]:

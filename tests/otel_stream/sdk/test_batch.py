@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_stream.sdk.export.accounting import Account, CountedSpanExporter, Counts
 from otel_stream.sdk.export.batch import Batch
-from otel_stream.sdk.export.limits import BatchLimits, batch_limits
+from otel_stream.sdk.export.limits import DEFAULT_QUEUE, BatchLimits, batch_limits
 
 NEVER = 3600.0
 
@@ -157,13 +157,44 @@ def test_a_forked_process_exports_its_own_items_and_none_of_its_parents(make):
 def test_the_variables_of_the_specification_are_read():
     environ = {"OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_SCHEDULE_DELAY": "250"}
     assert batch_limits("OTEL_BSP", environ, 5000) == BatchLimits(100, 100, 0.25)
-    assert batch_limits("OTEL_BLRP", environ, 1000) == BatchLimits(2048, 512, 1.0)
+    assert batch_limits("OTEL_BLRP", environ, 1000) == BatchLimits(DEFAULT_QUEUE, 512, 1.0)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
-def test_a_size_that_is_none_is_refused_with_its_name_and_a_remedy(value):
-    with pytest.raises(ValueError) as caught:
-        batch_limits("OTEL_BSP", {"OTEL_BSP_MAX_QUEUE_SIZE": value}, 5000)
-    assert str(caught.value) == (
-        f"OTEL_BSP_MAX_QUEUE_SIZE='{value}' is no number to work with: give a whole number, 1 or more."
+def test_a_size_that_is_none_is_told_with_its_name_and_ignored(value, caplog):
+    limits = batch_limits("OTEL_BSP", {"OTEL_BSP_MAX_QUEUE_SIZE": value}, 5000)
+    assert limits == BatchLimits()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        f"OTEL_BSP_MAX_QUEUE_SIZE='{value}' is ignored and {DEFAULT_QUEUE} is used: "
+        "give a whole number, 1 or more."
     )
+
+
+def test_an_overflow_is_told_while_the_program_runs_with_the_number_and_the_remedy(make):
+    batch, exporter, _, lost = make()
+    exporter.gate.clear()
+    for item in range(4):
+        batch.offer(item)
+    assert exporter.entered.wait(30)
+    for item in range(11):
+        batch.offer(item)
+    exporter.gate.set()
+    assert batch.flush(30)
+    number, reason = lost[0]
+    assert (number, "OTEL_BLRP_MAX_QUEUE_SIZE" in reason) == (3, True)
+
+
+def test_long_items_are_bounded_by_their_bytes_and_room_is_made_again():
+    exporter, lost = Exporter(), []
+    account = Account(lambda size, reason: lost.append(size))
+    settings = BatchLimits(queue=100, batch=1000, delay=NEVER, bytes=5000)
+    batch = Batch(CountedSpanExporter(exporter, account), account, settings, "logs", len)
+    for _ in range(4):
+        batch.offer("x" * 2000)
+    batch.offer("short")
+    assert batch.flush(30)
+    batch.offer("x" * 5000)
+    assert batch.close(30)
+    assert [len(one) for one in exporter.batches] == [3, 1]
+    assert account.counts().lost == 2

@@ -110,21 +110,15 @@ def test_redactions_are_added_up():
     assert [one.log_record.attributes["graph.redaction.count"] for one in batch] == [1, 3]
 
 
-@pytest.mark.parametrize(
-    ("lengths", "longest", "expected"),
-    [
-        ([4, 4, 4], 8, [[4, 4], [4]]),
-        ([9, 1, 1], 8, [[9], [1, 1]]),
-        ([1, 9, 1], 8, [[1], [9], [1]]),
-        ([], 8, []),
-    ],
-)
-def test_requests_are_no_longer_than_is_accepted(lengths, longest, expected):
-    parts = [StreamPart("custom", (), "x" * (n - 2), n, TIME, "run-1", "g", 1) for n in lengths if n > 1]
-    small = [StreamPart("custom", (), 1, n, TIME, "run-1", "g", 1) for n in lengths if n == 1]
-    found = {str(len(one.log_record.body)): one for one in records(*parts, *small, ended=False)}
-    items = [found[str(length)] for length in lengths]
-    assert [[len(one.log_record.body) for one in request] for request in requests(items, longest)] == expected
+@pytest.mark.parametrize("text", ["x", "漢"], ids=["ascii", "three bytes a character"])
+def test_requests_are_counted_in_bytes_of_bodies_and_attributes(text):
+    parts = [StreamPart("custom", (), text * 300, n, TIME, "run-1", "g", 1) for n in range(6)]
+    items = records(*parts, ended=False)
+    size = len(text.encode()) * 300
+    found = [len(request) for request in requests(items, 2 * (size + 150))]
+    assert found == [2, 2, 2]
+    assert [len(request) for request in requests(items, 10)] == [1] * 6
+    assert list(requests([], 8)) == []
 
 
 def test_a_failure_of_the_exporter_is_passed_on():

@@ -2,45 +2,79 @@
 
 import pytest
 
-from otel_stream.sdk.configure.destinations import Destination, destinations
+from otel_stream.sdk.configure.destinations import destinations
 
 GRPC, HTTP = "grpc", "http/protobuf"
 E = "OTEL_EXPORTER_OTLP_"
 
 
-def otlp(shown, protocol, endpoint=None):
-    return Destination("otlp", f"{shown} ({protocol})", protocol, endpoint)
-
-
 @pytest.mark.parametrize(
     ("environ", "arguments", "expected"),
     [
-        ({}, {}, [otlp("http://localhost:4318", HTTP)]),
-        ({}, {"protocol": GRPC}, [otlp("http://localhost:4317", GRPC)]),
-        ({}, {"endpoint": "http://c:4318"}, [otlp("http://c:4318", HTTP, "http://c:4318/v1/traces")]),
-        ({}, {"endpoint": "http://c:4318/"}, [otlp("http://c:4318/", HTTP, "http://c:4318/v1/traces")]),
-        ({}, {"endpoint": "http://c:4317"}, [otlp("http://c:4317", GRPC, "http://c:4317")]),
+        ({}, {}, [(HTTP, "http://localhost:4318/v1/traces")]),
+        ({}, {"protocol": GRPC}, [(GRPC, "localhost:4317")]),
+        ({}, {"endpoint": "http://c:4318"}, [(HTTP, "http://c:4318/v1/traces")]),
+        ({}, {"endpoint": "http://c:4318/"}, [(HTTP, "http://c:4318/v1/traces")]),
+        ({}, {"endpoint": "http://c:4318/v1/traces"}, [(HTTP, "http://c:4318/v1/traces")]),
+        ({}, {"endpoint": "http://c:4318/v1/logs"}, [(HTTP, "http://c:4318/v1/traces")]),
+        ({}, {"endpoint": "http://c/in?key=k"}, [(HTTP, "http://c/in/v1/traces?key=k")]),
+        ({}, {"endpoint": "http://c:4317"}, [(GRPC, "c:4317")]),
+        ({}, {"endpoint": "http://c:4317", "protocol": HTTP}, [(HTTP, "http://c:4317/v1/traces")]),
+        ({}, {"path": "t.jsonl"}, ["t.jsonl"]),
+        ({E + "ENDPOINT": "http://e:4318"}, {"path": "t.jsonl"}, [(HTTP, "http://e:4318/v1/traces")]),
+        ({E + "ENDPOINT": ""}, {"path": "t.jsonl"}, ["t.jsonl"]),
+        ({E + "TRACES_ENDPOINT": "http://e:1/x"}, {"endpoint": "http://c:2"}, [(HTTP, "http://e:1/x")]),
+        ({E + "TRACES_ENDPOINT": "http://e:1/v1/traces"}, {}, [(HTTP, "http://e:1/v1/traces")]),
+        ({E + "LOGS_ENDPOINT": "http://e:1"}, {"path": "t"}, ["t"]),
+        ({E + "ENDPOINT": "http://e:4317"}, {}, [(GRPC, "e:4317")]),
+        ({E + "ENDPOINT": "e:4317"}, {}, [(GRPC, "e:4317")]),
+        ({E + "ENDPOINT": "", E + "PROTOCOL": GRPC}, {}, [(GRPC, "localhost:4317")]),
+        ({E + "PROTOCOL": " GRPC "}, {"protocol": HTTP}, [(GRPC, "localhost:4317")]),
+        ({E + "PROTOCOL": "http/json"}, {}, [(HTTP, "http://localhost:4318/v1/traces")]),
         (
+            {E + "PROTOCOL": GRPC, E + "TRACES_PROTOCOL": HTTP},
             {},
-            {"endpoint": "http://c:4317", "protocol": HTTP},
-            [otlp("http://c:4317", HTTP, "http://c:4317/v1/traces")],
+            [(HTTP, "http://localhost:4318/v1/traces")],
         ),
-        ({}, {"path": "t.jsonl"}, [Destination("file", "t.jsonl", path="t.jsonl")]),
-        ({E + "ENDPOINT": "http://e:4318"}, {"path": "t.jsonl"}, [otlp("http://e:4318", HTTP)]),
-        ({E + "TRACES_ENDPOINT": "http://e:1/x"}, {"endpoint": "http://c:2"}, [otlp("http://e:1/x", HTTP)]),
-        ({E + "LOGS_ENDPOINT": "http://e:1"}, {"path": "t"}, [Destination("file", "t", path="t")]),
-        ({E + "ENDPOINT": "http://e:4317"}, {}, [otlp("http://e:4317", GRPC)]),
-        ({E + "ENDPOINT": "e:4317"}, {}, [otlp("e:4317", GRPC)]),
-        ({E + "PROTOCOL": " GRPC "}, {"protocol": HTTP}, [otlp("http://localhost:4317", GRPC)]),
-        ({E + "PROTOCOL": GRPC, E + "TRACES_PROTOCOL": HTTP}, {}, [otlp("http://localhost:4318", HTTP)]),
-        ({"OTEL_TRACES_EXPORTER": "none"}, {"endpoint": "http://c:1"}, []),
-        ({"OTEL_LOGS_EXPORTER": "none"}, {}, [otlp("http://localhost:4318", HTTP)]),
+        ({"OTEL_TRACES_EXPORTER": "NONE"}, {"endpoint": "http://c:1"}, []),
+        ({"OTEL_LOGS_EXPORTER": "none"}, {}, [(HTTP, "http://localhost:4318/v1/traces")]),
         (
-            {"OTEL_TRACES_EXPORTER": "console, otlp_proto_grpc"},
+            {"OTEL_TRACES_EXPORTER": "Console, otlp_proto_grpc"},
             {"path": "t"},
-            [Destination("console", "console"), otlp("http://localhost:4317", GRPC)],
+            ["console", (GRPC, "localhost:4317")],
         ),
     ],
 )
 def test_destination_of_traces(environ, arguments, expected):
-    assert destinations("traces", environ, **arguments) == expected
+    found = destinations("traces", environ, **arguments)
+    shown = [(one.protocol, one.endpoint) if one.kind == "otlp" else one.path or one.kind for one in found]
+    assert shown == expected
+
+
+@pytest.mark.parametrize("protocol", [GRPC, HTTP])
+def test_a_password_is_sent_and_never_shown(protocol):
+    address = "https://alice:secret%40pw@c:4318/in?token=hidden"
+    (place,) = destinations("logs", {E + "HEADERS": "x-key=k%20v, bad"}, endpoint=address, protocol=protocol)
+    assert place.headers == {"x-key": "k v", "authorization": "Basic YWxpY2U6c2VjcmV0QHB3"}
+    for shown in (repr(place), place.shown, place.endpoint.partition("?")[0]):
+        assert not any(word in shown for word in ("alice", "secret", "hidden"))
+    assert "hidden" not in place.without_secrets("no route to c:4318/in?token=hidden")
+
+
+def test_what_the_environment_says_of_the_way_is_followed_and_a_typing_error_is_told(caplog):
+    environ = {
+        E + "COMPRESSION": "GZIP",
+        E + "LOGS_TIMEOUT": "3",
+        E + "TIMEOUT": "soon",
+        E + "TRACES_COMPRESSION": "brotli",
+        E + "METRICS_INSECURE": "TRUE",
+        E + "CERTIFICATE": "/ca.pem",
+    }
+    (logs,) = destinations("logs", environ)
+    (traces,) = destinations("traces", environ)
+    (metrics,) = destinations("metrics", environ | {E + "ENDPOINT": "c:4317"})
+    assert (logs.compression, logs.timeout, logs.certificate) == ("gzip", 3.0, "/ca.pem")
+    assert (traces.compression, traces.timeout) == ("none", 10.0)
+    assert (metrics.protocol, metrics.insecure, logs.insecure) == (GRPC, True, True)
+    said = " ".join(record.getMessage() for record in caplog.records)
+    assert ("'soon' is ignored" in said, "'brotli' is not supported" in said) == (True, True)

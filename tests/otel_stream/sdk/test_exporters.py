@@ -10,6 +10,7 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otel_stream.sdk import Counts, OtlpJsonFile, OtlpJsonSpanExporter, configure
@@ -111,7 +112,8 @@ def test_the_file_is_closed_when_its_last_exporter_is(tmp_path):
     first, second = OtlpJsonSpanExporter(file), OtlpJsonSpanExporter(file)
     for _ in range(2):
         first.shutdown()
-    results = first.export([]), second.export([])
+    spans = [TracerProvider(shutdown_on_exit=False).get_tracer("x").start_span("one")]
+    results = first.export(spans), second.export(spans)
     second.shutdown()
     assert results == (SpanExportResult.FAILURE, SpanExportResult.SUCCESS)
     assert file._file.closed

@@ -18,7 +18,6 @@ from otel_stream.telemetry.redaction import MASK, Redaction
 @pytest.mark.parametrize(
     ("value", "content"),
     [
-        ("", (False, False)),
         ("false", (False, False)),
         ("NO_CONTENT", (False, False)),
         ("true", (True, True)),
@@ -35,8 +34,9 @@ def test_the_environment_decides_about_content(value, content, wish):
 
 
 @pytest.mark.parametrize(("wish", "content"), [(None, False), (False, False), (True, True)])
-def test_without_it_the_program_does(wish, content):
-    options = resolve(capture_content=wish, environ={})
+@pytest.mark.parametrize("environ", [{}, {CAPTURE_CONTENT: ""}, {CAPTURE_CONTENT: " "}])
+def test_without_it_the_program_does(wish, content, environ):
+    options = resolve(capture_content=wish, environ=environ)
     assert (options.span_content, options.event_content) == (content, content)
 
 

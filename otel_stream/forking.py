@@ -1,4 +1,4 @@
-"""What a processor does after a fork: its locks may be held by threads that the child does not have."""
+"""What a forked process does first: locks may be held by threads that it does not have."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ meter provider  ─► reader ─► exporter
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -18,7 +19,7 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 
-from otel_stream.sdk.configure.destinations import Destination, Signal
+from otel_stream.sdk.configure.destinations import Destination, Signal, otlp_destination
 from otel_stream.sdk.configure.handle import Handle, Pipeline
 from otel_stream.sdk.export.accounting import (
     Account,
@@ -26,9 +27,8 @@ from otel_stream.sdk.export.accounting import (
     CountedMetricExporter,
     CountedSpanExporter,
 )
-from otel_stream.sdk.export.batch import Batch, BatchLogs, BatchSpans
-from otel_stream.sdk.export.compaction import CompactingLogExporter
-from otel_stream.sdk.export.limits import batch_limits
+from otel_stream.sdk.export.batch import Batch, BatchLogs, BatchSpans, body_size
+from otel_stream.sdk.export.limits import MAX_REQUEST, batch_limits
 from otel_stream.sdk.extras import needing
 from otel_stream.sdk.lean import provider_kind
 from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
@@ -38,14 +38,29 @@ from otel_stream.sdk.sampling.tail import TailSamplingProcessor
 from otel_stream.sdk.versions import SynchronousMultiLogRecordProcessor
 from otel_stream.telemetry.options import RecordAs
 
+_logger = logging.getLogger("otel_stream.sdk")
+
 
 class Builder:
-    """Builds the pipelines; they share the resource, the file, and who is told of losses."""
+    """Builds the pipelines; they share the resource, the file, and who is told of losses.
 
-    def __init__(self, resource: Resource, record_as: RecordAs, tail: Sequence[Any]) -> None:
+    ``longest`` is the longest request, in bytes; ``otlp`` tells where OTLP of a signal goes if the exporter
+    that the environment names is not there.
+    """
+
+    def __init__(
+        self,
+        resource: Resource,
+        record_as: RecordAs,
+        tail: Sequence[Any],
+        longest: int = MAX_REQUEST,
+        otlp: Callable[[Signal], Destination] = lambda signal: otlp_destination(signal, os.environ),
+    ) -> None:
         self._resource = resource
         self._record_as = record_as
         self._tail = tail
+        self._longest = longest
+        self._otlp = otlp
         self._files: dict[str, Any] = {}
         #: What the SDK's own classes make, and why.
         self.not_lean: dict[str, str] = {}
@@ -53,11 +68,7 @@ class Builder:
         self.handle: Handle | None = None
 
     def build(self, chosen: dict[Signal, list[Destination]]) -> list[Pipeline]:
-        """Return a pipeline for every signal that goes somewhere.
-
-        Raises:
-            ValueError: a variable of the environment that can't be meant.
-        """
+        """Return a pipeline for every signal that goes somewhere."""
         pipes: dict[Signal, Pipeline] = {}
         exporters = {
             signal: [self._exporter(signal, place) for place in places] for signal, places in chosen.items()
@@ -108,9 +119,9 @@ class Builder:
             return processors  # the bridge is all that listens
         for exporter in exporters:
             account = Account(self._batch_lost)
-            counted = CountedLogExporter(CompactingLogExporter(exporter), account)
+            counted = CountedLogExporter(exporter, account)
             pipe.add(counted, account)
-            processors.append(BatchLogs(Batch(counted, account, limits, "logs")))
+            processors.append(BatchLogs(Batch(counted, account, limits, "logs", body_size)))
         return processors
 
     def _metrics(self, exporters: list[Any]) -> Pipeline:
@@ -140,10 +151,10 @@ class Builder:
     def _exporter(self, signal: Signal, place: Destination) -> Any:
         if place.kind == "file":
             return self._file_exporter(signal, place.path or "")
-        if place.kind != "otlp":
-            return _from_entry_point(signal, place.kind)
-        kind = _otlp_exporter(signal, place.protocol or "")
-        return kind() if place.endpoint is None else kind(endpoint=place.endpoint)
+        if place.kind == "otlp":
+            return _otlp(signal, place, self._longest)
+        made = _from_entry_point(signal, place.kind)
+        return _otlp(signal, self._otlp(signal), self._longest) if made is None else made
 
     def _file_exporter(self, signal: Signal, path: str) -> Any:
         with needing("otlp", "A file of OTLP JSON lines"):
@@ -160,33 +171,30 @@ class Builder:
         return kinds[signal](file)
 
 
-def _otlp_exporter(signal: Signal, protocol: str) -> Any:
-    if protocol == "grpc":
-        with needing("grpc", "OTLP over gRPC"):
-            from opentelemetry.exporter.otlp.proto.grpc import _log_exporter, metric_exporter, trace_exporter
-    else:
-        with needing("otlp", "OTLP over HTTP"):
-            from opentelemetry.exporter.otlp.proto.http import (  # type: ignore[no-redef]
-                _log_exporter,
-                metric_exporter,
-                trace_exporter,
-            )
-    kinds: dict[str, Any] = {
-        "traces": trace_exporter.OTLPSpanExporter,
-        "logs": _log_exporter.OTLPLogExporter,
-        "metrics": metric_exporter.OTLPMetricExporter,
-    }
-    return kinds[signal]
+def _otlp_exporter(signal: Signal, protocol: str) -> Callable[[], Any]:
+    """Return what makes the exporter of ``signal`` that the environment asks for, over ``protocol``."""
+    return lambda: _otlp(signal, otlp_destination(signal, os.environ, protocol=protocol))
+
+
+def _otlp(signal: Signal, place: Destination, longest: int = MAX_REQUEST) -> Any:
+    over, extra = ("gRPC", "grpc") if place.protocol == "grpc" else ("HTTP", "otlp")
+    with needing(extra, f"OTLP over {over}"):
+        from otel_stream.sdk.export.otlp import OTLP_EXPORTERS
+
+        return OTLP_EXPORTERS[signal](place, longest)
 
 
 def _from_entry_point(signal: Signal, name: str) -> Any:
-    """Make the exporter (or metric reader) that an installed package registered as ``name``."""
+    """Make the exporter (or metric reader) that an installed package registered as ``name``, if one did."""
     found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
     if not found:
-        raise ValueError(
-            f"OTEL_{signal.upper()}_EXPORTER={name!r} is not installed: "
-            "use otlp, console or none, or install the package that provides it."
+        _logger.warning(
+            "OTEL_%s_EXPORTER=%r is not installed and is ignored, telemetry goes out as OTLP: "
+            "use otlp, console or none, or install the package that provides it.",
+            signal.upper(),
+            name,
         )
+        return None
     return found[0].load()()
 
 
