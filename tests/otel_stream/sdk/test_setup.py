@@ -166,10 +166,10 @@ def test_a_place_that_has_taken_something_gets_the_whole_time(http_endpoint, run
             ),
         ),
         (
-            "opentelemetry.exporter.otlp.proto.grpc",
+            "grpc",
             "otel_stream.configure(protocol='grpc')",
             (
-                "OTLP over gRPC needs opentelemetry.exporter.otlp.proto.grpc, which is not installed: "
+                "OTLP over gRPC needs grpc, which is not installed: "
                 "pip install 'otel-stream[grpc]'."
             ),
         ),
