@@ -168,10 +168,7 @@ def test_a_place_that_has_taken_something_gets_the_whole_time(http_endpoint, run
         (
             "grpc",
             "otel_stream.configure(protocol='grpc')",
-            (
-                "OTLP over gRPC needs grpc, which is not installed: "
-                "pip install 'otel-stream[grpc]'."
-            ),
+            ("OTLP over gRPC needs grpc, which is not installed: pip install 'otel-stream[grpc]'."),
         ),
     ],
 )
