@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
+from .types import Interrupt
+
 
 class ErrorCode(Enum):
     """Stable names of the mistakes that are worth looking up."""
@@ -77,8 +79,6 @@ class NodeInterrupt(GraphInterrupt):
     """An interrupt raised by hand; :func:`engine.interrupt` is the better way."""
 
     def __init__(self, value: Any, id: str | None = None) -> None:
-        from .types import Interrupt
-
         super().__init__([Interrupt(value) if id is None else Interrupt(value, id)])
 
 

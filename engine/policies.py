@@ -36,9 +36,7 @@ def default_retry_on(error: Exception) -> bool:
         return 500 <= status < 600
     if type(error).__module__.startswith("requests"):
         return True
-    from .errors import NodeTimeoutError
-
-    return isinstance(error, NodeTimeoutError) or not isinstance(error, _NOT_WORTH_RETRYING)
+    return not isinstance(error, _NOT_WORTH_RETRYING)
 
 
 class RetryPolicy(NamedTuple):

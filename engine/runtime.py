@@ -20,7 +20,7 @@ from .task_config import speaking_task, task_config, task_metadata
 from .types import Config, StreamWriter
 
 if TYPE_CHECKING:
-    from .core.state import NodeTask
+    from .core.task import NodeTask
 
 ContextT = TypeVar("ContextT", default=None)
 
@@ -183,12 +183,12 @@ def task_writer(task: NodeTask) -> StreamWriter:
     A function with attributes, since calling an object takes five times as long, and nodes call it a lot.
     It writes to the *custom* stream, never waits, and may be called from any thread.
     """
-    loop, bit, now = task.loop, CustomWritten.bit, time.time_ns
+    env, bit, now = task.env, CustomWritten.bit, time.time_ns
 
     def writer(data: Any) -> None:
         if task.progress is not None:
             show_life(task)
-        observer = loop.observer
+        observer = env.observer
         if observer is not None and observer.interest & bit:
             observer.emit(CustomWritten(task, data, now()))
 
@@ -201,7 +201,7 @@ def task_writer(task: NodeTask) -> StreamWriter:
 async def _write(task: NodeTask, data: Any) -> None:
     """Write ``data``, then wait until every ``block`` receiver has room again."""
     show_life(task)
-    observer = task.loop.observer
+    observer = task.env.observer
     if observer is not None:
         if observer.interest & CustomWritten.bit:
             observer.emit(CustomWritten(task, data, time.time_ns()))
@@ -249,7 +249,7 @@ def get_stream_writer() -> StreamWriter:
 
 def get_store() -> Any:
     """Return the store the graph was compiled with."""
-    return current_task().loop.store
+    return current_task().env.store
 
 
 def get_runtime(context_schema: Any = None) -> Runtime[Any]:  # noqa: ARG001 - it tells type checkers
@@ -259,20 +259,20 @@ def get_runtime(context_schema: Any = None) -> Runtime[Any]:  # noqa: ARG001 - i
 
 def make_runtime(task: NodeTask) -> Runtime[Any]:
     """Build the runtime a task's node is given."""
-    loop = task.loop
+    env = task.env
 
     def heartbeat() -> None:
         if task.progress is not None:
             task.progress()
 
     return Runtime(
-        context=loop.context,
-        store=loop.store,
+        context=env.context,
+        store=env.store,
         stream_writer=task_writer(task),
         heartbeat=heartbeat,
-        previous=loop.previous,
+        previous=env.continuation.previous,
         execution_info=ExecutionInfo(
-            checkpoint_id=loop.state.checkpoint_id,
+            checkpoint_id=env.state.checkpoint_id,
             checkpoint_ns=task.ns,
             task_id=task.id,
             thread_id=task.run.thread_id,
@@ -280,8 +280,8 @@ def make_runtime(task: NodeTask) -> Runtime[Any]:
             node_attempt=task.attempt,
             node_first_attempt_time=task.first_attempt_at,
         ),
-        server_info=ServerInfo.of(loop.config.get("configurable") or {}),
-        control=loop.control,
+        server_info=ServerInfo.of(env.config.get("configurable") or {}),
+        control=env.control,
     )
 
 
@@ -295,12 +295,12 @@ def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:
         RuntimeError: called outside of a node.
     """
     task = current_task()
-    observer = task.loop.observer
+    observer = task.env.observer
     show_life(task)
     if observer is not None and observer.interest & MessageWritten.bit:
         name = chunk.get("id") if isinstance(chunk, dict) else getattr(chunk, "id", None)
-        if task.loop.langchain is not None and isinstance(name, str):
-            task.loop.langchain.shown(task, name)  # so that it isn't shown again when the node returns it
+        if task.env.langchain is not None and isinstance(name, str):
+            task.env.langchain.shown(task, name)  # so that it isn't shown again when the node returns it
         about = _about(task)
         if metadata:
             about = {**about, **metadata}

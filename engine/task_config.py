@@ -12,7 +12,7 @@ from otel_stream.adapters.ambient import ambient_config
 from .types import Config
 
 if TYPE_CHECKING:
-    from .core.state import NodeTask
+    from .core.task import NodeTask
 
 #: The task whose node is running here. Every attempt runs in a context of its own, so it is never reset.
 CURRENT_TASK: ContextVar[NodeTask | None] = ContextVar("engine_task", default=None)
@@ -86,21 +86,21 @@ def task_metadata(task: NodeTask) -> dict[str, Any]:
 
 def task_config(task: NodeTask) -> Config:
     """Build the RunnableConfig of a task. It names the task, so that whoever is given it is heard as it."""
-    loop = task.loop
-    configurable = loop.config.get("configurable", {})
+    env = task.env
+    configurable = env.config.get("configurable", {})
     place = {"checkpoint_ns": task.ns, "checkpoint_id": None, ORIGIN: Origin(task)}
     config: Config = {
-        "tags": list(loop.run.tags),
+        "tags": list(env.run.tags),
         "metadata": task_metadata(task),
-        "recursion_limit": loop.recursion_limit,
+        "recursion_limit": env.recursion_limit,
         "configurable": {**configurable, **place},
         "run_name": task.node,
     }
     for key in ("callbacks", "max_concurrency"):
-        if key in loop.config:
-            config[key] = loop.config[key]
-    if loop.langchain is not None:
-        config["callbacks"] = loop.langchain.callbacks(task, config)
+        if key in env.config:
+            config[key] = env.config[key]
+    if env.langchain is not None:
+        config["callbacks"] = env.langchain.callbacks(task, config)
     return config
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.source import circles, foreign_writes, imports
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("otel_stream", "engine")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -132,6 +134,32 @@ def test_the_import_contracts_hold(tree: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def of_engine(found: list[list[str]]) -> list[list[str]]:
+    return [circle for circle in found if circle[0].startswith("engine")]
+
+
+def test_no_two_files_of_the_engine_import_each_other() -> None:
+    """Directly or by way of others, annotations included."""
+    assert of_engine(circles(imports())) == []
+
+
+def test_a_planted_circle_is_found(tree: Path) -> None:
+    with (tree / "engine/core/lineage.py").open("a") as source:
+        source.write("\nif TYPE_CHECKING:\n    from .task import NodeTask\n")
+    assert of_engine(circles(imports(tree))) == [["engine.core.lineage", "engine.core.task"]]
+
+
+def test_no_attribute_of_a_run_is_written_outside_of_its_own_file() -> None:
+    assert foreign_writes() == []
+
+
+def test_a_planted_write_is_found(tree: Path) -> None:
+    with (tree / "engine/api/pull.py").open("a") as source:
+        source.write("\ndef f(loop):\n    loop.end, loop.env.run.resumes = None, 1\n    loop.step += 1\n")
+    found = [place.partition(" ")[2] for place in foreign_writes(tree)]
+    assert found == ["loop.end", "loop.env.run.resumes", "loop.step"]
+
+
 VIOLATIONS = [
     ("otel_stream/stream/buffer.py", "import engine", "otel_stream never imports engine"),
     (
@@ -153,6 +181,11 @@ VIOLATIONS = [
         "engine/run/loop.py",
         "from otel_stream.stream import receiver",
         "the engine's core sees only the events",
+    ),
+    (
+        "engine/core/superstep.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..run.loop import RunLoop",
+        "the rooms of the engine look one way",
     ),
     (
         "engine/api/builder.py",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import Any, Generic, Self
 
 from typing_extensions import TypeVar
 
 from ..channels import Channel
 from ..deprecated import by_old_name, refuse_others
-from ..graph.compiler import DEFAULT_HANDLER, Compiler, NodeSpec, check_checkpointer
+from ..graph.compiler import DEFAULT_HANDLER, Compiler, check_checkpointer
+from ..graph.description import Description, NodeSpec
 from ..graph.node import Branch, Callback, annotated_destinations, first_parameter_schema, path_map_of
-from ..graph.schema import Key, read_schema, same_channel
+from ..graph.schema import read_schema, same_channel
+from ..graph.spec import GraphSpec
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from ..types import END, START, All
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
+from .compiled import CompiledStateGraph
 
 StateT = TypeVar("StateT", default=Any)
 ContextT = TypeVar("ContextT", default=None)
@@ -25,7 +25,7 @@ InputT = TypeVar("InputT", default=StateT)
 OutputT = TypeVar("OutputT", default=StateT)
 
 
-class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
+class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
     """Nodes that read and write a shared state, and the edges between them.
 
     ``state_schema`` is a TypedDict, dataclass or pydantic model, one channel per key; an annotation
@@ -49,19 +49,9 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         input_schema = by_old_name(old, "input", "input_schema", input_schema)
         output_schema = by_old_name(old, "output", "output_schema", output_schema)
         refuse_others(old, "StateGraph")
-        self.nodes: dict[str, NodeSpec] = {}
-        self.edges: list[tuple[str, str]] = []
-        self.waiting_edges: list[tuple[tuple[str, ...], str]] = []
-        self.branches: dict[str, dict[str, Branch]] = {}
-        self.schemas: dict[Any, dict[str, Key]] = {}
-        self.channels: dict[str, Channel] = {}
-        self.managed: dict[str, Any] = {}
-        self.state_schema = state_schema
-        self.input_schema = input_schema or state_schema
-        self.output_schema = output_schema or state_schema
-        self.context_schema = context_schema
-        self.defaults: dict[str, Any] = {}
-        self.default_handler: Any = None
+        super().__init__(
+            state_schema, input_schema or state_schema, output_schema or state_schema, context_schema
+        )
         self._add_schema(self.state_schema)
         self._add_schema(self.input_schema, managed_allowed=input_schema is None)
         self._add_schema(self.output_schema, managed_allowed=output_schema is None)
@@ -343,23 +333,22 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             ValueError: whatever :meth:`validate` finds.
             TypeError: ``checkpointer`` is none.
         """
-        from .compiled import CompiledStateGraph
-
         check_checkpointer(checkpointer)
         before, after = interrupt_before or [], interrupt_after or []
         self.validate([*(before if before != "*" else []), *(after if after != "*" else [])])
-        compiled = CompiledStateGraph(
-            builder=self,
-            program=Compiler(self).program(),
-            checkpointer=checkpointer,
-            cache=cache,
-            store=store,
-            interrupt_before=before,
-            interrupt_after=after,
-            name=name or "LangGraph",
+        return CompiledStateGraph(
+            GraphSpec(
+                name or "LangGraph",
+                Compiler(self).program(),
+                self,
+                checkpointer,
+                store,
+                cache,
+                interrupt_before_nodes=before,
+                interrupt_after_nodes=after,
+                debug=debug,
+            )
         )
-        compiled.debug = debug
-        return compiled
 
 
 def _destinations(given: Mapping[str, str] | Sequence[str]) -> Mapping[str, str | None]:

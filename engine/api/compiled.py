@@ -5,32 +5,50 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any, Generic, TypeVar, Unpack
 
-from otel_stream.config import StreamConfig, parse_modes
+from otel_stream.config import StreamConfig
 
-from ..cache.lookup import cache_namespace
 from ..executors import Executor, ThreadExecutor, async_executor, drive
+from ..graph.description import Description
 from ..graph.drawing import Drawing, draw
 from ..graph.program import Program
 from ..graph.schema import json_schema
+from ..graph.spec import GraphSpec
+from ..run.caching import cache_namespace
 from ..run.loop import RunLoop
-from ..types import INTERRUPT, All, Config, GraphOutput
+from ..types import INTERRUPT, Config, GraphOutput
 from .batch import run_abatch, run_batch
 from .config import merge_configs
-from .formats import Shape, coerced
-from .launch import Options, caller_of, concurrency, launch
+from .formats import coerced
+from .launch import caller_of, concurrency, launch
+from .options import Asked, Options, RunOptions, spelled_out
 from .printing import launch_printing
 from .pull import astream, stream
 from .run_stream import RunStream, inherited_observer
 from .state import StateApi
 
-if TYPE_CHECKING:
-    from .builder import StateGraph
+T = TypeVar("T")
 
 
-#: What ``debug=True`` prints.
-_DEBUG = ("updates", "values")
+class Declared(Generic[T]):
+    """An attribute of a compiled graph that stands in its ``spec``."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = self._name or name
+
+    def __get__(self, graph: Any, owner: type) -> T:
+        if graph is None:
+            raise AttributeError(f"{owner.__name__}.{self._name}: only a compiled graph has one")
+        found: T = getattr(graph.spec, self._name)
+        return found
+
+    def __set__(self, graph: Any, value: T) -> None:
+        graph.spec = replace(graph.spec, **{self._name: value})
 
 
 class CompiledStateGraph(StateApi):
@@ -42,32 +60,21 @@ class CompiledStateGraph(StateApi):
 
     is_compiled_graph = True
 
-    def __init__(
-        self,
-        *,
-        builder: StateGraph[Any, Any, Any, Any],
-        program: Program,
-        checkpointer: Any,
-        cache: Any,
-        store: Any,
-        interrupt_before: All | Sequence[str],
-        interrupt_after: All | Sequence[str],
-        name: str,
-    ) -> None:
-        self.builder = builder
-        self.program = program
-        self.checkpointer = checkpointer
-        self.cache = cache
-        self.store = store
-        self.interrupt_before_nodes = interrupt_before
-        self.interrupt_after_nodes = interrupt_after
-        self.name = name
-        self.config: Config = {}
-        self.context_schema = builder.context_schema
-        #: Whether streams print their parts.
-        self.debug = False
-        #: Seconds that one superstep may take.
-        self.step_timeout: float | None = None
+    def __init__(self, spec: GraphSpec) -> None:
+        self.spec = spec
+
+    #: What it was compiled of and with; to change one is to have another ``spec``.
+    name = Declared[str]()
+    program = Declared[Program]()
+    builder = Declared[Description]("description")
+    checkpointer = Declared[Any]()
+    cache = Declared[Any]()
+    store = Declared[Any]()
+    interrupt_before_nodes = Declared[Any]()
+    interrupt_after_nodes = Declared[Any]()
+    config = Declared[Config]()
+    step_timeout = Declared[float | None]()
+    debug = Declared[bool]()
 
     @property
     def nodes(self) -> dict[str, Any]:
@@ -78,6 +85,11 @@ class CompiledStateGraph(StateApi):
     def channels(self) -> dict[str, Any]:
         """The channels by name."""
         return self.program.channels
+
+    @property
+    def context_schema(self) -> Any:
+        """The schema of the run context, None if the graph takes none."""
+        return self.spec.description.context_schema
 
     def get_name(self, suffix: str | None = None) -> str:
         """Return the graph's name, LangChain's way of asking for it."""
@@ -118,73 +130,41 @@ class CompiledStateGraph(StateApi):
 
     # -- running ---------------------------------------------------------------------------------
 
-    def invoke(
-        self,
-        input: Any,
-        config: Config | None = None,
-        *,
-        context: Any = None,
-        stream_mode: Any = "values",
-        print_mode: Any = (),
-        output_keys: Any = None,
-        interrupt_before: Any = None,
-        interrupt_after: Any = None,
-        durability: str | None = None,
-        control: Any = None,
-        version: str = "v1",
-        **options: Any,
-    ) -> Any:
+    @spelled_out(Options, stream_mode="values")
+    def invoke(self, input: Any, config: Config | None = None, **options: Unpack[Options]) -> Any:
         """Run to the end and return the result, without an event loop; every node must have a sync form.
 
         Returns:
             The output; with what the run waits for under ``__interrupt__``, or as ``GraphOutput`` with
             ``version="v2"``. With another ``stream_mode`` than "values", the list of its parts.
         """
-        asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode
-        ).and_also(options)
-        if stream_mode != "values":
-            return list(self._stream(input, config, asked, stream_mode, False, version))
-        executor = ThreadExecutor(concurrency(self, config))
+        asked = Asked.of(options, modes="values")
+        if asked.modes != "values":
+            return list(stream(self.spec, input, config, asked))
+        executor = ThreadExecutor(concurrency(self.spec, config))
         loop = self._launch(input, config, asked, executor)
         try:
             drive(loop.execute())
         finally:
             executor.close()
-        return self._output(loop, version)
+        return self._output(loop, asked.version)
 
-    async def ainvoke(
-        self,
-        input: Any,
-        config: Config | None = None,
-        *,
-        context: Any = None,
-        stream_mode: Any = "values",
-        print_mode: Any = (),
-        output_keys: Any = None,
-        interrupt_before: Any = None,
-        interrupt_after: Any = None,
-        durability: str | None = None,
-        control: Any = None,
-        version: str = "v1",
-        **options: Any,
-    ) -> Any:
+    @spelled_out(Options, stream_mode="values")
+    async def ainvoke(self, input: Any, config: Config | None = None, **options: Unpack[Options]) -> Any:
         """Run to the end on asyncio or trio and return the result; see :meth:`invoke`."""
-        asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode
-        ).and_also(options)
-        if stream_mode != "values":
-            return [part async for part in self._astream(input, config, asked, stream_mode, False, version)]
-        executor = async_executor(concurrency(self, config))
+        asked = Asked.of(options, modes="values")
+        if asked.modes != "values":
+            return [part async for part in astream(self.spec, input, config, asked)]
+        executor = async_executor(concurrency(self.spec, config))
         loop = self._launch(input, config, asked, executor)
         await loop.execute()
-        return self._output(loop, version)
+        return self._output(loop, asked.version)
 
-    def _launch(self, input: Any, config: Config | None, asked: Options, executor: Executor) -> RunLoop:
+    def _launch(self, input: Any, config: Config | None, asked: Asked, executor: Executor) -> RunLoop:
         if asked.printed:
-            return launch_printing(self, input, config, asked, executor)
-        observer = inherited_observer(caller_of(self, config))
-        return launch(self, input, config, asked, executor, observer)
+            return launch_printing(self.spec, input, config, asked, executor)
+        observer = inherited_observer(caller_of(self.spec, config))
+        return launch(self.spec, input, config, asked, executor, observer)
 
     def _output(self, loop: RunLoop, version: str) -> Any:
         value = loop.result if loop.shown else None
@@ -204,7 +184,7 @@ class CompiledStateGraph(StateApi):
         config: Config | Sequence[Config] | None = None,
         *,
         return_exceptions: bool = False,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> list[Any]:
         """Run :meth:`invoke` on every input, in threads, and return the results in their order."""
         return run_batch(lambda x, c: self.invoke(x, c, **options), inputs, config, return_exceptions)
@@ -215,31 +195,15 @@ class CompiledStateGraph(StateApi):
         config: Config | Sequence[Config] | None = None,
         *,
         return_exceptions: bool = False,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> list[Any]:
         """Run :meth:`ainvoke` on every input, side by side, and return the results in their order."""
         return await run_abatch(lambda x, c: self.ainvoke(x, c, **options), inputs, config, return_exceptions)
 
     # -- streaming -------------------------------------------------------------------------------
 
-    def stream(
-        self,
-        input: Any,
-        config: Config | None = None,
-        *,
-        context: Any = None,
-        stream_mode: Any = None,
-        print_mode: Any = (),
-        output_keys: Any = None,
-        interrupt_before: Any = None,
-        interrupt_after: Any = None,
-        durability: str | None = None,
-        control: Any = None,
-        subgraphs: bool = False,
-        debug: bool | None = None,
-        version: str = "v1",
-        **options: Any,
-    ) -> Iterator[Any]:
+    @spelled_out(Options)
+    def stream(self, input: Any, config: Config | None = None, **options: Unpack[Options]) -> Iterator[Any]:
         """Run as the caller iterates. ``stream_mode`` is one mode or several (default: updates).
 
         Yields:
@@ -250,65 +214,24 @@ class CompiledStateGraph(StateApi):
         Raises:
             ConfigError: a mode that does not exist.
         """
-        if self.debug if debug is None else debug:
-            print_mode = _DEBUG
-        asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode, True
-        )
-        asked = asked.and_also(options)
-        return self._stream(input, config, asked, stream_mode, subgraphs, version)
+        asked = Asked.of(options, modes="updates", whole=True, debug=self.debug)
+        return stream(self.spec, input, config, asked)
 
-    def _stream(
-        self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
-    ) -> Iterator[Any]:
-        modes = "updates" if modes is None else modes
-        parse_modes(modes)
-        return stream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
-
+    @spelled_out(Options)
     def astream(
-        self,
-        input: Any,
-        config: Config | None = None,
-        *,
-        context: Any = None,
-        stream_mode: Any = None,
-        print_mode: Any = (),
-        output_keys: Any = None,
-        interrupt_before: Any = None,
-        interrupt_after: Any = None,
-        durability: str | None = None,
-        control: Any = None,
-        subgraphs: bool = False,
-        debug: bool | None = None,
-        version: str = "v1",
-        **options: Any,
+        self, input: Any, config: Config | None = None, **options: Unpack[Options]
     ) -> AsyncIterator[Any]:
         """Run on asyncio or trio as the caller iterates; see :meth:`stream`."""
-        if self.debug if debug is None else debug:
-            print_mode = _DEBUG
-        asked = Options(
-            context, interrupt_before, interrupt_after, durability, control, output_keys, print_mode, True
-        )
-        asked = asked.and_also(options)
-        return self._astream(input, config, asked, stream_mode, subgraphs, version)
+        asked = Asked.of(options, modes="updates", whole=True, debug=self.debug)
+        return astream(self.spec, input, config, asked)
 
-    def _astream(
-        self, input: Any, config: Config | None, asked: Options, modes: Any, subgraphs: bool, version: str
-    ) -> AsyncIterator[Any]:
-        modes = "updates" if modes is None else modes
-        parse_modes(modes)
-        return astream(self, input, config, asked, modes, Shape(self, modes, subgraphs, version))
-
+    @spelled_out(RunOptions)
     def open_stream(
         self,
         input: Any,
         *streams: StreamConfig,
         config: Config | None = None,
-        context: Any = None,
-        interrupt_before: Any = None,
-        interrupt_after: Any = None,
-        durability: str | None = None,
-        control: Any = None,
+        **options: Unpack[RunOptions],
     ) -> RunStream:
         """Run in the background, with one receiver per ``StreamConfig``; an async context manager.
 
@@ -318,8 +241,7 @@ class CompiledStateGraph(StateApi):
                     ...
             result = stream.result
         """
-        asked = Options(context, interrupt_before, interrupt_after, durability, control, whole=True)
-        return RunStream(self, input, streams, config, asked)
+        return RunStream(self.spec, input, streams, config, Asked.of(options, modes="updates", whole=True))
 
     # -- looking at it ---------------------------------------------------------------------------
 
@@ -329,7 +251,7 @@ class CompiledStateGraph(StateApi):
         Example:
             print(graph.get_graph(xray=True).draw_mermaid())
         """
-        return draw(self, sys.maxsize if xray is True else int(xray))
+        return draw(self.spec, sys.maxsize if xray is True else int(xray))
 
     async def aget_graph(self, config: Config | None = None, *, xray: int | bool = False) -> Drawing:
         """Do what :meth:`get_graph` does."""
@@ -337,11 +259,11 @@ class CompiledStateGraph(StateApi):
 
     def get_input_jsonschema(self, config: Config | None = None) -> dict[str, Any]:
         """Return the JSON schema of the input."""
-        return json_schema(self.builder.input_schema, f"{self.name}Input")
+        return json_schema(self.spec.description.input_schema, f"{self.name}Input")
 
     def get_output_jsonschema(self, config: Config | None = None) -> dict[str, Any]:
         """Return the JSON schema of the output."""
-        return json_schema(self.builder.output_schema, f"{self.name}Output")
+        return json_schema(self.spec.description.output_schema, f"{self.name}Output")
 
     def get_context_jsonschema(self) -> dict[str, Any] | None:
         """Return the JSON schema of the run context, None if the graph takes none."""

@@ -10,7 +10,7 @@ from ..task_config import ORIGIN, origin_of, task_metadata
 from ..types import Config
 
 if TYPE_CHECKING:
-    from ..core.state import NodeTask
+    from ..core.task import NodeTask
 
 #: Where in ``configurable`` a config says where checkpoints are.
 _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -70,7 +70,7 @@ def names_another_place(config: Mapping[str, Any] | None, task: NodeTask) -> boo
 
 
 def _place_of(task: NodeTask) -> dict[str, Any]:
-    configurable = task.loop.config.get("configurable") or {}
+    configurable = task.env.config.get("configurable") or {}
     return {**configurable, "checkpoint_ns": task.ns, "checkpoint_id": None}
 
 

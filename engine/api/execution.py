@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import Any, Self, overload
 
 from otel_stream.config import StreamConfig
 from otel_stream.stream.receiver import StreamReceiver
 
 from ..types import Config
-from .launch import Options
+from .compiled import CompiledStateGraph
+from .options import Asked
 from .run_stream import RunStream
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
 
 
 class ExecutionEngine:
@@ -86,7 +84,7 @@ class ExecutionEngine:
     def _open(
         self, graph: CompiledStateGraph, input: Any, configs: Sequence[StreamConfig], config: Config | None
     ) -> RunStream:
-        return RunStream(graph, input, configs, config, Options(whole=True), self._receivers)
+        return RunStream(graph.spec, input, configs, config, Asked(whole=True), self._receivers)
 
     async def aclose(self) -> None:
         """Close the receivers that see every run."""

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_stream.stream.modes import StreamPart, v1_payload, v2_payload
 
+from ..graph.program import Program
 from ..types import START
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
+from .options import Asked
 
 
 class Shape:
     """What LangGraph's ``stream`` yields for a part, by its arguments."""
 
-    def __init__(self, graph: CompiledStateGraph, stream_mode: Any, subgraphs: bool, version: str) -> None:
-        if version not in ("v1", "v2"):
-            raise ValueError(f"version: {version!r} is unknown; choose 'v1' or 'v2'")
-        self.v2 = version == "v2"
-        self.tagged = not isinstance(stream_mode, str)
-        self.subgraphs = subgraphs
-        self.program = graph.program
+    def __init__(self, program: Program, asked: Asked) -> None:
+        if asked.version not in ("v1", "v2"):
+            raise ValueError(f"version: {asked.version!r} is unknown; choose 'v1' or 'v2'")
+        self.v2 = asked.version == "v2"
+        self.tagged = not isinstance(asked.modes, str)
+        self.subgraphs = asked.subgraphs
+        self.program = program
 
     def __call__(self, part: StreamPart) -> Any:
         if self.v2:

@@ -10,22 +10,22 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
-from ..cache.lookup import cache_namespace
 from ..channels import EphemeralValue, LastValue
-from ..core.state import PUSH, RETURN, NodeTask
+from ..core.state import PUSH
+from ..core.task import NodeTask
 from ..deprecated import by_old_name, refuse_others
+from ..graph.description import Description
 from ..graph.node import Callback, Node, Writes, callable_name, is_coroutine_function
 from ..graph.program import Program
+from ..graph.spec import GraphSpec
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
+from ..run.caching import cache_namespace
 from ..run.calls import call as start_call
 from ..runtime import current_task
 from ..types import END, START
 from .compiled import CompiledStateGraph
-
-if TYPE_CHECKING:
-    from .builder import StateGraph
 
 PREVIOUS = "__previous__"
 R = TypeVar("R")
@@ -61,7 +61,8 @@ class TaskFunction:
             RuntimeError: called outside of a run.
         """
         caller = current_task()
-        index, caller.calls = caller.calls, caller.calls + 1
+        pad = caller.pad
+        index, pad.calls = pad.calls, pad.calls + 1
         call = NodeTask(
             caller.run,
             self.spec,
@@ -71,8 +72,7 @@ class TaskFunction:
             path=(PUSH, caller.path, index, True),
             triggers=(PUSH,),
         )
-        call.caller = caller
-        return start_call(caller.loop, call, caller)
+        return start_call(call, caller)
 
     def clear_cache(self, cache: Any) -> None:
         """Forget the cached results of the task."""
@@ -150,15 +150,6 @@ class _EntryNode(Node):
         return [(END, answer), (PREVIOUS, answer)]
 
 
-@dataclass
-class _Schemas:
-    """Stands where a graph has its builder."""
-
-    input_schema: Any
-    output_schema: Any
-    context_schema: Any
-
-
 class entrypoint:  # noqa: N801 - LangGraph's name
     """Make a function of one input a graph.
 
@@ -228,15 +219,15 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             output_keys=(END,),
             state_keys=(END,),
         )
+        described = Description(
+            state_schema=given,
+            input_schema=given,
+            output_schema=returned,
+            context_schema=self.context_schema,
+            edges=[(START, callback.name)],
+        )
         return CompiledStateGraph(
-            builder=cast("StateGraph[Any, Any, Any, Any]", _Schemas(given, returned, self.context_schema)),
-            program=program,
-            checkpointer=self.checkpointer,
-            cache=self.cache,
-            store=self.store,
-            interrupt_before=(),
-            interrupt_after=(),
-            name="LangGraph",
+            GraphSpec("LangGraph", program, described, self.checkpointer, self.store, self.cache)
         )
 
 
@@ -253,6 +244,3 @@ def _returned(hints: dict[str, Any]) -> tuple[Any, Any]:
         args = get_args(hint) or (Any, Any)
         return args[0], args[1]
     return hint, hint
-
-
-__all__ = ["RETURN", "entrypoint", "task"]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from otel_stream.adapters.ambient import ambient_config
-from otel_stream.events import Observer
+from otel_stream.events import CheckpointWritten, Observer
 from otel_stream.stream.wakeup import in_event_loop
 
-from ..core.state import GraphRun, NodeTask, path_of
-from ..executors import Executor
+from ..core.continuation import Continuation
+from ..core.lineage import Lineage
+from ..core.state import State
+from ..core.task import Executor, Failing, GraphRun, NodeTask, RunEnv, path_of
 from ..graph.program import View
+from ..graph.spec import GraphSpec
+from ..run.checkpointing import Checkpoints
 from ..run.loop import RunLoop
 from ..run.messages_mode import langchain_hook
+from ..run.reporting import checkpoint_stored
+from ..run.time_travel import checkpoints_around
 from ..task_config import TaskConfig, origin_of, speaking_task
 from ..types import Config
 from .config import (
@@ -25,124 +32,154 @@ from .config import (
     recursion_limit,
     without_origin,
 )
+from .options import Asked
 
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
-
-
-#: They make no difference to how a graph runs.
-_IGNORED = frozenset({"subgraphs", "debug"})
+Drain = Callable[[], Awaitable[None]]
 
 
-class Options(NamedTuple):
-    """What a caller may say about one run besides its input and config."""
+class Call(NamedTuple):
+    """A graph that is about to run, on whose behalf, and where."""
 
-    context: Any = None
-    interrupt_before: Any = None
-    interrupt_after: Any = None
-    durability: str | None = None
-    control: Any = None
-    output_keys: str | Sequence[str] | None = None
-    #: Modes whose parts go to standard output, too.
-    printed: Any = ()
-    #: Show the whole state instead of the graph's output.
-    whole: bool = False
-
-    def and_also(self, given: Mapping[str, Any]) -> Options:
-        """Add what came by other keywords: those LangGraph has retired, or takes only for streams.
-
-        Raises:
-            TypeError: a keyword that nothing is known by.
-            ValueError: both ``durability`` and what came before it.
-        """
-        rest = {name: value for name, value in given.items() if name not in _IGNORED}
-        during = rest.pop("checkpoint_during", None)
-        if rest:
-            known = ", ".join(self._fields[:-2])
-            raise TypeError(f"{next(iter(rest))!r} is no option of a run; known: {known}")
-        if during is None:
-            return self
-        if self.durability is not None:
-            raise ValueError(
-                "Cannot use both `checkpoint_during` and `durability` parameters: "
-                "the former is deprecated, drop it"
-            )
-        return self._replace(durability="async" if during else "exit")
+    graph: GraphSpec
+    config: Config
+    asked: Asked
+    executor: Executor
+    observer: Observer | None
+    #: The task that calls it, and the one that it is inside of: not so if it was told to keep its own place.
+    caller: NodeTask | None
+    parent: NodeTask | None
+    #: The namespace of its checkpoints, and namespace → id of those around.
+    namespace: str
+    around: Mapping[str, str]
+    run: GraphRun
 
 
-def concurrency(graph: CompiledStateGraph, config: Config | None) -> int | None:
+def concurrency(graph: GraphSpec, config: Config | None) -> int | None:
     """Return how many tasks of a superstep may run side by side; None: any number. Subgraphs inherit it."""
     caller = caller_of(graph, config)
-    inherited = caller.loop.config if caller is not None else None
+    inherited = caller.env.config if caller is not None else None
     for source in (config, inherited, graph.config):
         if source and source.get("max_concurrency"):
             return int(source["max_concurrency"])
     return None
 
 
-def caller_of(graph: CompiledStateGraph, config: Config | None) -> NodeTask | None:
+def caller_of(graph: GraphSpec, config: Config | None) -> NodeTask | None:
     """Return the task that runs ``graph``, None if no run is around it."""
     return speaking_task(config, graph.config)
 
 
 def launch(
-    graph: CompiledStateGraph,
+    graph: GraphSpec,
     input: Any,
     config: Config | None,
-    options: Options,
+    asked: Asked,
     executor: Executor,
     observer: Observer | None,
     *,
     detached: bool = False,
-    updating: bool = False,
+    drain: Drain | None = None,
 ) -> RunLoop:
     """Make the loop of one run. Inside a node it becomes a subgraph's run, unless ``detached``.
 
     A detached run has an audience of its own; its checkpoints and interrupts still belong to the node. With a
     ``thread_id`` of its own it is the other way around: it is shown with the node, and otherwise on its own.
+    ``drain`` is awaited after every superstep, instead of the observer's.
 
     Raises:
         ValueError: a checkpointer without a thread_id, or a recursion limit below 1.
         RuntimeError: ``checkpointer=True`` at the root.
     """
+    call = calling(graph, config, asked, executor, observer, detached=detached)
+    checkpointer = _checkpointer(graph, call.parent, call.config)
+    checkpoints = None if checkpointer is None else _checkpoints(call, checkpointer)
+    if drain is None and observer is not None and (executor.is_async or not in_event_loop()):
+        # A sync call on an event loop's thread has none: to wait for a consumer on that loop would never end.
+        drain = observer.drain
+    return RunLoop(environment(call, checkpoints, drain=drain), checkpoints, input)
+
+
+def calling(
+    graph: GraphSpec,
+    config: Config | None,
+    asked: Asked,
+    executor: Executor,
+    observer: Observer | None,
+    *,
+    detached: bool = False,
+) -> Call:
+    """Find out on whose behalf ``graph`` is called, and where its run has its place."""
     caller = caller_of(graph, config)
     parent = None if caller is not None and _is_elsewhere(graph, config, caller) else caller
     merged = _config(graph, config, caller, parent)
-    checkpointer = None if updating else _checkpointer(graph, parent, merged)
     namespace = _namespace(graph, parent)
     path = tuple(namespace.split("|")) if namespace else ()
     run = _run(graph, merged, None if detached else caller, path)
-    loop = RunLoop(
-        graph,
-        input,
-        merged,
-        run=run,
-        executor=executor,
-        observer=observer,
-        recursion_limit=recursion_limit(merged),
-        checkpointer=checkpointer,
-        durability=_durability(options, parent),
-        context=_context(graph, options.context, parent),
-        control=options.control or (parent.loop.control if parent is not None else None),
-        breakpoints=(
-            graph.interrupt_before_nodes if options.interrupt_before is None else options.interrupt_before,
-            graph.interrupt_after_nodes if options.interrupt_after is None else options.interrupt_after,
-        ),
-        parent_task=parent,
-        checkpoint_ns=namespace,
-        langchain=langchain_hook(observer, caller),
-        view=_view(graph, options.output_keys) or (graph.program.state_view if options.whole else None),
-        output=_view(graph, options.output_keys),
+    around = checkpoints_around(merged, parent.env if parent is not None else None)
+    return Call(graph, merged, asked, executor, observer, caller, parent, namespace, around, run)
+
+
+def environment(
+    call: Call, checkpoints: Checkpoints | None, *, drain: Drain | None = None, state: State | None = None
+) -> RunEnv:
+    """Make what the tasks of a run share; ``state`` is what they read, by default that of a new run."""
+    graph, asked, program = call.graph, call.asked, call.graph.program
+    around = call.parent.env if call.parent is not None else None
+    before = graph.interrupt_before_nodes if asked.interrupt_before is None else asked.interrupt_before
+    after = graph.interrupt_after_nodes if asked.interrupt_after is None else asked.interrupt_after
+    state = state or State(
+        program.fresh_channels(),
+        checkpoint_id=call.run.id,
+        track=checkpoints is not None or bool(before or after),
+        next_version=checkpoints.next_version if checkpoints is not None else None,
     )
-    if not executor.is_async and in_event_loop():
-        # A sync call on an event loop's thread: waiting for a consumer on that loop would never end.
-        loop.drain = None
-    return loop
+    output = _view(graph, asked.output_keys) or program.output_view
+    whole = asked.whole and asked.output_keys is None
+    return RunEnv(
+        spec=graph,
+        program=program,
+        run=call.run,
+        config=call.config,
+        executor=call.executor,
+        observer=call.observer,
+        view=program.state_view if whole else output,
+        output=output,
+        state=state,
+        lineage=Lineage(program.lasting, state.channels),
+        failing=Failing(around.failing if around is not None else None),
+        continuation=Continuation(around.continuation if around is not None else None),
+        recursion_limit=recursion_limit(call.config),
+        memory=checkpoints,
+        store=around.store if graph.store is None and around is not None else graph.store,
+        cache=around.cache if graph.cache is None and around is not None else graph.cache,
+        context=_context(graph, asked.context, around),
+        control=asked.control or (around.control if around is not None else None),
+        langchain=langchain_hook(call.observer, call.caller),
+        parent_task=call.parent,
+        checkpoint_ns=call.namespace,
+        checkpoint_map=call.around,
+        before=before,
+        after=after,
+        drain=drain,
+    )
 
 
-def _run(
-    graph: CompiledStateGraph, config: Config, caller: NodeTask | None, path: tuple[str, ...]
-) -> GraphRun:
+def _checkpoints(call: Call, checkpointer: Any) -> Checkpoints:
+    report = None
+    if call.observer is not None and call.observer.interest & CheckpointWritten.bit:
+        report = partial(checkpoint_stored, call.observer, call.run)
+    return Checkpoints(
+        checkpointer,
+        _place(call),
+        report,
+        is_async=call.executor.is_async,
+        run=call.run,
+        durability=_durability(call.asked, call.parent),
+        parents=call.around,
+    )
+
+
+def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[str, ...]) -> GraphRun:
     thread_id = config.get("configurable", {}).get("thread_id")
     return GraphRun(
         str(config.get("run_id") or uuid.uuid4()),
@@ -158,18 +195,18 @@ def _run(
     )
 
 
-def _is_elsewhere(graph: CompiledStateGraph, config: Config | None, caller: NodeTask) -> bool:
+def _is_elsewhere(graph: GraphSpec, config: Config | None, caller: NodeTask) -> bool:
     told = names_another_place(config, caller)
     return bool(names_another_place(graph.config, caller) if told is None else told)
 
 
 def _config(
-    graph: CompiledStateGraph, config: Config | None, caller: NodeTask | None, parent: NodeTask | None
+    graph: GraphSpec, config: Config | None, caller: NodeTask | None, parent: NodeTask | None
 ) -> Config:
     ambient = ambient_config()
     if caller is None:
         return merge_configs(ambient, graph.config, config)
-    inherited = dict(caller.loop.config)
+    inherited = dict(caller.env.config)
     inherited.pop("run_id", None)
     configurable = inherited.pop("configurable", {})
     if parent is not None:
@@ -192,7 +229,7 @@ def shown_path(caller: NodeTask, path: tuple[str, ...]) -> tuple[str, ...]:
     return path[outside:] or (*shown, f"{caller.node}:{caller.id}")
 
 
-def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Config) -> Any:
+def _checkpointer(graph: GraphSpec, parent: NodeTask | None, config: Config) -> Any:
     own = graph.checkpointer
     if own is False:
         return None
@@ -202,7 +239,7 @@ def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Co
             "pass a saver"
         )
     if parent is not None:
-        own = _lent(parent.loop)
+        own = _lent(parent.env)
     if own is None:
         own = config.get("configurable", {}).get("__pregel_checkpointer")
     if own is not None and "thread_id" not in config.get("configurable", {}):
@@ -213,31 +250,48 @@ def _checkpointer(graph: CompiledStateGraph, parent: NodeTask | None, config: Co
     return own
 
 
-def _lent(loop: RunLoop | None) -> Any:
+def _lent(env: RunEnv | None) -> Any:
     """Return the checkpointer of the nearest run around that has one."""
-    while loop is not None:
-        if loop.persist is not None:
-            return loop.persist.checkpointer
-        loop = loop.parent_loop
+    while env is not None:
+        if env.memory is not None:
+            return env.memory.checkpointer
+        env = env.around
     return None
 
 
-def _namespace(graph: CompiledStateGraph, parent: NodeTask | None) -> str:
+def _place(call: Call) -> Config:
+    """Return the config that names where the run's checkpoints are, and where it starts."""
+    configurable = call.config.get("configurable", {})
+    place = {k: v for k, v in configurable.items() if not k.startswith("__")}
+    if "thread_id" in place:
+        place["thread_id"] = str(place["thread_id"])
+    # An id that comes with the namespace of a subgraph is the subgraph's; the map has ours.
+    if call.parent is not None or configurable.get("checkpoint_ns"):
+        place.pop("checkpoint_id", None)
+    if call.namespace in call.around:
+        place["checkpoint_id"] = call.around[call.namespace]
+    if call.around:
+        place["checkpoint_map"] = call.around
+    return {"configurable": {**place, "checkpoint_ns": call.namespace}}
+
+
+def _namespace(graph: GraphSpec, parent: NodeTask | None) -> str:
     if parent is None:
         return ""
-    count, parent.subgraphs = parent.subgraphs, parent.subgraphs + 1
+    pad = parent.pad
+    count, pad.subgraphs = pad.subgraphs, pad.subgraphs + 1
     namespace = own_namespace(graph, parent.ns)
     return f"{namespace}|{count}" if count else namespace
 
 
-def own_namespace(graph: Any, namespace: str) -> str:
+def own_namespace(graph: GraphSpec, namespace: str) -> str:
     """Return where a graph keeps its checkpoints: with ``checkpointer=True`` the same place in every run."""
     if graph.checkpointer is not True:
         return namespace
     return "|".join(part.split(":")[0] for part in namespace.split("|"))
 
 
-def _view(graph: CompiledStateGraph, keys: str | Sequence[str] | None) -> View | None:
+def _view(graph: GraphSpec, keys: str | Sequence[str] | None) -> View | None:
     if keys is None:
         return None
     unknown = [
@@ -249,22 +303,22 @@ def _view(graph: CompiledStateGraph, keys: str | Sequence[str] | None) -> View |
     return View.of(keys if isinstance(keys, str) else tuple(keys))
 
 
-def _durability(options: Options, parent: NodeTask | None) -> str:
-    if options.durability is not None:
-        return options.durability
-    loop = parent.loop if parent is not None else None
-    while loop is not None:  # past graphs that keep nothing, as their checkpointer is
-        if loop.persist is not None:
-            return str(loop.persist.durability)
-        loop = loop.parent_loop
+def _durability(asked: Asked, parent: NodeTask | None) -> str:
+    if asked.durability is not None:
+        return asked.durability
+    env = parent.env if parent is not None else None
+    while env is not None:  # past graphs that keep nothing, as their checkpointer is
+        if env.memory is not None:
+            return env.memory.durability
+        env = env.around
     return "async"
 
 
-def _context(graph: CompiledStateGraph, context: Any, parent: NodeTask | None) -> Any:
+def _context(graph: GraphSpec, context: Any, around: RunEnv | None) -> Any:
     """Coerce the run context to the graph's schema; a subgraph inherits the one around it."""
     if context is None:
-        return parent.loop.context if parent is not None else None
-    schema = graph.context_schema
+        return around.context if around is not None else None
+    schema = graph.description.context_schema
     if isinstance(context, dict) and isinstance(schema, type) and not issubclass(schema, dict):
         return schema(**context)
     return context

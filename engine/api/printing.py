@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_stream.config import StreamConfig, parse_modes
 from otel_stream.events import Event
@@ -10,13 +10,12 @@ from otel_stream.parts import StreamPart, v1_payload
 from otel_stream.stream.sink import Forwarder
 
 from ..executors import Executor
+from ..graph.spec import GraphSpec
 from ..run.loop import RunLoop
 from ..types import Config
-from .launch import Options, caller_of, launch
+from .launch import caller_of, launch
+from .options import Asked
 from .run_stream import audience, relay_outwards
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
 
 
 class Printer(Forwarder):
@@ -31,19 +30,19 @@ class Printer(Forwarder):
         print(f"\x1b[1m[{part.type}]\x1b[0m {where}{v1_payload(part)!r}")  # noqa: T201
 
 
-def printers(options: Options, subgraphs: bool) -> tuple[Printer, ...]:
+def printers(asked: Asked, subgraphs: bool) -> tuple[Printer, ...]:
     """Return who prints what a run was asked to print: one, or nobody."""
-    return (Printer(options.printed, subgraphs),) if options.printed else ()
+    return (Printer(asked.printed, subgraphs),) if asked.printed else ()
 
 
 def launch_printing(
-    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, executor: Executor
+    graph: GraphSpec, input: Any, config: Config | None, asked: Asked, executor: Executor
 ) -> RunLoop:
     """Make the loop of a run whose parts are printed; in a node they are shown to the run around it, too."""
     caller = caller_of(graph, config)
     relay = relay_outwards(caller)
-    heard = audience((*printers(options, False), *(() if relay is None else (relay,))))
-    loop = launch(graph, input, config, options, executor, heard, detached=caller is not None)
+    heard = audience((*printers(asked, False), *(() if relay is None else (relay,))))
+    loop = launch(graph, input, config, asked, executor, heard, detached=caller is not None)
     if relay is not None:
         relay.place(loop)
     return loop

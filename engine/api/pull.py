@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_stream.config import StreamConfig, parse_modes
 from otel_stream.events import End
@@ -15,14 +15,13 @@ from otel_stream.stream.wakeup import Waiter, waiter
 
 from ..executors import PAUSE, ThreadExecutor, async_executor
 from ..executors.background import background
+from ..graph.spec import GraphSpec
 from ..types import Config
 from .formats import Shape
-from .launch import Options, caller_of, concurrency, launch
+from .launch import caller_of, concurrency, launch
+from .options import Asked
 from .printing import printers
 from .run_stream import audience, relay_outwards, stop_and_wait
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
 
 _LIVE = frozenset({"custom", "messages"})
 #: Parts that a node which awaits its writes may be ahead of the caller.
@@ -76,21 +75,33 @@ class _Pulled(StreamReceiver):
             await turn.wait()
 
 
-async def astream(
-    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
+def astream(graph: GraphSpec, input: Any, config: Config | None, asked: Asked) -> AsyncIterator[Any]:
+    """Run the graph as the caller iterates, yielding what LangGraph would of each part."""
+    return _astream(graph, input, config, asked, Shape(graph.program, asked))
+
+
+async def _astream(
+    graph: GraphSpec, input: Any, config: Config | None, asked: Asked, shape: Shape
 ) -> AsyncIterator[Any]:
-    """Run the graph as the caller iterates, yielding ``shape(part)``."""
-    receiver = _Pulled(modes, shape.subgraphs, bounded=True)
+    receiver = _Pulled(asked.modes, asked.subgraphs, bounded=True)
     caller = caller_of(graph, config)
     relay = relay_outwards(caller)
-    others = printers(options, shape.subgraphs)
+    others = printers(asked, asked.subgraphs)
     stream = audience((receiver, *others) if relay is None else (receiver, relay, *others))
     executor = async_executor(concurrency(graph, config))
-    loop = launch(graph, input, config, options, executor, stream, detached=caller is not None)
-    loop.drain = receiver.pulled
+    loop = launch(
+        graph,
+        input,
+        config,
+        asked,
+        executor,
+        stream,
+        detached=caller is not None,
+        drain=receiver.pulled,
+    )
     if relay is not None:
         relay.place(loop)
-    running = background(loop.execute, loop.run.context.copy())
+    running = background(loop.execute, loop.env.run.context.copy())
     left: BaseException | None = None
     try:
         while True:
@@ -117,28 +128,29 @@ async def astream(
             receiver.close()
 
 
-def stream(
-    graph: CompiledStateGraph, input: Any, config: Config | None, options: Options, modes: Any, shape: Shape
-) -> Iterator[Any]:
+def stream(graph: GraphSpec, input: Any, config: Config | None, asked: Asked) -> Iterator[Any]:
     """Do what :func:`astream` does, without an event loop: the caller's thread drives the run."""
+    return _stream(graph, input, config, asked, Shape(graph.program, asked))
+
+
+def _stream(graph: GraphSpec, input: Any, config: Config | None, asked: Asked, shape: Shape) -> Iterator[Any]:
     executor = ThreadExecutor(concurrency(graph, config))
-    executor.live = graph.program.start is None or shape.subgraphs or not _LIVE.isdisjoint(parse_modes(modes))
-    receiver = _Pulled(modes, shape.subgraphs, bounded=executor.live, wake=executor.wake)
+    modes = parse_modes(asked.modes)
+    executor.live = graph.program.start is None or asked.subgraphs or not _LIVE.isdisjoint(modes)
+    receiver = _Pulled(modes, asked.subgraphs, bounded=executor.live, wake=executor.wake)
     executor.held = lambda: receiver.held
     caller = caller_of(graph, config)
     relay = relay_outwards(caller)
-    others = printers(options, shape.subgraphs)
+    others = printers(asked, asked.subgraphs)
     heard = audience((receiver, *others) if relay is None else (receiver, relay, *others))
-    loop = launch(graph, input, config, options, executor, heard, detached=caller is not None)
-
-    if relay is not None:
-        relay.place(loop)
 
     async def hand_out() -> None:
         while receiver.held:
             await PAUSE
 
-    loop.drain = hand_out
+    loop = launch(graph, input, config, asked, executor, heard, detached=caller is not None, drain=hand_out)
+    if relay is not None:
+        relay.place(loop)
     running = loop.execute()
     try:
         while True:
@@ -152,7 +164,7 @@ def stream(
             yield from _taken(receiver, shape)
         yield from _taken(receiver, shape)
     finally:
-        loop.abandoned = loop.end is None
+        loop.abandon()
         running.close()
         receiver.close()
         executor.close()

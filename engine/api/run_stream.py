@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from anyio import get_cancelled_exc_class
 
@@ -22,15 +22,14 @@ from otel_stream.stream.stream import Stream
 from otel_stream.stream.wakeup import Waiter, waiter
 from otel_stream.telemetry import consumer_for_run
 
-from ..core.state import NodeTask, path_of
+from ..core.task import NodeTask, path_of
 from ..executors import async_executor
 from ..executors.background import Background, background
+from ..graph.spec import GraphSpec
 from ..run.loop import RunLoop
 from ..types import Config
-from .launch import Options, caller_of, concurrency, launch, shown_path
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
+from .launch import caller_of, concurrency, launch, shown_path
+from .options import Asked
 
 _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
 _EXITS = (SystemExit, KeyboardInterrupt)
@@ -59,7 +58,7 @@ class Relay(Forwarder):
 
     def place(self, loop: RunLoop) -> None:
         """Say which run it is."""
-        self._ns = shown_path(self._task, path_of(loop.run))
+        self._ns = shown_path(self._task, path_of(loop.env.run))
 
     def forward(self, part: StreamPart, event: Event | None) -> None:
         self._outer.relay(part, event, self._ns, self._task.run.root.id)
@@ -74,7 +73,7 @@ class Relay(Forwarder):
 
 def relay_outwards(task: NodeTask | None) -> Relay | None:
     """Return what shows the parts of a run that ``task`` makes to the run around it, if it wants them."""
-    outer = task.loop.observer if task is not None else None
+    outer = task.env.observer if task is not None else None
     return Relay(task, outer) if task is not None and isinstance(outer, Stream) and outer.deep_modes else None
 
 
@@ -82,7 +81,7 @@ def inherited_observer(task: NodeTask | None) -> Observer | None:
     """Return the observer of the run that ``task`` belongs to, or the audience of a run of its own."""
     if task is None:
         return audience()
-    observer: Observer | None = task.loop.observer
+    observer: Observer | None = task.env.observer
     return observer
 
 
@@ -92,12 +91,13 @@ async def stop_and_wait(loop: RunLoop, running: Background, error: BaseException
     A consumer that is itself cancelled takes the run with it; one that just goes has abandoned it.
     """
     if loop.end is None:
-        loop.abandoned = not isinstance(error, get_cancelled_exc_class())
+        if not isinstance(error, get_cancelled_exc_class()):
+            loop.abandon()
         running.cancel()
     try:
         await running.wait()
     finally:
-        loop.stopped()
+        loop.left()
 
 
 # -- native --------------------------------------------------------------------------------------
@@ -111,16 +111,16 @@ class RunStream:
 
     def __init__(
         self,
-        graph: CompiledStateGraph,
+        graph: GraphSpec,
         input: Any,
         configs: Sequence[StreamConfig],
         config: Config | None,
-        options: Options,
+        asked: Asked,
         lasting: Iterable[StreamReceiver] = (),
     ) -> None:
         #: One per ``StreamConfig``, in their order.
         self.receivers: tuple[StreamReceiver, ...] = tuple(StreamReceiver(c) for c in configs)
-        self._launch = (graph, input, config, options)
+        self._launch = (graph, input, config, asked)
         self._caller = caller_of(graph, config)
         self._relay = relay_outwards(self._caller)
         relays = () if self._relay is None else (self._relay,)
@@ -138,14 +138,14 @@ class RunStream:
 
     def start(self) -> None:
         """Start the run, in the event loop that is running here."""
-        graph, input, config, options = self._launch
+        graph, input, config, asked = self._launch
         executor = async_executor(concurrency(graph, config))
         detached = self._caller is not None
-        loop = launch(graph, input, config, options, executor, self._stream, detached=detached)
+        loop = launch(graph, input, config, asked, executor, self._stream, detached=detached)
         self._loop = loop
         if self._relay is not None:
             self._relay.place(loop)
-        self._background = background(self._run, loop.run.context.copy())
+        self._background = background(self._run, loop.env.run.context.copy())
 
     async def _run(self) -> None:
         assert self._loop is not None
@@ -162,12 +162,12 @@ class RunStream:
     def run_id(self) -> str:
         """The id of the run."""
         assert self._loop is not None
-        return self._loop.run.id
+        return self._loop.env.run.id
 
     @property
     def trace_id(self) -> str | None:
         """The id of the run's trace, None if it is not traced."""
-        return self._loop.run.trace_id if self._loop is not None else None
+        return self._loop.env.run.trace_id if self._loop is not None else None
 
     @property
     def end(self) -> End | None:

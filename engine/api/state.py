@@ -6,19 +6,16 @@ Written once, as coroutines over a checkpointer's methods; the sync forms drive 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import InvalidUpdateError
-from ..executors import ThreadExecutor, async_executor, drive
-from ..run.checkpointing import trusting
+from ..checkpoint.saver import Saver
+from ..executors import Executor, ThreadExecutor, async_executor, drive
+from ..graph.spec import GraphSpec
 from ..types import Config, StateSnapshot, StateUpdate
 from .config import merge_configs
 from .launch import own_namespace
 from .snapshots import Snapshots
 from .update import update_thread
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
 
 #: What a parent lends a subgraph whose state is asked for: its checkpointer.
 _LENT = "__pregel_checkpointer"
@@ -27,8 +24,7 @@ _LENT = "__pregel_checkpointer"
 class StateApi:
     """The part of a compiled graph that works on stored threads."""
 
-    checkpointer: Any
-    config: Config
+    spec: GraphSpec
 
     def get_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Return the state of a thread, at its latest checkpoint or the one the config names.
@@ -38,11 +34,11 @@ class StateApi:
         Raises:
             ValueError: the graph has no checkpointer.
         """
-        return drive(_get_state(self, config, subgraphs, is_async=False))  # type: ignore[no-any-return]
+        return drive(_get_state(self.spec, config, subgraphs, is_async=False))  # type: ignore[no-any-return]
 
     async def aget_state(self, config: Config, *, subgraphs: bool = False) -> StateSnapshot:
         """Do what :meth:`get_state` does."""
-        return await _get_state(self, config, subgraphs, is_async=True)
+        return await _get_state(self.spec, config, subgraphs, is_async=True)
 
     def get_state_history(
         self,
@@ -53,12 +49,7 @@ class StateApi:
         limit: int | None = None,
     ) -> Iterator[StateSnapshot]:
         """Yield the states of a thread, newest first."""
-        saver = _saver(self, config)
-        graph, place = _place(self, config)
-        snapshots = Snapshots(graph, place, saver)
-        for saved in list(saver.list(place, before=before, limit=limit, filter=filter)):
-            states = drive(_subgraph_states(graph, snapshots, saved, deep=False, is_async=False))
-            yield snapshots.snapshot(saved.config, saved, live=False, states=states)
+        yield from drive(_history(self.spec, config, filter, before, limit, is_async=False))
 
     async def aget_state_history(
         self,
@@ -69,13 +60,8 @@ class StateApi:
         limit: int | None = None,
     ) -> AsyncIterator[StateSnapshot]:
         """Yield the states of a thread, newest first."""
-        saver = _saver(self, config)
-        graph, place = _place(self, config)
-        snapshots = Snapshots(graph, place, saver)
-        listed = [saved async for saved in saver.alist(place, before=before, limit=limit, filter=filter)]
-        for saved in listed:
-            states = await _subgraph_states(graph, snapshots, saved, deep=False, is_async=True)
-            yield snapshots.snapshot(saved.config, saved, live=False, states=states)
+        for state in await _history(self.spec, config, filter, before, limit, is_async=True):
+            yield state
 
     def update_state(
         self, config: Config, values: Any, as_node: str | None = None, task_id: str | None = None
@@ -95,36 +81,40 @@ class StateApi:
 
     def bulk_update_state(self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]) -> Config:
         """Write several updates per superstep, superstep by superstep."""
-        return drive(_update(self, config, supersteps, ThreadExecutor(None)))  # type: ignore[no-any-return]
+        return drive(_update(self.spec, config, supersteps, ThreadExecutor(None)))  # type: ignore[no-any-return]
 
     async def abulk_update_state(self, config: Config, supersteps: Sequence[Sequence[StateUpdate]]) -> Config:
         """Do what :meth:`bulk_update_state` does."""
-        return await _update(self, config, supersteps, async_executor(None))
+        return await _update(self.spec, config, supersteps, async_executor(None))
 
     def get_subgraphs(
         self, *, namespace: str | None = None, recurse: bool = False
-    ) -> Iterator[tuple[str, CompiledStateGraph]]:
+    ) -> Iterator[tuple[str, Any]]:
         """Yield the nodes that are graphs, by name; with ``recurse`` what is inside them too.
 
         ``namespace`` picks one, such as ``parent|child``.
         """
-        for name, graph in self.program.subgraphs.items():  # type: ignore[attr-defined]
-            if namespace in (None, name):
-                yield name, graph
-            inside = None if namespace is None else namespace.removeprefix(f"{name}|")
-            if recurse and (namespace is None or inside != namespace):
-                for deeper, found in graph.get_subgraphs(namespace=inside, recurse=True):
-                    yield f"{name}|{deeper}", found
+        yield from _subgraphs(self.spec, namespace, recurse)
 
     async def aget_subgraphs(
         self, *, namespace: str | None = None, recurse: bool = False
-    ) -> AsyncIterator[tuple[str, CompiledStateGraph]]:
+    ) -> AsyncIterator[tuple[str, Any]]:
         """Do what :meth:`get_subgraphs` does."""
         for item in self.get_subgraphs(namespace=namespace, recurse=recurse):
             yield item
 
 
-def _saver(graph: Any, config: Config) -> Any:
+def _subgraphs(spec: GraphSpec, namespace: str | None, recurse: bool) -> Iterator[tuple[str, Any]]:
+    for name, graph in spec.program.subgraphs.items():
+        if namespace in (None, name):
+            yield name, graph
+        inside = None if namespace is None else namespace.removeprefix(f"{name}|")
+        if recurse and (namespace is None or inside != namespace):
+            for deeper, found in _subgraphs(graph.spec, inside, recurse):
+                yield f"{name}|{deeper}", found
+
+
+def _checkpointer(graph: GraphSpec, config: Config) -> Any:
     saver = merge_configs(graph.config, config).get("configurable", {}).get(_LENT)
     if graph.checkpointer is False:
         saver = None
@@ -134,10 +124,10 @@ def _saver(graph: Any, config: Config) -> Any:
         raise RuntimeError("checkpointer=True cannot be used for root graphs: ask the graph around this one")
     if not saver:
         raise ValueError("No checkpointer set: compile the graph with one to keep the state of threads")
-    return trusting(saver)
+    return saver
 
 
-def _place(owner: Any, config: Config, *, for_update: bool = False) -> tuple[Any, Config]:
+def _place(owner: GraphSpec, config: Config, *, for_update: bool = False) -> tuple[GraphSpec, Config]:
     """Find the graph that a config's namespace is about, and where its checkpoints are.
 
     A subgraph that no node declares, as one that a tool calls, is read with the channels of its caller.
@@ -161,30 +151,46 @@ def _place(owner: Any, config: Config, *, for_update: bool = False) -> tuple[Any
     return graph, {**merged, "configurable": {**configurable, **place}}
 
 
-def _subgraph(owner: Any, namespace: str, for_update: bool) -> Any:
+def _subgraph(owner: GraphSpec, namespace: str, for_update: bool) -> GraphSpec:
     wanted = "|".join(part.split(":")[0] for part in namespace.split("|") if not part.isdigit())
-    for _, found in owner.get_subgraphs(namespace=wanted, recurse=True):
-        return found
+    for _, found in _subgraphs(owner, wanted, recurse=True):
+        spec: GraphSpec = found.spec
+        return spec
     if for_update:
         raise ValueError(f"Subgraph {wanted} not found: no node of {owner.name} is, or calls, a graph there")
     return owner
 
 
-async def _get_state(owner: Any, config: Config, subgraphs: bool, *, is_async: bool) -> StateSnapshot:
-    saver = _saver(owner, config)
+async def _get_state(owner: GraphSpec, config: Config, subgraphs: bool, *, is_async: bool) -> StateSnapshot:
+    checkpointer = _checkpointer(owner, config)
+    saver = Saver(checkpointer, is_async=is_async)
     graph, place = _place(owner, config)
-    saved = await saver.aget_tuple(place) if is_async else saver.get_tuple(place)
+    saved = await saver.get(place)
     snapshots = Snapshots(graph, place, saver)
-    states = await _subgraph_states(graph, snapshots, saved, deep=subgraphs, is_async=is_async)
+    lent = checkpointer if subgraphs else None
+    states = await _subgraph_states(graph, snapshots, saved, lent, is_async=is_async)
     asked: Config = {"configurable": {k: v for k, v in place["configurable"].items() if k != _LENT}}
     live = "checkpoint_id" not in place["configurable"]
     return snapshots.snapshot(asked, saved, live=live, states=states)
 
 
+async def _history(
+    owner: GraphSpec, config: Config, filter: Any, before: Config | None, limit: int | None, *, is_async: bool
+) -> list[StateSnapshot]:
+    saver = Saver(_checkpointer(owner, config), is_async=is_async)
+    graph, place = _place(owner, config)
+    snapshots = Snapshots(graph, place, saver)
+    found = []
+    for saved in await saver.list(place, before=before, limit=limit, filter=filter):
+        states = await _subgraph_states(graph, snapshots, saved, None, is_async=is_async)
+        found.append(snapshots.snapshot(saved.config, saved, live=False, states=states))
+    return found
+
+
 async def _subgraph_states(
-    graph: CompiledStateGraph, snapshots: Snapshots, saved: Any, *, deep: bool, is_async: bool
+    graph: GraphSpec, snapshots: Snapshots, saved: Any, lent: Any, *, is_async: bool
 ) -> dict[str, Any]:
-    """Return, for tasks that are subgraphs, where their state is, or with ``deep`` the state itself."""
+    """Return, for tasks that are subgraphs, where their state is, or with ``lent`` the state itself."""
     subgraphs = graph.program.subgraphs
     if saved is None or not subgraphs:
         return {}
@@ -194,16 +200,18 @@ async def _subgraph_states(
         if subgraph is None:
             continue
         place: dict[str, Any] = {"thread_id": snapshots.run.thread_id, "checkpoint_ns": task.ns}
-        if deep and subgraph.checkpointer is not False:
-            place[_LENT] = snapshots.saver
-            states[task.id] = await _get_state(subgraph, {"configurable": place}, True, is_async=is_async)
+        if lent is not None and subgraph.checkpointer is not False:
+            place[_LENT] = lent
+            states[task.id] = await _get_state(
+                subgraph.spec, {"configurable": place}, True, is_async=is_async
+            )
         else:
             states[task.id] = {"configurable": place}
     return states
 
 
-async def _update(owner: Any, config: Config, supersteps: Sequence[Any], executor: Any) -> Config:
-    saver = _saver(owner, config)
+async def _update(owner: GraphSpec, config: Config, supersteps: Sequence[Any], executor: Executor) -> Config:
+    checkpointer = _checkpointer(owner, config)
     if not supersteps:
         raise ValueError("No supersteps provided: give bulk_update_state at least one list of updates")
     if any(not updates for updates in supersteps):
@@ -211,8 +219,5 @@ async def _update(owner: Any, config: Config, supersteps: Sequence[Any], executo
     graph, place = _place(owner, config, for_update=True)
     place["configurable"].pop(_LENT, None)
     for index, updates in enumerate(supersteps):
-        place = await update_thread(graph, saver, place, updates, executor, first=index == 0)
+        place = await update_thread(graph, checkpointer, place, updates, executor, first=index == 0)
     return place
-
-
-__all__ = ["InvalidUpdateError", "StateApi"]

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checkpoint.base import checkpoint_id
-from ..core.state import INPUT, NodeTask, State, Written
+from ..checkpoint.saver import Saver, without_id
+from ..core.state import INPUT, State, Written
 from ..core.superstep import apply
+from ..core.task import NodeTask
 from ..errors import InvalidUpdateError
 from ..executors import Executor
-from ..run.attempt import writes_of
-from ..run.checkpointing import saved_values
+from ..graph.spec import GraphSpec
+from ..run.checkpointing import Checkpoints
+from ..run.showing import with_map
+from ..run.writes import writes_of
 from ..task_config import CURRENT_TASK
 from ..types import END, INTERRUPT, START, Config, StateUpdate
-from .launch import Options, launch
-from .snapshots import Snapshots, with_map
-
-if TYPE_CHECKING:
-    from .compiled import CompiledStateGraph
+from .launch import calling, environment
+from .options import Asked
+from .snapshots import Snapshots
 
 _COPY = "__copy__"
 
 
 async def update_thread(
-    graph: CompiledStateGraph,
-    saver: Any,
+    graph: GraphSpec,
+    checkpointer: Any,
     place: Config,
     updates: Sequence[Any],
     executor: Executor,
@@ -40,70 +42,65 @@ async def update_thread(
     Raises:
         InvalidUpdateError: an unknown node, or none named where it can't be told which is meant.
     """
-    return await _Update(graph, saver, place, executor, first).superstep([StateUpdate(*u) for u in updates])
+    update = _Update(graph, checkpointer, place, executor, first)
+    return await update.superstep([StateUpdate(*one) for one in updates])
 
 
 class _Update:
     def __init__(
-        self, graph: CompiledStateGraph, saver: Any, place: Config, executor: Executor, first: bool
+        self, graph: GraphSpec, checkpointer: Any, place: Config, executor: Executor, first: bool
     ) -> None:
         self.graph = graph
         self.program = graph.program
-        self.saver = saver
+        self.checkpointer = checkpointer
         self.place = place
         self.executor = executor
         self.first = first
-        self.snapshots = Snapshots(graph, place, saver)
-
-    async def _call(self, name: str, *args: Any) -> Any:
-        if self.executor.is_async:
-            return await getattr(self.saver, f"a{name}")(*args)
-        return getattr(self.saver, name)(*args)
+        self.saver = Saver(checkpointer, is_async=executor.is_async)
+        self.snapshots = Snapshots(graph, place, self.saver)
 
     async def superstep(self, updates: Sequence[StateUpdate]) -> Config:
         """Apply one superstep's worth of updates."""
-        saved = await self._call("get_tuple", self.place)
-        state = self._state(saved)
+        # Copied, since where nothing is found the place forgets what it was to find.
+        place: Config = {**self.place, "configurable": dict(self.place["configurable"])}
+        checkpoints = Checkpoints(self.checkpointer, place, is_async=self.executor.is_async)
+        saved = await checkpoints.load()
+        state = self.snapshots.empty(checkpoint_id()) if saved is None else self.snapshots.state(saved)
         step = saved.metadata.get("step", -1) if saved is not None else -1
-        values, as_node, _ = updates[0]
+        source, values, as_node = "update", updates[0].values, updates[0].as_node
+        if as_node == _COPY:
+            self._alone(updates, "Cannot copy checkpoint with multiple updates")
+            return await self._copy(saved, step, values)
         if values is None and as_node == END:
             self._alone(updates, "Cannot apply multiple updates when clearing state")
             self._clear(saved, state)
-            return await self._save(saved, state, "update", step + 1)
-        if as_node == INPUT:
+        elif as_node == INPUT:
             self._alone(updates, "Cannot apply multiple updates when updating as input")
             if values is None:
                 raise InvalidUpdateError(f"Received no input writes for {START}: give the update values")
             apply(self.program, state, [Written(INPUT, (), [(START, values)])], bump=False)
-            return await self._save(saved, state, "input", step + 1 if saved is not None else -1)
-        if as_node == _COPY:
-            self._alone(updates, "Cannot copy checkpoint with multiple updates")
-            return await self._copy(saved, step, values)
-        return await self._write(saved, state, step, updates)
+            source, step = "input", step if saved is not None else -2
+        else:
+            await self._write(checkpoints, saved, state, step, updates)
+        await checkpoints.save(state, source, step + 1, None)
+        found: Config = with_map(checkpoints.stored_as, saved.metadata if saved is not None else None)
+        return found
 
     def _alone(self, updates: Sequence[Any], complaint: str) -> None:
         if len(updates) > 1:
             raise InvalidUpdateError(complaint)
 
-    def _state(self, saved: Any) -> State:
-        if saved is not None:
-            return self.snapshots.state(saved)
-        return State(
-            self.program.fresh_channels(),
-            checkpoint_id=checkpoint_id(),
-            track=True,
-            next_version=getattr(self.saver, "get_next_version", None),
-        )
-
-    async def _write(self, saved: Any, state: State, step: int, updates: Sequence[StateUpdate]) -> Config:
+    async def _write(
+        self, checkpoints: Checkpoints, saved: Any, state: State, step: int, updates: Sequence[StateUpdate]
+    ) -> None:
         ids = _ids(self.snapshots.tasks(step + 1, state)) if saved is not None else {}
-        loop = launch(self.graph, None, self.place, Options(), self.executor, None, updating=True)
-        loop.state = state
+        call = calling(self.graph, self.place, Asked(), self.executor, None)
+        env = environment(call, None, state=state)
         tasks: list[tuple[str, NodeTask]] = []
         for index, update in enumerate(updates):
             node = self._node(update, state, alone=len(updates) == 1)
             task = NodeTask(
-                loop.run,
+                env.run,
                 self.program.node(node),
                 step + 1,
                 seed=f"{state.checkpoint_id}:{index}",
@@ -111,26 +108,19 @@ class _Update:
                 path=(INTERRUPT, index),
                 triggers=(INTERRUPT,),
             )
-            task.loop = loop
-            context = loop.run.context.copy()
+            task.env = env
+            context = env.run.context.copy()
             context.run(CURRENT_TASK.set, task)
-            task.writes = await writes_of(task, loop, context, update.values)
+            task.writes = await writes_of(task, context, update.values)
             # The id of the task that it stands for, so that history shows what that one has come to.
             known = ids.get(node)
             tasks.append((update.task_id or (known.pop(0) if known else task.id), task))
-        if saved is not None and not (self.first and await self._is_superseded(saved)):
+        # An update that branches off an old checkpoint leaves what that one's own tasks have written.
+        if saved is not None and not (self.first and checkpoints.superseded):
             for task_id, task in tasks:
                 if task.writes:
-                    await self._call("put_writes", self._target(saved), task.writes, task_id)
+                    await checkpoints.put_writes(task_id, task.writes)
         apply(self.program, state, [task for _, task in tasks])
-        return await self._save(saved, state, "update", step + 1)
-
-    async def _is_superseded(self, saved: Any) -> bool:
-        """Whether the update branches off an old checkpoint, whose own tasks have written what they have."""
-        if not self.place["configurable"].get("checkpoint_id"):
-            return False
-        latest = await self._call("get_tuple", _without_id(self.place))
-        return latest is not None and latest.checkpoint["id"] != saved.checkpoint["id"]
 
     def _node(self, update: StateUpdate, state: State, *, alone: bool) -> str:
         node = update.as_node
@@ -173,13 +163,12 @@ class _Update:
             raise InvalidUpdateError("Cannot copy a non-existent checkpoint")
         checkpoint = {**saved.checkpoint, "id": checkpoint_id(), "ts": datetime.now(UTC).isoformat()}
         metadata = {"source": "fork", "step": step + 1, "parents": saved.metadata.get("parents", {})}
-        target = saved.parent_config or _without_id(saved.config)
-        copied: Config = await self._call("put", target, checkpoint, metadata, {})
-        copied = with_map(copied, saved.metadata)
+        target = saved.parent_config or without_id(saved.config)
+        copied: Config = with_map(await self.saver.put(target, checkpoint, metadata, {}), saved.metadata)
         if not isinstance(values, list) or not values:
             return copied
-        state = self._state(saved)
-        state.checkpoint_id = checkpoint["id"]
+        state = self.snapshots.state(saved)
+        state.at(checkpoint["id"])
         ids = _ids(self.snapshots.tasks(step + 2, state))
         updates: dict[Any, list[StateUpdate]] = {}
         for item in values:
@@ -191,41 +180,9 @@ class _Update:
         self.place, self.first = copied, False
         return await self.superstep([update for group in updates.values() for update in group])
 
-    def _target(self, saved: Any) -> Config:
-        return {"configurable": {**self.place["configurable"], **saved.config["configurable"]}}
-
-    async def _save(self, saved: Any, state: State, source: str, step: int) -> Config:
-        known: Mapping[str, Any] = saved.checkpoint["channel_versions"] if saved is not None else {}
-        checkpoint = {
-            "v": 4,
-            "ts": datetime.now(UTC).isoformat(),
-            "id": checkpoint_id(),
-            "channel_values": saved_values(state),
-            "channel_versions": dict(state.versions),
-            "versions_seen": {node: dict(seen) for node, seen in state.seen.items()},
-            "updated_channels": None,
-        }
-        new = {name: version for name, version in state.versions.items() if known.get(name) != version}
-        metadata = {
-            "source": source,
-            "step": step,
-            "parents": saved.metadata.get("parents", {}) if saved is not None else {},
-        }
-        target = self._target(saved) if saved is not None else self.place
-        stored: Config = await self._call("put", target, checkpoint, metadata, new)
-        found: Config = with_map(stored, saved.metadata if saved is not None else None)
-        return found
-
 
 def _ids(tasks: Sequence[NodeTask]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for task in tasks:
         found.setdefault(task.node, []).append(task.id)
     return found
-
-
-def _without_id(config: Config) -> Config:
-    return {"configurable": {k: v for k, v in config["configurable"].items() if k != "checkpoint_id"}}
-
-
-__all__ = ["update_thread"]

@@ -10,17 +10,17 @@ Rules of this file
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from otel_stream.events import Run, Task
 
-from ..channels import Channel
 from ..graph.node import TASKS, Node, Writes
-from ..graph.program import Program, View
+from ..graph.program import Program
 from ..graph.schema import ROOT
 from ..types import END, INTERRUPT, MISSING, START, Send
-from .state import CONTROL, PULL, PUSH, RETURN, NodeTask, State, Writer
+from .state import CONTROL, PULL, PUSH, State, Writer
+from .task import NodeTask
 
 logger = logging.getLogger("engine")
 
@@ -115,14 +115,6 @@ def read_input(state: State, spec: Node, step: int, stop: int) -> Any:
     return value if spec.make is None else spec.make(value)
 
 
-def read_values(channels: Mapping[str, Channel], keys: Sequence[str]) -> Any:
-    """Return the values of the channels that have one; the value itself if the state is a single one."""
-    if keys in _SINGLE:
-        single = channels[keys[0]]
-        return single.read() if single.available else None
-    return {key: channels[key].read() for key in keys if channels[key].available}
-
-
 def read_fresh(state: State, writes: Writes, keys: Sequence[str]) -> Any:
     """Return the state as a router sees it: with the writes of its own task, and no other's."""
     written: dict[str, list[Any]] = {}
@@ -132,7 +124,9 @@ def read_fresh(state: State, writes: Writes, keys: Sequence[str]) -> Any:
     channels = state.channels
     if keys in _SINGLE:
         single = channels[keys[0]]
-        return single.preview(written[keys[0]]) if keys[0] in written else read_values(channels, keys)
+        if keys[0] in written:
+            return single.preview(written[keys[0]])
+        return single.read() if single.available else None
     fresh: dict[str, Any] = {}
     for key in keys:
         channel = channels[key]
@@ -243,36 +237,3 @@ def order(tasks: Iterable[NodeTask]) -> list[NodeTask]:
 def _place(task: NodeTask) -> tuple[Any, ...]:
     kind, *rest = task.path[:3]
     return (kind, [item if isinstance(item, int) else 0 for item in rest], [str(item) for item in rest])
-
-
-def updates_payload(program: Program, writes: Writes, view: View | None = None) -> Any:
-    """Return what *updates* shows of a task: a mapping, a list of mappings, or None without output writes."""
-    for name, value in writes:
-        if name == RETURN:
-            return value
-    view = view or program.output_view
-    single = view.single
-    if single is not None:
-        values = [value for name, value in writes if name == single]
-        return values[0] if len(values) == 1 else (values or None)
-    shown = [pair for pair in writes if pair[0] in view.names]
-    merged = dict(shown)
-    if len(merged) == len(shown):
-        return merged if shown else None
-    return [{name: value} for name, value in shown]
-
-
-def result_payload(program: Program, writes: Writes) -> dict[str, Any]:
-    """Return what *tasks* shows of a task's writes; several to one channel as ``{"$writes": [...]}``."""
-    keys = program.state_set
-    result: dict[str, Any] = {}
-    for name, value in writes:
-        if name not in keys and name != RETURN:
-            continue
-        if name not in result:
-            result[name] = value
-        elif isinstance(result[name], dict) and isinstance(result[name].get("$writes"), list):
-            result[name]["$writes"].append(value)
-        else:
-            result[name] = {"$writes": [result[name], value]}
-    return result

@@ -4,8 +4,9 @@ An executor calls user code, sleeps, limits time, and runs the tasks of one supe
 rest of the engine is written once, as coroutines that ask it.
 """
 
+from ..core.task import Executor
 from .background import on_trio
-from .base import Executor, InContext, finished
+from .base import InContext, finished
 from .threads import PAUSE, ThreadExecutor, drive
 
 __all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor", "drive", "finished"]

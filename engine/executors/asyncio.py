@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anyio import CancelScope
 
-from .base import Done, LoopExecutor, RunOne, begun, finished
-
-if TYPE_CHECKING:
-    from ..core.state import NodeTask
+from ..core.task import Done, NodeTask, RunOne
+from .base import LoopExecutor, begun, finished
 
 
 class AsyncioExecutor(LoopExecutor):

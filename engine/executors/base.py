@@ -3,66 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import anyio
 
 from otel_stream.stream.wakeup import CANCEL_TOKEN
 
+from ..core.task import NodeTask
 from ..errors import NodeTimeoutError
 from ..graph.node import PLAIN, Callback, is_runnable
 from ..task_config import CURRENT_TASK
 from .cancellation import InThread
-
-if TYPE_CHECKING:
-    from ..core.state import NodeTask
-
-RunOne = Callable[["NodeTask"], Awaitable[None]]
-#: Takes note of a task that has ended; returns those that are to run because of it.
-#: Takes note of a task's end. Returns what to await for it, if anything, and that the tasks that take over.
-Done = Callable[["NodeTask"], Awaitable["list[NodeTask] | None"] | None]
-
-
-class Executor(Protocol):
-    """Runs user code. ``run_all`` is where supersteps spend their time."""
-
-    #: Whether there is an event loop to await on.
-    is_async: bool
-    #: Whether even a lone task must go through ``run_all``, instead of running where the loop runs.
-    live: bool
-
-    async def call(
-        self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
-    ) -> Any:
-        """Call user code inside ``context``; raises what it raises."""
-
-    async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
-        """Call a task's node under its timeout policy; raises NodeTimeoutError."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait between two attempts."""
-
-    async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
-        """Run tasks side by side and await ``done`` for each as it ends, never two at once.
-
-        The first task that ``failed`` stops the others: they are waited for, and those behind it that have
-        not begun never do.
-        """
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine of the engine beside the caller; return a future of its result. From any thread."""
-
-    async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
-        """Wait until what was spawned has ended, cancelled if so wished; never raises what it raised."""
-
-    def cancelled_itself(self, error: BaseException) -> bool:
-        """Whether user code raised a cancellation that nobody had asked for."""
-        ...
-
-    def close(self) -> None:
-        """Let go of what the executor holds."""
 
 
 async def begun(tasks: Sequence[NodeTask], failed: NodeTask) -> None:

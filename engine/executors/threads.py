@@ -13,16 +13,14 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, S
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_stream.events import End
 from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, ThreadWaiter
 
+from ..core.task import Done, NodeTask, RunOne
 from ..graph.node import PLAIN, Callback, is_runnable
-from .base import Done, RunOne, finished
-
-if TYPE_CHECKING:
-    from ..core.state import NodeTask
+from .base import finished
 
 
 class _Pause:

@@ -6,17 +6,15 @@ from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 from anyio import from_thread
 
+from ..core.task import Done, NodeTask, RunOne
 from .background import background
-from .base import Done, LoopExecutor, RunOne, begun, finished
-
-if TYPE_CHECKING:
-    from ..core.state import NodeTask
+from .base import LoopExecutor, begun, finished
 
 
 class TrioExecutor(LoopExecutor):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from ..channels import (
     Channel,
@@ -14,38 +13,13 @@ from ..channels import (
     NamedBarrierValueAfterFinish,
     Topic,
 )
-from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from ..types import END, START, Send
+from .description import Description, NodeSpec
 from .node import TASKS, Branch, Callback, Node, branch_to
 from .program import Program
 from .schema import ROOT, state_factory
 
-if TYPE_CHECKING:
-    from ..api.builder import StateGraph
-
 DEFAULT_HANDLER = "__default_error_handler__"
-
-
-@dataclass(slots=True)
-class NodeSpec:
-    """What ``add_node`` was told."""
-
-    callback: Callback
-    schema: Any
-    defer: bool = False
-    metadata: Mapping[str, Any] | None = None
-    retry_policy: tuple[RetryPolicy, ...] | None = None
-    cache_policy: CachePolicy | None = None
-    error_handler: str | None = None
-    is_handler: bool = False
-    #: Where its Commands may go, and what to call that.
-    ends: Mapping[str, str | None] = field(default_factory=dict)
-    timeout: TimeoutPolicy | None = None
-
-    @property
-    def runnable(self) -> Callback:
-        """The node's code, as LangGraph's builder calls it."""
-        return self.callback
 
 
 def check_checkpointer(checkpointer: Any) -> None:
@@ -66,7 +40,7 @@ def check_checkpointer(checkpointer: Any) -> None:
 class Compiler:
     """Turns one graph's description into its :class:`Program`."""
 
-    def __init__(self, graph: StateGraph[Any, Any, Any, Any]) -> None:
+    def __init__(self, graph: Description) -> None:
         self.graph = graph
         self.specs = dict(graph.nodes)
         self.writable = frozenset(graph.channels)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..types import END, START
-
-if TYPE_CHECKING:
-    from ..api.builder import StateGraph
-    from ..api.compiled import CompiledStateGraph
+from .spec import GraphSpec
 
 _SIMPLE: Final = re.compile(r"[A-Za-z_]\w*")
 #: What Mermaid takes for a word of its own, however it is written.
@@ -85,29 +82,27 @@ class Drawing:
                 yield f"{indent}end"
 
 
-def draw(graph: CompiledStateGraph, depth: int) -> Drawing:
+def draw(graph: GraphSpec, depth: int) -> Drawing:
     """Draw a graph, with its subgraphs opened ``depth`` levels deep."""
     edges = _edges(graph)
     sources = {edge.source for edge in edges}
     last = {edge.target for edge in edges} - sources - {END}
     edges += [Edge(name, END) for name in sorted(last)]
     nodes = {START: DrawnNode(START, START, None)}
-    for name, node in graph.nodes.items():
+    for name, node in graph.program.nodes.items():
         nodes[name] = DrawnNode(name, name, node.callback.original, _metadata(graph, name))
     if any(edge.target == END for edge in edges):
         nodes[END] = DrawnNode(END, END, None)
     drawing = Drawing(nodes, edges)
     if depth > 0:
-        for name, node in graph.nodes.items():
+        for name, node in graph.program.nodes.items():
             for inner in node.subgraphs:
-                drawing = _opened(drawing, name, draw(inner, depth - 1))
+                drawing = _opened(drawing, name, draw(inner.spec, depth - 1))
     return drawing
 
 
-def _edges(graph: CompiledStateGraph) -> list[Edge]:
-    builder: StateGraph[Any, Any, Any, Any] = graph.builder
-    if not hasattr(builder, "branches"):  # an entrypoint
-        return [Edge(START, name) for name in graph.nodes]
+def _edges(graph: GraphSpec) -> list[Edge]:
+    builder = graph.description
     found = {Edge(source, target) for source, target in builder.edges}
     found |= {Edge(source, target) for sources, target in builder.waiting_edges for source in sources}
     for source, branches in builder.branches.items():
@@ -125,8 +120,8 @@ def _conditional(source: str, target: str, label: str | None) -> Edge:
     return Edge(source, target, None if label == target else label, conditional=True)
 
 
-def _metadata(graph: CompiledStateGraph, name: str) -> dict[str, Any] | None:
-    found = dict(graph.nodes[name].metadata or {})
+def _metadata(graph: GraphSpec, name: str) -> dict[str, Any] | None:
+    found = dict(graph.program.nodes[name].metadata or {})
     stops = [
         when
         for when, names in (
@@ -137,7 +132,7 @@ def _metadata(graph: CompiledStateGraph, name: str) -> dict[str, Any] | None:
     ]
     if stops:
         found["__interrupt"] = ",".join(stops)
-    spec = getattr(graph.builder, "nodes", {}).get(name)
+    spec = graph.description.nodes.get(name)
     if spec is not None and spec.defer:
         found["defer"] = True
     return found or None

@@ -1,30 +1,26 @@
-"""Running one task: its attempts, retries and timeouts, and turning what its node returned into writes.
+"""Running one task: its attempts, retries and timeouts.
 
 ``run_task`` is one coroutine for all worlds. Where things differ, calling user code, sleeping, limiting
-time, it asks ``loop.executor``; the synchronous executor answers without ever suspending, so the same code
+time, it asks ``env.executor``; the synchronous executor answers without ever suspending, so the same code
 runs without an event loop (see ``executors/``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from otel_stream.events import AttemptEnded, AttemptStarted, End, RouteChosen
+from otel_stream.events import AttemptEnded, AttemptStarted, End
 
-from ..core.state import RETURN, NodeTask
-from ..core.superstep import read_fresh
+from ..core.state import RETURN
+from ..core.task import NodeTask, RunEnv
 from ..errors import GraphBubbleUp, GraphInterrupt, NodeCancelledError, NodeTimeoutError, ParentCommand
-from ..graph.node import TASKS, Branch, Callback, Writes, branch_to, commands_in
-from ..runtime import make_runtime, task_writer
-from ..task_config import CURRENT_TASK, task_config
-from ..types import END, Command, Send
-
-if TYPE_CHECKING:
-    from .loop import RunLoop
+from ..graph.node import Writes
+from ..task_config import CURRENT_TASK
+from ..types import Command
+from .writes import inject, writes_of
 
 _NOTE = "During task with name '{}' and id '{}'"
 
@@ -34,38 +30,29 @@ async def run_task(task: NodeTask) -> None:
 
     Never raises an ``Exception``; cancellation passes through, with ``end`` set.
     """
-    again = await _run_attempt(task, task.loop)
+    again = await _run_attempt(task, task.env)
     while again is not None:
         pause, error = again
         try:
-            await task.loop.executor.sleep(pause)
+            await task.env.executor.sleep(pause)
         except BaseException:
-            if not _given_up(task.loop):
+            if not task.env.failing.given_up:
                 raise
-        if _given_up(task.loop):
+        if task.env.failing.given_up:
             _fail(task, error)
             return
         task.attempt += 1
-        again = await _run_attempt(task, task.loop)
+        again = await _run_attempt(task, task.env)
 
 
-def _given_up(loop: RunLoop | None) -> bool:
-    """Whether another task of the superstep has failed, or of one around it: nothing new is begun."""
-    while loop is not None:
-        if loop.given_up:
-            return True
-        loop = loop.parent_loop
-    return False
-
-
-async def _run_attempt(task: NodeTask, loop: RunLoop) -> tuple[float, Exception] | None:
+async def _run_attempt(task: NodeTask, env: RunEnv) -> tuple[float, Exception] | None:
     """Run one attempt; return how long to wait before the next one, and why; None if the task has ended."""
-    context = _attempt_context(task, loop)
+    context = _attempt_context(task, env)
     failed: BaseException | None = None
     pause: float | None = None
     again: tuple[float, Exception] | None = None
     try:
-        task.writes = await _attempt(task, loop, context)
+        task.writes = await _attempt(task, env, context)
         task.end = End.OK
     except GraphInterrupt as interrupt:
         task.interrupts = tuple(interrupt.args[0] if interrupt.args else ())
@@ -88,7 +75,7 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> tuple[float, Exception]
         failed = own
         _fail(task, own)
     finally:
-        observer = loop.observer
+        observer = env.observer
         if observer is not None and observer.interest & AttemptEnded.bit:
             retryable = task.spec.retryable
             observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns(), retryable))
@@ -98,9 +85,9 @@ async def _run_attempt(task: NodeTask, loop: RunLoop) -> tuple[float, Exception]
 def _error_of_its_own(task: NodeTask, cancellation: BaseException) -> Exception | None:
     """Return what a cancelled task is to blame for itself, None if it was just cancelled."""
     cause = cancellation.__cause__
-    if isinstance(cause, Exception) and not isinstance(cause, GraphBubbleUp) and _given_up(task.loop):
+    if isinstance(cause, Exception) and not isinstance(cause, GraphBubbleUp) and task.env.failing.given_up:
         return cause  # its thread failed, too, before it could be stopped or because of that
-    if not task.loop.executor.cancelled_itself(cancellation):
+    if not task.env.executor.cancelled_itself(cancellation):
         return None
     error = NodeCancelledError(task.node)
     error.__cause__ = cancellation
@@ -114,27 +101,26 @@ def _fail(task: NodeTask, error: Exception) -> None:
     task.error = error
     task.end = End.TIMEOUT if isinstance(error, NodeTimeoutError) else End.ERROR
     if task.failed and task.caller is None:  # who has called a functional task may still handle its error
-        task.loop.given_up = True
+        task.env.failing.give_up()
 
 
-def _attempt_context(task: NodeTask, loop: RunLoop) -> Context:
+def _attempt_context(task: NodeTask, env: RunEnv) -> Context:
     """Make the context user code runs in: variables it sets vanish with the attempt."""
-    context = loop.run.context.copy()
+    context = env.run.context.copy()
     context.run(CURRENT_TASK.set, task)
-    task.asked = task.calls = 0
-    task.pushed = None
-    task.answered = ()
-    observer = loop.observer
+    if task.scratch is not None:
+        task.scratch.begin_attempt()
+    observer = env.observer
     if observer is not None and observer.interest & AttemptStarted.bit:
         observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
-    if loop.langchain is not None:
-        loop.langchain.attempt(task, context)
+    if env.langchain is not None:
+        env.langchain.attempt(task, context)
     return context
 
 
 def _pause(task: NodeTask, error: Exception) -> float | None:
     """Return how long to wait before the next attempt, None if there is none."""
-    if not task.spec.retry or _given_up(task.loop):
+    if not task.spec.retry or task.env.failing.given_up:
         return None
     try:
         for policy in task.spec.retry:
@@ -145,37 +131,31 @@ def _pause(task: NodeTask, error: Exception) -> float | None:
     return None
 
 
-async def _attempt(task: NodeTask, loop: RunLoop, context: Context) -> Writes:
+async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
     callback = task.spec.callback
     if task.first_attempt_at is None and callback.inject:
         task.first_attempt_at = time.time()
     kwargs = inject(callback, task) if callback.inject else None
     try:
         if task.timeout is not None:
-            answer = await loop.executor.limited(task, context, kwargs)
+            answer = await env.executor.limited(task, context, kwargs)
         else:
-            answer = await loop.executor.call(callback, context, task.input, kwargs)
+            answer = await env.executor.call(callback, context, task.input, kwargs)
     except ParentCommand as bubble:
-        return await writes_of(task, loop, context, _obey(task, bubble.args[0]))
+        return await writes_of(task, context, _obey(task, bubble.args[0]))
     except BaseException as error:
-        if task.calls:
-            await _settle(task, loop, cancel=not isinstance(error, GraphBubbleUp))
+        if task.scratch is not None and task.scratch.called:
+            await env.executor.settle(task.scratch.called, cancel=not isinstance(error, GraphBubbleUp))
         raise
-    if task.calls:
-        await _settle(task, loop, cancel=False)
-    if loop.langchain is not None:
-        loop.langchain.answer(task, answer)
+    pad = task.scratch
+    if pad is not None and pad.called:
+        await env.executor.settle(pad.called, cancel=False)
+    if env.langchain is not None:
+        env.langchain.answer(task, answer)
     if task.caller is not None:
         return [(RETURN, answer)]
-    writes = await writes_of(task, loop, context, answer)
-    return [*task.pushed, *writes] if task.pushed else writes
-
-
-async def _settle(task: NodeTask, loop: RunLoop, *, cancel: bool) -> None:
-    """Wait for the functional tasks that ``task`` has called, now that it has ended itself."""
-    called = loop.called.pop(task, None)
-    if called:
-        await loop.executor.settle(called, cancel=cancel)
+    writes = await writes_of(task, context, answer)
+    return [*pad.pushed, *writes] if pad is not None and pad.pushed else writes
 
 
 def _obey(task: NodeTask, command: Command[Any]) -> Command[Any]:
@@ -183,65 +163,3 @@ def _obey(task: NodeTask, command: Command[Any]) -> Command[Any]:
     if command.graph in (None, task.node):
         return replace(command, graph=None)
     raise ParentCommand(command)
-
-
-async def writes_of(task: NodeTask, loop: RunLoop, context: Context, answer: Any) -> Writes:
-    """Translate a node's answer into writes: its updates, its static edges, and what its routers choose."""
-    spec = task.spec
-    try:
-        writes = spec.writes_of(answer)
-    except ParentCommand as bubble:
-        # One level up, the command is for "this graph".
-        raise ParentCommand(replace(bubble.args[0], graph=None)) from None
-    if loop.observer is not None and type(answer) is not dict:
-        targets = [target for command in commands_in(answer) for target in command.destinations()]
-        if targets:
-            _report_route(task, loop, task.node, targets)
-    if spec.edges:
-        writes.extend(spec.edges)
-    for branch in spec.branches:
-        await route(task, loop, context, branch, answer, writes)
-    return writes
-
-
-def inject(callback: Callback, task: NodeTask) -> dict[str, Any]:
-    """Build the keyword arguments that user code declared."""
-    return {name: _INJECT[name](task) for name in callback.inject}
-
-
-_INJECT: dict[str, Any] = {
-    "config": task_config,
-    "writer": task_writer,
-    "store": lambda task: task.loop.store,
-    "previous": lambda task: task.loop.previous,
-    "runtime": make_runtime,
-    "error": lambda task: task.failure,
-}
-
-
-async def route(
-    task: NodeTask, loop: RunLoop, context: Context, branch: Branch, answer: Any, writes: Writes
-) -> None:
-    """Ask a conditional edge where to go, and add its choice to ``writes``."""
-    value = read_fresh(loop.state, writes, branch.keys)
-    if isinstance(value, dict):
-        if isinstance(answer, dict) and branch.own_schema is None:
-            value = {**answer, **value}
-        if branch.make is not None:
-            value = branch.make(value)
-    path = branch.path
-    kwargs = inject(path, task) if path.inject else None
-    targets = branch.targets(await loop.executor.call(path, context, value, kwargs))
-    for target in targets:
-        if isinstance(target, Send):
-            writes.append((TASKS, target))
-        elif target != END:
-            writes.append((branch_to(target), None))
-    _report_route(task, loop, branch.name, targets)
-
-
-def _report_route(task: NodeTask, loop: RunLoop, source: str, targets: Sequence[Any]) -> None:
-    observer = loop.observer
-    if observer is not None and observer.interest & RouteChosen.bit:
-        names = tuple(t.node if isinstance(t, Send) else t for t in targets)
-        observer.emit(RouteChosen(task, source, names, time.time_ns()))

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..cache.lookup import cached_writes
-from ..core.state import RETURN, NodeTask
+from ..core.state import RETURN
+from ..core.task import NodeTask
 from ..errors import GraphInterrupt
 from ..executors import finished
 from . import reporting as reports
 from .attempt import run_task
+from .caching import cached_writes
+from .outcomes import task_done
 from .resume import take_back
 
-if TYPE_CHECKING:
-    from .loop import RunLoop
 
-
-def call(loop: RunLoop, task: NodeTask, caller: NodeTask) -> Any:
+def call(task: NodeTask, caller: NodeTask) -> Any:
     """Run a functional task beside its caller; return a future of its result."""
-    task.loop = loop
-    take_back(loop, [task])
-    reports.task_started(loop, task)
-    future = loop.executor.spawn(_run(loop, task))
-    loop.called.setdefault(caller, []).append(future)
+    task.caller, task.env = caller, caller.env
+    take_back(task.env, [task])
+    reports.task_started(task)
+    future = task.env.executor.spawn(_run(task))
+    caller.pad.called.append(future)
     return future
 
 
-async def _run(loop: RunLoop, task: NodeTask) -> Any:
+async def _run(task: NodeTask) -> Any:
     restored = task.writes is not None
-    if not restored and loop.cache is not None:
-        await cached_writes(loop, [task])
+    if not restored and task.env.cache is not None:
+        await cached_writes(task.env, [task], task_done)
     if task.writes is None:
         try:
             await run_task(task)
         finally:
-            await finished(loop.task_done(task))
+            await finished(task_done(task))
     elif restored:
-        reports.task_ended(loop, task)
+        reports.task_ended(task)
     if task.interrupts:
         raise GraphInterrupt(task.interrupts)
     if task.error is not None:

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from otel_stream.events import End
 
-from ..core.state import ERROR, PUSH, NodeTask
+from ..core.state import ERROR, PUSH
 from ..core.superstep import order
-from ..errors import GraphInterrupt, NodeError
-
-if TYPE_CHECKING:
-    from .loop import RunLoop
+from ..core.task import NodeTask
+from ..errors import GraphInterrupt
 
 
-def handler_of(loop: RunLoop, task: NodeTask) -> NodeTask | None:
-    """Add to the superstep the task of the error handler that takes over from a failed one, if it has one."""
+def handler_of(task: NodeTask) -> NodeTask | None:
+    """Return the task of the error handler that takes over from a failed one, if it has one."""
     if task.spec.error_handler is None or task.end is None or not task.end.failed:
         return None
     handler = NodeTask(
-        loop.run,
-        loop.program.nodes[task.spec.error_handler],
-        loop.step,
-        seed=loop.state.checkpoint_id,
+        task.run,
+        task.env.program.nodes[task.spec.error_handler],
+        task.step,
+        seed=task.seed,
         input=task.input,
         path=(PUSH, task.path, 0),
         triggers=(ERROR,),
     )
-    assert task.error is not None
-    handler.failure = NodeError(task.node, task.error)
-    handler.loop = loop
-    loop.tasks.append(handler)
+    handler.handles, handler.env = task, task.env
     return handler
 
 

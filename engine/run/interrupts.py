@@ -27,19 +27,19 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
         pydantic.ValidationError: the answer does not fit ``response_schema``; the run can be resumed again.
     """
     task = current_task()
-    index = task.asked
-    task.asked += 1
-    if index < len(task.answers):
-        answer = _checked(task.answers[index], response_schema)
+    pad = task.pad
+    index, pad.asked = pad.asked, pad.asked + 1
+    if index < len(pad.answers):
+        answer = _checked(pad.answers[index], response_schema)
     else:
-        pending = take_answer(task.loop)
+        pending = take_answer(task.env)
         if pending is MISSING:
-            shown = Interrupt.from_ns(value, task.ns, len(task.answers), _shown_schema(response_schema))
+            shown = Interrupt.from_ns(value, task.ns, len(pad.answers), _shown_schema(response_schema))
             raise GraphInterrupt((shown,))
         answer = _checked(pending, response_schema)
-        task.answers = [*task.answers, pending]
+        pad.answers = [*pad.answers, pending]
     # Only what was asked for again is kept: an answer that failed its check can be given anew.
-    task.answered = task.answers[: index + 1]
+    pad.answered = pad.answers[: index + 1]
     return answer
 
 

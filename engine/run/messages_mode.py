@@ -14,13 +14,13 @@ from collections.abc import Mapping, Sequence
 from contextvars import Context, ContextVar
 from functools import partial
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from otel_stream.adapters.ambient import ambient_variable
 from otel_stream.adapters.chunks import register
 from otel_stream.events import MessageReturned, MessageWritten, Observer
 
-from ..core.state import NodeTask
+from ..core.task import NodeTask
 from ..runtime import show_life
 from ..task_config import TaskConfig, speaking_task, task_metadata
 from ..types import Config
@@ -124,14 +124,14 @@ class NodeSpeaker:
 
     @property
     def wanted(self) -> bool:
-        observer = self._task.loop.observer
+        observer = self._task.env.observer
         # A stream may outlive its node, and what comes after the end of a task is nobody's any more.
         alive = self._task.end is None
         return alive and observer is not None and bool(observer.interest & MessageWritten.bit)
 
     def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
         task = self._task
-        observer, hook = task.loop.observer, task.loop.langchain
+        observer, hook = task.env.observer, task.env.langchain
         about = {**task_metadata(task), **metadata}
         show_life(task)
         if observer is None or NOSTREAM in (about.get("tags") or ()):
@@ -154,12 +154,16 @@ def _may_hold_messages(value: Any) -> bool:
     return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
 
 
+def _hook(task: NodeTask) -> LangChainHook | None:
+    return cast("LangChainHook | None", task.env.langchain)
+
+
 def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
     """Report a message on behalf of ``task``."""
-    if task.loop.observer is None:
+    if task.env.observer is None:
         return
     show_life(task)
-    hook: LangChainHook | None = task.loop.langchain
+    hook = _hook(task)
     if hook is not None and (hook.nested or hook.inside):
         hook.places(task, chunk.id)
     if metadata is _RETURNED:
@@ -169,15 +173,16 @@ def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
         if "tags" not in metadata:
             found.pop("tags", None)
         _in_subgraph(task, found)
-    task.loop.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
+    task.env.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
 
 
 def _emit_again(task: NodeTask, message: Any) -> None:
     """Report a message that a node returns to those who were not shown it: it came up in a subgraph."""
-    if task.run.ns or task.loop.langchain is None:
+    hook = _hook(task)
+    if task.run.ns or hook is None:
         return
-    task.loop.langchain.inside.discard(message.id)
-    observer = task.loop.observer
+    hook.inside.discard(message.id)
+    observer = task.env.observer
     if observer is not None and observer.interest & MessageReturned.bit:
         observer.emit(MessageReturned(task, message, returned_metadata(task), time.time_ns()))
 
@@ -195,9 +200,9 @@ def returned_metadata(task: NodeTask) -> dict[str, Any]:
 
 def _in_subgraph(task: NodeTask, metadata: dict[str, Any]) -> None:
     """Name the outermost subgraph's namespace, as LangGraph does however deep the task is."""
-    outer = task.loop.parent_task
-    while outer is not None and outer.loop.parent_task is not None:
-        outer = outer.loop.parent_task
+    outer = task.env.parent_task
+    while outer is not None and outer.env.parent_task is not None:
+        outer = outer.env.parent_task
     if outer is not None:
         metadata["checkpoint_ns"] = outer.ns
 
@@ -209,7 +214,7 @@ def langchain_hook(observer: Observer | None, parent: NodeTask | None) -> LangCh
     variable = ambient_variable()
     if variable is None:
         return None
-    outer = parent.loop.langchain if parent is not None else None
+    outer = _hook(parent) if parent is not None else None
     return LangChainHook(observer, variable, outer, nested=parent is not None)
 
 

@@ -21,9 +21,9 @@ def push_message(message: MessageLike, *, state_key: str | None = "messages") ->
     if found.id is None:
         raise ValueError("Message ID is required: give the message an id, so that the state knows it again")
     task = current_task()
-    if task.loop.langchain is not None:
-        task.loop.langchain.shown(task, found.id)
+    if task.env.langchain is not None:
+        task.env.langchain.shown(task, found.id)
     emit_message(found)
     if state_key:
-        task.pushed = [*(task.pushed or ()), (state_key, found)]
+        task.pad.pushed.append((state_key, found))
     return found

@@ -2,60 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_stream.events import End
 
-from ..core.state import ERROR, ERROR_SOURCE, RESUME, NodeTask
+from ..core.state import ERROR, ERROR_SOURCE
+from ..core.task import Memory, NodeTask, RunEnv
 from ..types import MISSING, Interrupt
-from .checkpointing import NULL_TASK, saved_answers
 from .failures import handler_of
 
-if TYPE_CHECKING:
-    from .loop import RunLoop
 
+def take_back(env: RunEnv, tasks: list[NodeTask]) -> list[NodeTask]:
+    """Give tasks the writes and answers an earlier run left; return those that must still run.
 
-def take_back(loop: RunLoop, tasks: list[NodeTask]) -> list[NodeTask]:
-    """Give tasks the writes and answers an earlier run left; return those that must still run."""
-    persist = loop.persist
-    if persist is None or not persist.pending:
+    The handler of a failure that was left unhandled is one of them, and joins ``tasks``.
+    """
+    memory, anew = env.memory, env.continuation.anew
+    if memory is None or not memory.pending:
         return tasks
-    waiting = []
+    waiting, handlers = [], []
     for task in tasks:
-        give_answers(loop, task)
-        outcome = [] if loop.replaying else persist.outcome_of(task.id)
+        give_answers(task)
+        outcome = [] if anew else memory.outcome_of(task.id)
         if outcome:
             task.writes, task.end, task.cached = outcome, End.OK, True
-        elif loop.replaying or not _take_back_failure(loop, task):
+        elif anew or not _take_back_failure(task, memory):
             waiting.append(task)
-    if len(waiting) < len(tasks):
-        handlers = [handler_of(loop, task) for task in tuple(tasks)]
-        for handler in handlers:
-            if handler is not None:
-                give_answers(loop, handler)
-                waiting.append(handler)
-    return waiting
+            continue
+        handler = handler_of(task)
+        if handler is not None:
+            give_answers(handler)
+            handlers.append(handler)
+    tasks += handlers
+    return waiting + handlers
 
 
-def give_answers(loop: RunLoop, task: NodeTask) -> None:
+def give_answers(task: NodeTask) -> None:
     """Give a task the answers to its interrupts: those of earlier runs, and those this one brings."""
-    if loop.persist is None:
+    if task.env.memory is None:
         return
-    task.answers = saved_answers(task, loop.persist.pending)
-    answers = _resume_map(loop)
-    if not answers:
-        return
-    for asked in (len(task.answers), 0):
-        id = Interrupt.from_ns(None, task.ns, asked).id
-        if id in answers:
-            task.answers = [*task.answers, answers[id]]
-            return
+    known = task.env.memory.answers_of(task.id)
+    brought = task.env.continuation.answers
+    if brought:
+        ids = [Interrupt.from_ns(None, task.ns, asked).id for asked in (len(known), 0)]
+        known = [*known, *[brought[id] for id in ids if id in brought][:1]]
+    if known:
+        task.pad.answers = known
 
 
-def _take_back_failure(loop: RunLoop, task: NodeTask) -> bool:
+def _take_back_failure(task: NodeTask, memory: Memory) -> bool:
     """Whether the task had failed before, and its error handler is what remains to be run."""
-    assert loop.persist is not None
-    kept = dict(loop.persist.of_task(task.id))
+    kept = dict(memory.of_task(task.id))
     if task.spec.error_handler is None or ERROR_SOURCE not in kept or ERROR not in kept:
         return False
     error = kept[ERROR]
@@ -64,18 +61,11 @@ def _take_back_failure(loop: RunLoop, task: NodeTask) -> bool:
     return True
 
 
-def _resume_map(loop: RunLoop) -> dict[str, Any] | None:
-    """Return the answers by interrupt id that this run, or one around it, was resumed with."""
-    if loop.resume_map is not None or loop.parent_loop is None:
-        return loop.resume_map
-    return _resume_map(loop.parent_loop)
-
-
-def take_answer(loop: RunLoop) -> Any:
+def take_answer(env: RunEnv | None) -> Any:
     """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken."""
-    if loop.persist is not None:
-        for write in loop.persist.pending:
-            if write[0] == NULL_TASK and write[1] == RESUME:
-                loop.persist.pending.remove(write)
-                return write[2]
-    return take_answer(loop.parent_loop) if loop.parent_loop is not None else MISSING
+    while env is not None:
+        answer = MISSING if env.memory is None else env.memory.take_answer()
+        if answer is not MISSING:
+            return answer
+        env = env.around
+    return MISSING

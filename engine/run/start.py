@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from ..checkpoint.base import checkpoint_id
-from ..core.state import INPUT, RESUME, Written
+from ..core.continuation import Replay
+from ..core.state import INPUT, RESUME, State, Written
 from ..core.superstep import apply, plan
+from ..core.task import RunEnv
 from ..errors import EmptyInputError, InvalidUpdateError, UnknownInterruptError
 from ..graph.node import TASKS, Writes, branch_to
 from ..types import END, INTERRUPT, MISSING, START, Command, Send
-from .checkpointing import NULL_TASK, Persistence
-from .time_travel import Replay
-
-if TYPE_CHECKING:
-    from .loop import RunLoop
+from . import reporting as reports
+from .checkpointing import NULL_TASK, Checkpoints
+from .time_travel import is_travelling, needs_branch, origin_of_branch, replay_from
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
-_FROM_OUTSIDE = ("update", "fork")
 
 
-async def begin(loop: RunLoop) -> None:
-    """Bring the loop to where its first superstep can be planned.
+class Start(NamedTuple):
+    """Where the first superstep can be planned, and what it is planned with."""
+
+    step: int
+    #: The step that the recursion limit does not allow.
+    stop: int
+    #: Channels that changed just now; None when any may have.
+    updated: set[str] | None
+    #: Whether the run goes on from a checkpoint, and whether those inside it do.
+    resumed: bool
+    goes_on: bool | None
+    #: Whether what tasks wrote before is to be done again.
+    anew: bool
+    #: Answers by interrupt id.
+    answers: Mapping[str, Any] | None
+    replay: Replay | None
+    #: What an ``entrypoint`` remembered from the run before.
+    previous: Any
+
+
+async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, input: Any) -> Start:
+    """Bring the state to where a run begins, and tell that it does.
 
     Raises:
         EmptyInputError: neither input nor a checkpoint to go on from.
@@ -31,131 +50,144 @@ async def begin(loop: RunLoop) -> None:
         RuntimeError: an answer without a checkpointer, or one answer for several questions.
         UnknownInterruptError: a strict resume that answers what nobody asks.
     """
-    saved = await _load(loop)
-    loop.resumed = saved is not None and _is_resuming(loop)
-    if loop.resumed and loop.persist is not None:
-        answer = loop.input.resume if isinstance(loop.input, Command) else None
-        loop.run.resumes = loop.persist.resumption(answer)
-    loop.started()
-    persist = loop.persist
-    travelling = _is_travelling(loop)
-    if persist is not None:
-        loop.replaying = travelling or persist.superseded
-        if travelling:
-            # Questions are asked anew: what they were answered with belongs to the branch we leave.
-            persist.pending = [write for write in persist.pending if write[1] != RESUME]
-    forks = loop.resumed and travelling and _needs_branch(loop)
-    carried: Writes = []
-    if isinstance(loop.input, Command):
-        carried = await _take_command(loop, loop.input, forks)
-    _apply_null_writes(loop, carried)
-    if loop.resumed:
-        await _go_on(loop, forks)
-    elif loop.input is not None and not isinstance(loop.input, Command):
-        await _take_input(loop)
-    elif loop.input is None and loop.resuming is None:
-        raise EmptyInputError(
-            f"Received no input for {START}: pass the graph's input, or the thread_id of a run to go on with"
-        )
-    if loop.parent_task is None:
-        loop.replay = _replay(loop) if travelling else None
-        loop.resuming = loop.resumed
+    goes_on = _inherited(env, checkpoints)
+    resumed = False
+    try:
+        saved = await _load(env, state, checkpoints)
+        resumed = saved is not None and _is_resuming(env, state, checkpoints, input, goes_on)
+        if resumed and checkpoints is not None:
+            answer = input.resume if isinstance(input, Command) else None
+            env.run.goes_on_from(checkpoints.resumption(answer))
+    finally:
+        reports.run_started(env, input, resumed)
+    if checkpoints is None:
+        return await _without_past(env, state, input, goes_on)
+    step = checkpoints.metadata["step"] + 1 if saved is not None else -1
+    travelling = is_travelling(env, checkpoints, input, goes_on)
+    if travelling:
+        # Questions are asked anew: what they were answered with belongs to the branch we leave.
+        checkpoints.drop(RESUME)
+    forks = resumed and travelling and needs_branch(checkpoints)
+    carried, answers = await _take_command(env, checkpoints, input, forks)
+    _apply_null_writes(env, state, [*checkpoints.of_task(NULL_TASK), *carried])
+    stop = env.recursion_limit if saved is None else step + env.recursion_limit + 1
+    updated = None
+    if resumed:
+        step = await _go_on(state, checkpoints, step, forks)
+    elif not isinstance(input, Command):
+        updated = _take_input(env, state, input, goes_on, step, stop)
+        if updated is not None:
+            checkpoints.drop()
+            await checkpoints.save(state, "input", step, updated)
+            step += 1
+    replay = env.continuation.replay
+    if env.parent_task is None:
+        replay = replay_from(state, checkpoints) if travelling else None
+        goes_on = resumed
+    return Start(
+        step,
+        stop,
+        updated,
+        resumed,
+        goes_on,
+        travelling or checkpoints.superseded,
+        env.continuation.answers if answers is None else answers,
+        replay,
+        saved.checkpoint["channel_values"].get("__previous__") if saved is not None else None,
+    )
 
 
-async def _load(loop: RunLoop) -> Mapping[str, Any] | None:
+async def _without_past(env: RunEnv, state: State, input: Any, goes_on: bool | None) -> Start:
+    """Begin a run that keeps nothing: with its input, or with what a command writes."""
+    step, updated = -1, None
+    if isinstance(input, Command):
+        carried, _ = await _take_command(env, None, input, forks=False)
+        _apply_null_writes(env, state, carried)
+    else:
+        updated = _take_input(env, state, input, goes_on, step, env.recursion_limit)
+        step += updated is not None
+    around = env.continuation
+    if env.parent_task is None:
+        goes_on = False
+    return Start(
+        step, env.recursion_limit, updated, False, goes_on, False, around.answers, around.replay, None
+    )
+
+
+def _inherited(env: RunEnv, checkpoints: Checkpoints | None) -> bool | None:
+    """Return whether the run around this one goes on; None if there is none, or that does not matter here."""
+    if checkpoints is not None and not checkpoints.addressed and env.continuation.replay is not None:
+        return None  # it takes its input anew, on top of what it had stored, instead of going on
+    return env.continuation.goes_on
+
+
+async def _load(env: RunEnv, state: State, checkpoints: Checkpoints | None) -> Any:
     """Take over the checkpoint the run goes on from, if there is one."""
-    if loop.persist is None:
+    if checkpoints is None:
         return None
-    saved = await loop.persist.load()
+    saved = await checkpoints.load(env.continuation.replay)
     if saved is None:
-        loop.state.checkpoint_id = checkpoint_id()
-        return None
-    seen = {node: dict(versions) for node, versions in saved["versions_seen"].items()}
-    loop.state.load(saved["channel_values"], dict(saved["channel_versions"]), seen)
-    loop.state.checkpoint_id = saved["id"]
-    loop.step = loop.persist.metadata["step"] + 1
-    loop.stop = loop.step + loop.recursion_limit + 1
-    loop.previous = saved["channel_values"].get("__previous__")
+        state.at(checkpoint_id())
+    else:
+        state.load(saved.checkpoint)
     return saved
 
 
-def _is_resuming(loop: RunLoop) -> bool:
+def _is_resuming(
+    env: RunEnv, state: State, checkpoints: Checkpoints | None, input: Any, goes_on: bool | None
+) -> bool:
     """Whether the run goes on where its checkpoint is, instead of starting over with new input."""
-    if not loop.state.versions:
+    if not state.versions or checkpoints is None:
         return False
-    if loop.resuming is not None:
-        return loop.resuming
-    if loop.input is None or isinstance(loop.input, Command):
+    if goes_on is not None:
+        return goes_on
+    if input is None or isinstance(input, Command):
         return True
-    assert loop.persist is not None
-    run_id = (loop.config.get("metadata") or {}).get("run_id", MISSING)
-    return loop.parent_task is None and run_id == loop.persist.metadata.get("run_id")
+    run_id = (env.config.get("metadata") or {}).get("run_id", MISSING)
+    return env.parent_task is None and run_id == checkpoints.metadata.get("run_id")
 
 
-def _is_travelling(loop: RunLoop) -> bool:
-    """Whether the run does again what came after the checkpoint it is pointed at."""
-    persist = loop.persist
-    if persist is None or not (persist.addressed or loop.replay is not None):
-        return False
-    if loop.parent_task is not None and loop.checkpoint_ns in loop.checkpoint_map:
-        return True
-    answers = isinstance(loop.input, Command) and loop.input.resume is not None
-    return not (answers or loop.resuming)
+async def _take_command(
+    env: RunEnv, checkpoints: Checkpoints | None, command: Any, forks: bool
+) -> tuple[Writes, Mapping[str, Any] | None]:
+    """Take note of a command, if that is the input.
 
-
-def _needs_branch(loop: RunLoop) -> bool:
-    """Whether to store a checkpoint that starts the new branch; ``update_state`` has already made one."""
-    assert loop.persist is not None
-    return loop.persist.metadata.get("source") not in _FROM_OUTSIDE or loop.persist.superseded
-
-
-def _replay(loop: RunLoop) -> Replay:
-    """Say up to which checkpoint subgraphs look for theirs: for a fork, the one it was made from."""
-    persist = loop.persist
-    assert persist is not None
-    bound = loop.state.checkpoint_id
-    if persist.branched_from is not None:
-        bound = persist.branched_from
-    elif persist.metadata.get("source") in _FROM_OUTSIDE and persist.parent_config is not None:
-        bound = persist.parent_config["configurable"].get("checkpoint_id") or bound
-    return Replay(bound)
-
-
-async def _take_command(loop: RunLoop, command: Command[Any], forks: bool) -> Writes:
-    """Take note of a command; return its writes if they must not be stored where the run starts from."""
+    Returns its writes, if they must not be stored where the run starts from, and its answers by interrupt id.
+    """
+    if not isinstance(command, Command):
+        return [], None
     if command.graph == Command.PARENT:
         raise InvalidUpdateError("There is no parent graph")
-    if command.resume is not None:
-        _take_answer(loop, command.resume)
-    writes = _command_writes(command, skip_resume=loop.resume_map is not None)
-    if not writes and loop.resume_map is None:
+    answers = None if command.resume is None else _answers_by_id(env, checkpoints, command.resume)
+    writes = _command_writes(command, skip_resume=answers is not None)
+    if not writes and answers is None:
         raise EmptyInputError("Received empty Command input: give it an update, a goto or a resume")
-    if forks or loop.persist is None:
-        return writes
+    if forks or checkpoints is None:
+        return writes, answers
     if writes:
-        await loop.persist.keep(NULL_TASK, writes)
-    return []
+        await checkpoints.keep(NULL_TASK, writes)
+    return [], answers
 
 
-def _take_answer(loop: RunLoop, resume: Any) -> None:
-    persist = loop.persist
-    if persist is None:
+def _answers_by_id(env: RunEnv, checkpoints: Checkpoints | None, resume: Any) -> Mapping[str, Any] | None:
+    if checkpoints is None:
         raise RuntimeError(
             "Cannot use Command(resume=...) without checkpointer: compile the graph with one "
             "and pass the thread_id"
         )
-    asked = loop.config.get("configurable", {}).get("__pregel_strict_resume", False)
-    strict = asked and loop.parent_task is None and not persist.superseded
+    asked = env.config.get("configurable", {}).get("__pregel_strict_resume", False)
+    strict = asked and env.parent_task is None and not checkpoints.superseded
     if isinstance(resume, dict) and all(isinstance(k, str) and _INTERRUPT_ID.fullmatch(k) for k in resume):
         if strict:
-            _check_strict(persist, resume)
-        loop.resume_map = dict(resume)
-    elif len(persist.unanswered()) > 1:
-        _refuse_ambiguous(persist, strict)
+            _check_strict(checkpoints, resume)
+        return dict(resume)
+    if len(checkpoints.unanswered()) > 1:
+        _refuse_ambiguous(checkpoints, strict)
+    return None
 
 
-def _check_strict(persist: Persistence, resume: Mapping[str, Any]) -> None:
-    pending = persist.unanswered()
+def _check_strict(checkpoints: Checkpoints, resume: Mapping[str, Any]) -> None:
+    pending = checkpoints.unanswered()
     if not resume:
         raise UnknownInterruptError(
             "The resume map names no interrupt: give it {interrupt id: answer}",
@@ -172,8 +204,8 @@ def _check_strict(persist: Persistence, resume: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_ambiguous(persist: Persistence, strict: bool) -> None:
-    pending = sorted(persist.unanswered())
+def _refuse_ambiguous(checkpoints: Checkpoints, strict: bool) -> None:
+    pending = sorted(checkpoints.unanswered())
     message = (
         "When there are multiple pending interrupts, you must specify the interrupt id when resuming: "
         f"Command(resume={{id: answer}}); pending: {', '.join(pending)}"
@@ -199,40 +231,41 @@ def _command_writes(command: Command[Any], *, skip_resume: bool) -> Writes:
     return writes
 
 
-def _apply_null_writes(loop: RunLoop, carried: Writes) -> None:
+def _apply_null_writes(env: RunEnv, state: State, writes: Writes) -> None:
     """Apply what no task has written: commands, of this run and of those that ended at this checkpoint."""
-    stored = loop.persist.of_task(NULL_TASK) if loop.persist is not None else []
-    if stored or carried:
-        apply(loop.program, loop.state, [Written(INPUT, (), [*stored, *carried])], bump=False)
+    if writes:
+        apply(env.program, state, [Written(INPUT, (), writes)], bump=False)
 
 
-async def _go_on(loop: RunLoop, forks: bool) -> None:
-    """Proceed past the checkpoint: breakpoints that have been shown are behind us."""
-    state, persist = loop.state, loop.persist
-    assert persist is not None
+async def _go_on(state: State, checkpoints: Checkpoints, step: int, forks: bool) -> int:
+    """Proceed past the checkpoint: breakpoints that have been shown are behind us. Returns the next step."""
     state.seen.setdefault(INTERRUPT, {}).update(
         (name, state.versions[name]) for name in state.channels if name in state.versions
     )
-    if forks:
-        if persist.metadata.get("source") in _FROM_OUTSIDE and persist.parent_config is not None:
-            persist.branched_from = persist.parent_config["configurable"].get("checkpoint_id")
-        persist.pending = [write for write in persist.pending if write[1] != INTERRUPT]
-        await persist.save("fork", loop.step, None)
-        loop.step += 1
-    loop.emit_values()
+    if not forks:
+        return step
+    checkpoints.branch_off(origin_of_branch(checkpoints))
+    await checkpoints.save(state, "fork", step, None)
+    return step + 1
 
 
-async def _take_input(loop: RunLoop) -> None:
-    """Write the input to the START channel; what an earlier run left undone is given up."""
+def _take_input(
+    env: RunEnv, state: State, input: Any, goes_on: bool | None, step: int, stop: int
+) -> set[str] | None:
+    """Write the input to the START channel; what an earlier run left undone is given up.
+
+    Returns the channels that changed, None where the run around this one goes on and there is no input.
+    """
+    if input is None:
+        if goes_on is None:
+            raise EmptyInputError(
+                f"Received no input for {START}: pass the graph's input, or the thread_id of a run to go on "
+                "with"
+            )
+        return None
     discarded = []
-    if loop.state.track and loop.state.versions:
-        discarded = plan(loop.program, loop.state, loop.run, loop.step, loop.stop, None)
+    if state.track and state.versions:
+        discarded = plan(env.program, state, env.run, step, stop, None)
         for task in discarded:
             task.writes = []
-    loop.updated = apply(
-        loop.program, loop.state, [*discarded, Written(INPUT, (), [(START, loop.input)])], bump=True
-    )
-    if loop.persist is not None:
-        loop.persist.pending = []
-        await loop.persist.save("input", loop.step, loop.updated)
-    loop.step += 1
+    return apply(env.program, state, [*discarded, Written(INPUT, (), [(START, input)])], bump=True)

@@ -1,43 +1,49 @@
-"""Going back in a thread's history: which checkpoint a subgraph starts from when its parent runs anew."""
+"""Going back in a thread's history: when a run does that, and where its new branch begins."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from ..types import Config
+from ..core.continuation import Replay
+from ..core.state import State
+from ..core.task import RunEnv
+from ..types import Command, Config
+from .checkpointing import Checkpoints
 
-if TYPE_CHECKING:
-    from .loop import RunLoop
-
-#: Return the newest checkpoint of a place, or the newest that is older than the one whose id is given.
-Look = Callable[[Config, str | None], Awaitable[Any]]
+_FROM_OUTSIDE = ("update", "fork")
 
 
-def checkpoints_around(config: Config, parent: RunLoop | None) -> dict[str, str]:
+def checkpoints_around(config: Config, around: RunEnv | None) -> Mapping[str, str]:
     """Return, by namespace, the ids of the checkpoints around a run, or of those it is pointed at."""
-    if parent is None:
+    if around is None:
         return config.get("configurable", {}).get("checkpoint_map") or {}
-    return {**parent.checkpoint_map, parent.checkpoint_ns: parent.state.checkpoint_id}
+    return {**around.checkpoint_map, around.checkpoint_ns: around.state.checkpoint_id}
 
 
-class Replay:
-    """Shared by a run that starts from an old checkpoint and by the subgraphs it runs again.
+def is_travelling(env: RunEnv, checkpoints: Checkpoints, input: Any, goes_on: bool | None) -> bool:
+    """Whether the run does again what came after the checkpoint it is pointed at."""
+    if not (checkpoints.addressed or env.continuation.replay is not None):
+        return False
+    if env.parent_task is not None and env.checkpoint_ns in env.checkpoint_map:
+        return True
+    answers = isinstance(input, Command) and input.resume is not None
+    return not (answers or goes_on)
 
-    The first time a subgraph runs, it continues from what it had stored *before* the checkpoint ``bound``;
-    from then on it has a past on the new branch, and continues from that.
-    """
 
-    __slots__ = ("_visited", "bound")
+def needs_branch(checkpoints: Checkpoints) -> bool:
+    """Whether to store a checkpoint that starts the new branch; ``update_state`` has already made one."""
+    return checkpoints.metadata.get("source") not in _FROM_OUTSIDE or checkpoints.superseded
 
-    def __init__(self, bound: str) -> None:
-        self.bound = bound
-        self._visited: set[str] = set()
 
-    async def find(self, namespace: str, place: Config, look: Look) -> Any:
-        """Return the checkpoint the subgraph at ``namespace`` starts from, None if it starts afresh."""
-        # Every pass of a loop gives the subgraph another task id.
-        stable = namespace.rpartition(":")[0] or namespace
-        first = stable not in self._visited
-        self._visited.add(stable)
-        return await look(place, self.bound if first else None)
+def origin_of_branch(checkpoints: Checkpoints) -> str | None:
+    """Return the id of the checkpoint that the one we are at was made of from outside, if it was."""
+    if checkpoints.metadata.get("source") not in _FROM_OUTSIDE or checkpoints.parent_config is None:
+        return None
+    found: str | None = checkpoints.parent_config["configurable"].get("checkpoint_id")
+    return found
+
+
+def replay_from(state: State, checkpoints: Checkpoints) -> Replay:
+    """Say up to which checkpoint subgraphs look for theirs: for a fork, the one it was made from."""
+    return Replay(checkpoints.branched_from or origin_of_branch(checkpoints) or state.checkpoint_id)

@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 
 from engine.api.compiled import CompiledStateGraph
-from engine.api.launch import Options, launch
+from engine.api.launch import launch
+from engine.api.options import Asked
 from engine.executors import Executor, ThreadExecutor, async_executor, drive
 from engine.run.loop import RunLoop
 from otel_stream import events as e
@@ -48,13 +49,13 @@ def record(
     config: dict[str, Any] | None = None,
     *,
     world: str = "asyncio",
-    options: Options = Options(),  # noqa: B008 - a NamedTuple
+    options: Asked = Asked(),  # noqa: B008 - a NamedTuple
 ) -> tuple[Recorder, RunLoop]:
     """Run ``graph`` to its end, whatever that is, and return what was reported, and the loop."""
     recorder = Recorder()
 
     def made(executor: Executor) -> RunLoop:
-        return launch(graph, input, config, options, executor, recorder)
+        return launch(graph.spec, input, config, options, executor, recorder)
 
     limit = (config or {}).get("max_concurrency")
     if world == "threads":

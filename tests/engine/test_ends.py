@@ -21,7 +21,8 @@ from engine import (
     interrupt,
     task,
 )
-from engine.api.launch import Options, launch
+from engine.api.launch import launch
+from engine.api.options import Asked
 from engine.executors import async_executor
 from otel_stream import events as e
 from otel_stream.events import End
@@ -41,14 +42,14 @@ class Way(NamedTuple):
     runs: list[tuple[str, str]]
     tasks: dict[str, set[str]]
     config: dict[str, Any] | None = None
-    options: Callable[[], Options] = Options
+    options: Callable[[], Asked] = Asked
     input: Any = INPUT
 
 
-def _drained() -> Options:
+def _drained() -> Asked:
     control = RunControl()
     control.request_drain("maintenance")
-    return Options(control=control)
+    return Asked(control=control)
 
 
 def _key(*_: Any) -> str:
@@ -237,7 +238,7 @@ async def test_a_cancelled_run_ends_as_cancelled_with_all_its_tasks() -> None:
 
     compiled = side_by_side(a=sub(i=forever), b=forever)
     async with anyio.create_task_group() as group:
-        group.start_soon(launch(compiled, {}, None, Options(), async_executor(None), recorder).execute)
+        group.start_soon(launch(compiled.spec, {}, None, Asked(), async_executor(None), recorder).execute)
         await started.wait()
         group.cancel_scope.cancel()
     assert unbalanced(recorder.events) == []
@@ -261,7 +262,7 @@ def test_a_node_that_exits_ends_a_run_on_trio_and_leaves_trio_whole(others: Any)
 
     async def alone() -> None:
         nonlocal loop
-        loop = launch(compiled, {}, None, Options(), async_executor(None), recorder)
+        loop = launch(compiled.spec, {}, None, Asked(), async_executor(None), recorder)
         with pytest.raises(SystemExit):
             await loop.execute()
 

@@ -13,17 +13,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from engine import END, START, InvalidUpdateError, IsLastStep, RemainingSteps, Send, StateGraph
-from engine.core.state import PULL, PUSH, RETURN, NodeTask, State, Written
+from engine.core.payloads import result_payload, updates_payload
+from engine.core.state import PULL, PUSH, RETURN, State, Written
 from engine.core.superstep import (
     apply,
     order,
     plan,
     read_fresh,
-    read_values,
-    result_payload,
     should_pause,
-    updates_payload,
 )
+from engine.core.task import NodeTask
 from engine.graph.node import TASKS, branch_to
 from engine.types import INTERRUPT
 from otel_stream.events import Run
@@ -69,7 +68,7 @@ class Bench:
         return self.updated
 
     def values(self) -> Any:
-        return read_values(self.state.channels, self.program.output_keys)
+        return self.program.output_view.read(self.state.channels)
 
     def advance(self, **writes: Sequence[tuple[str, Any]]) -> list[str]:
         """Run the next superstep, in which each node writes what is given here, and its edges."""

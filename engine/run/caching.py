@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
 
 from otel_stream.events import End
 
-from ..core.state import NodeTask
+from ..core.task import Done, NodeTask, RunEnv
 from ..executors import finished
-
-if TYPE_CHECKING:
-    from ..run.loop import RunLoop
+from ..graph.node import Node
 
 
 def _key(task: NodeTask) -> tuple[tuple[str, ...], str]:
@@ -24,7 +21,7 @@ def _key(task: NodeTask) -> tuple[tuple[str, ...], str]:
     return cache_namespace(task.spec), digest
 
 
-def cache_namespace(spec: Any) -> tuple[str, ...]:
+def cache_namespace(spec: Node) -> tuple[str, ...]:
     """Return the namespace under which a node's entries are cached."""
     target = spec.callback.original
     origin = (
@@ -33,26 +30,25 @@ def cache_namespace(spec: Any) -> tuple[str, ...]:
     return ("__pregel_ns_writes", origin, spec.name)
 
 
-async def cached_writes(loop: RunLoop, tasks: Sequence[NodeTask]) -> Sequence[NodeTask]:
+async def cached_writes(env: RunEnv, tasks: Sequence[NodeTask], done: Done) -> Sequence[NodeTask]:
     """Give tasks the writes their cache entries hold; return those that must run."""
     keys = {_key(task): task for task in tasks if task.spec.cache is not None}
     if not keys:
         return tasks
-    cache = loop.cache
-    found = await cache.aget(list(keys)) if loop.executor.is_async else cache.get(list(keys))
+    found = await env.cache.aget(list(keys)) if env.executor.is_async else env.cache.get(list(keys))
     for key, writes in found.items():
         task = keys[key]
         task.writes, task.end, task.cached = list(writes), End.OK, True
-        await finished(loop.task_done(task))
+        await finished(done(task))
     return [task for task in tasks if not task.cached]
 
 
-async def store_writes(loop: RunLoop, task: NodeTask) -> None:
+async def store_writes(env: RunEnv, task: NodeTask) -> None:
     """Remember what a task wrote."""
     if task.cached or task.spec.cache is None:
         return
     entry = {_key(task): (list(task.writes or ()), task.spec.cache.ttl)}
-    if loop.executor.is_async:
-        await loop.cache.aset(entry)
+    if env.executor.is_async:
+        await env.cache.aset(entry)
     else:
-        loop.cache.set(entry)
+        env.cache.set(entry)

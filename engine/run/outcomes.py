@@ -1,0 +1,57 @@
+"""What a task has come to: kept, cached and reported, before its superstep is over."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from otel_stream.events import End
+
+from ..core.state import ERROR, ERROR_SOURCE, RESUME
+from ..core.task import Memory, NodeTask
+from ..graph.node import NO_WRITES, Writes
+from ..types import INTERRUPT
+from . import reporting as reports
+from .caching import store_writes
+from .failures import handler_of
+from .resume import give_answers
+
+
+def task_done(task: NodeTask) -> Awaitable[list[NodeTask] | None] | None:
+    """Keep what a task has written, and report its end.
+
+    Returns what there is to await for it, if anything, and that in turn the tasks that take over.
+    """
+    env = task.env
+    if env.memory is None and env.cache is None and task.spec.error_handler is None:
+        if env.observer is not None:
+            reports.task_ended(task)
+        return None
+    return _keep_and_report(task)
+
+
+async def _keep_and_report(task: NodeTask) -> list[NodeTask] | None:
+    env = task.env
+    if env.memory is not None:
+        await keep(task, env.memory)
+    if env.cache is not None and task.spec.cache is not None and task.end is End.OK:
+        await store_writes(env, task)
+    reports.task_ended(task)
+    handler = handler_of(task)
+    if handler is None:
+        return None
+    give_answers(handler)
+    reports.task_started(handler)
+    return [handler]
+
+
+async def keep(task: NodeTask, memory: Memory) -> None:
+    """Keep what a task has written, asked, or failed with, so that a resumed run need not repeat it."""
+    given = () if task.scratch is None else task.scratch.answered
+    answered: Writes = [(RESUME, given)] if given else []
+    if task.end is End.INTERRUPTED:
+        await memory.keep(task.id, [(INTERRUPT, task.interrupts), *answered])
+    elif task.end is End.OK and task.error is None:
+        await memory.keep(task.id, task.writes or [(NO_WRITES, None)])
+    elif task.error is not None and task.end is not None and task.end.failed:
+        handled: Writes = [(ERROR_SOURCE, task.node)] if task.spec.error_handler is not None else []
+        await memory.keep(task.id, [(ERROR, task.error), *handled, *answered])

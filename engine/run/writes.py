@@ -1,0 +1,79 @@
+"""What a node's answer writes: its updates, its static edges, and what its routers choose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextvars import Context
+from dataclasses import replace
+from typing import Any
+
+from otel_stream.events import RouteChosen
+
+from ..core.superstep import read_fresh
+from ..core.task import NodeTask
+from ..errors import ParentCommand
+from ..graph.node import TASKS, Branch, Callback, Writes, branch_to, commands_in
+from ..runtime import make_runtime, task_writer
+from ..task_config import task_config
+from ..types import END, Send
+
+
+async def writes_of(task: NodeTask, context: Context, answer: Any) -> Writes:
+    """Translate a node's answer into writes: its updates, its static edges, and what its routers choose."""
+    spec, env = task.spec, task.env
+    try:
+        writes = spec.writes_of(answer)
+    except ParentCommand as bubble:
+        # One level up, the command is for "this graph".
+        raise ParentCommand(replace(bubble.args[0], graph=None)) from None
+    if env.observer is not None and type(answer) is not dict:
+        targets = [target for command in commands_in(answer) for target in command.destinations()]
+        if targets:
+            _report_route(task, task.node, targets)
+    if spec.edges:
+        writes.extend(spec.edges)
+    for branch in spec.branches:
+        await route(task, context, branch, answer, writes)
+    return writes
+
+
+def inject(callback: Callback, task: NodeTask) -> dict[str, Any]:
+    """Build the keyword arguments that user code declared."""
+    return {name: _INJECT[name](task) for name in callback.inject}
+
+
+_INJECT: dict[str, Any] = {
+    "config": task_config,
+    "writer": task_writer,
+    "store": lambda task: task.env.store,
+    "previous": lambda task: task.env.continuation.previous,
+    "runtime": make_runtime,
+    "error": lambda task: task.failure,
+}
+
+
+async def route(task: NodeTask, context: Context, branch: Branch, answer: Any, writes: Writes) -> None:
+    """Ask a conditional edge where to go, and add its choice to ``writes``."""
+    value = read_fresh(task.env.state, writes, branch.keys)
+    if isinstance(value, dict):
+        if isinstance(answer, dict) and branch.own_schema is None:
+            value = {**answer, **value}
+        if branch.make is not None:
+            value = branch.make(value)
+    path = branch.path
+    kwargs = inject(path, task) if path.inject else None
+    targets = branch.targets(await task.env.executor.call(path, context, value, kwargs))
+    for target in targets:
+        if isinstance(target, Send):
+            writes.append((TASKS, target))
+        elif target != END:
+            writes.append((branch_to(target), None))
+    _report_route(task, branch.name, targets)
+
+
+def _report_route(task: NodeTask, source: str, targets: Sequence[Any]) -> None:
+    observer = task.env.observer
+    if observer is not None and observer.interest & RouteChosen.bit:
+        names = tuple(t.node if isinstance(t, Send) else t for t in targets)
+        observer.emit(RouteChosen(task, source, names, time.time_ns()))
