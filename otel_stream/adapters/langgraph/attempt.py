@@ -1,22 +1,24 @@
 """What is called in place of a node: each attempt, and the node's own code alone, runs below it.
 
-It stands for the task's ``proc``, which LangGraph calls once for every attempt. The context of the attempt
-is current in there, and only there: in a copy of the context variables where the call is synchronous, else
+It stands for the task's ``proc``, which LangGraph calls once for every attempt. The context of the attempt is
 set and reset around every stretch of code in which nobody else's can run.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextvars import Context, Token, copy_context
-from typing import Any
+from contextvars import Token
+from typing import Any, TypeAlias
 
 from opentelemetry.context import Context as Values
-from opentelemetry.context import attach, detach, get_current
+from opentelemetry.context import attach, detach
 
 from otel_stream.adapters.langgraph.guard import guarded
 from otel_stream.adapters.langgraph.task import CURRENT, NodeTask
 from otel_stream.adapters.langgraph.tries import attempt_ended, attempt_started
+
+#: How to get back to where an attempt was entered.
+_Here: TypeAlias = tuple[Token[NodeTask | None], Token[Values] | None]
 
 
 class Attempts:
@@ -34,19 +36,22 @@ class Attempts:
 
     def invoke(self, input: Any, config: Any = None, **options: Any) -> Any:
         """Call the node."""
-        context, number = self._begin()
+        number = self._begin()
+        here = _enter(self._task)
         try:
-            answer = context.run(self._proc.invoke, input, config, **options)
+            answer = self._proc.invoke(input, config, **options)
         except BaseException as error:
+            _leave(here, error)
             guarded(attempt_ended, self._task.tap, self._task, number, error)
             raise
+        _leave(here, None)
         guarded(attempt_ended, self._task.tap, self._task, number, None, answer)
         return answer
 
     async def ainvoke(self, input: Any, config: Any = None, **options: Any) -> Any:
         """Call the node and wait for it."""
-        context, number = self._begin()
-        here = _enter(self._task, context.run(get_current))
+        number = self._begin()
+        here = _enter(self._task)
         try:
             answer = await self._proc.ainvoke(input, config, **options)
         except BaseException as error:
@@ -59,12 +64,11 @@ class Attempts:
 
     async def astream(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[Any]:
         """Call the node and pass on what it yields. Whoever drives this has their own context in between."""
-        context, number = self._begin()
-        values = context.run(get_current)
+        number = self._begin()
         parts = self._proc.astream(input, config, **options)
         try:
             while True:
-                here = _enter(self._task, values)
+                here = _enter(self._task)
                 try:
                     part = await anext(parts)
                 except BaseException as error:
@@ -80,21 +84,20 @@ class Attempts:
         finally:
             await parts.aclose()
 
-    def _begin(self) -> tuple[Context, int]:
-        """Return the context variables of the attempt that begins, and its number."""
+    def _begin(self) -> int:
+        """Tell of the attempt that begins, and return its number."""
         self._count += 1
-        context = copy_context()
-        context.run(CURRENT.set, self._task)
-        guarded(attempt_started, self._task.tap, self._task, self._count, context)
-        return context, self._count
+        guarded(attempt_started, self._task.tap, self._task, self._count)
+        return self._count
 
 
-def _enter(task: NodeTask, values: Values) -> tuple[Token[NodeTask | None], Token[Values]]:
-    return CURRENT.set(task), attach(values)
+def _enter(task: NodeTask) -> _Here:
+    return CURRENT.set(task), None if task.values is None else attach(task.values)
 
 
-def _leave(here: tuple[Token[NodeTask | None], Token[Values]], error: BaseException | None) -> None:
+def _leave(here: _Here, error: BaseException | None) -> None:
     """Go back to the context that was current before; a coroutine that is given up may end anywhere."""
     if not isinstance(error, GeneratorExit):
-        detach(here[1])
+        if here[1] is not None:
+            detach(here[1])
         CURRENT.reset(here[0])

@@ -93,10 +93,10 @@ class Hooks(_Loop):
             self.__class__ = self.original  # without the hooks
             return
         guarded(writer.listen, self, tap)
-        guarded(messages.listen, self, tap)
 
     def _first(self, *args: Any, **options: Any) -> Any:
         guarded(self.otel_stream_tap.starts, self)
+        guarded(messages.listen, self, self.otel_stream_tap)  # now that it is known who wants what
         return super()._first(*args, **options)
 
     def tick(self) -> bool:
@@ -127,9 +127,10 @@ class Hooks(_Loop):
         guarded(self.otel_stream_tap.task_wrote, self, task_id, writes, cached=cached)
 
     def _emit(self, mode: str, values: Any, *args: Any, **options: Any) -> None:
-        if mode == "values":
-            guarded(self.otel_stream_tap.state_is_shown, self)
-        if not self.otel_stream_tap.observer.interest & _WANTED.get(mode, 0):
+        tap = self.otel_stream_tap
+        if tap.closing and mode == "values":
+            guarded(tap.superstep_ends, self)  # by the time its state is shown
+        if not tap.observer.interest & _WANTED.get(mode, 0):
             return super()._emit(mode, values, *args, **options)
         made = list(values(*args, **options))
         for one in made:

@@ -1,80 +1,78 @@
-"""Who triggered whom: the tasks whose writes scheduled a task."""
+"""Who triggered whom: the tasks whose writes scheduled a task. Worked out only when somebody asks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from otel_stream.adapters.langgraph.task import NodeTask
 from otel_stream.adapters.langgraph.words import PUSH, TASKS
+
+#: A task, and what it wrote to which channels.
+Wrote: TypeAlias = tuple[NodeTask, Iterable[tuple[str, Any]]]
 
 
 class Lineage:
     """What one run remembers of who wrote to the channels that trigger nodes.
 
-    Most of them last for one superstep. A join, and what a deferred node waits for, collects writers over
-    many: those are remembered until a task has acted on them.
+    Most of them last for one superstep, so the writers to look at are the tasks of the superstep before. A
+    join, and what a deferred node waits for, collects writers over many: those are remembered until a task
+    has acted on them.
     """
 
-    __slots__ = ("_lasting", "_packets", "_writers", "_written")
+    __slots__ = ("_before", "_lasting")
 
     def __init__(self, specs: Mapping[str, Any]) -> None:
         self._lasting: dict[str, list[NodeTask]] = {
             name: [] for name, spec in specs.items() if _outlasts_a_superstep(spec)
         }
-        self._writers: dict[str, list[NodeTask]] = {}
-        #: Who has sent the packets, in their order.
-        self._packets: list[NodeTask] = []
-        #: The tasks of the superstep before.
-        self._written: Sequence[NodeTask] = ()
+        #: The tasks of the superstep before, in the order of their writes.
+        self._before: Sequence[Wrote] = ()
 
-    def remember(self, tasks: Sequence[tuple[NodeTask, Any]], channels: Mapping[str, Any]) -> None:
+    def remember(self, tasks: Sequence[Wrote], channels: Mapping[str, Any]) -> None:
         """Take note of what tasks, which come in the order of their writes, are about to write."""
-        for task in self._written:
-            task.sources = ()  # or the last task of a run would keep all the others alive
-        self._written = [task for task, _ in tasks]
-        for name in {trigger for task in self._written for trigger in task.triggers} & self._lasting.keys():
+        for task, _ in self._before:
+            task.forget_sources()
+        self._before = tasks
+        if not self._lasting:
+            return
+        for name in {trigger for task, _ in tasks for trigger in task.triggers} & self._lasting.keys():
             if channels[name].is_available():
                 self._lasting[name] = []
-        writers: dict[str, list[NodeTask]] = {}
-        packets: list[NodeTask] = []
-        self._writers, self._packets = writers, packets
-        for task, writes in tasks:
-            if task.hidden:
-                continue
-            for name, _ in writes:
-                if name == TASKS:
-                    packets.append(task)
-                elif name in self._lasting:
-                    self._lasting[name].append(task)
-                else:
-                    writers.setdefault(name, []).append(task)
+        for name, task in _writes(tasks):
+            if name in self._lasting:
+                self._lasting[name].append(task)
 
     def sources(self, task: NodeTask, channels: Mapping[str, Any]) -> tuple[tuple[str, NodeTask], ...]:
         """Return what triggered a task of the superstep that begins."""
         if task.path[:1] == (PUSH,):
-            # Packets that came from outside have no task behind them.
+            senders = [writer for name, writer in _writes(self._before) if name == TASKS]
             index = task.path[1]
-            return ((TASKS, self._packets[index]),) if _is_place(index, self._packets) else ()
+            # Packets that came from outside have no task behind them.
+            known = isinstance(index, int) and index < len(senders)
+            return ((TASKS, senders[index]),) if known else ()
+        lasting = self._lasting
         found: dict[tuple[str, NodeTask], None] = {}
         for name in task.triggers:
-            if name not in self._lasting:
-                found.update(((name, writer), None) for writer in self._writers.get(name, ()))
+            if name not in lasting:
+                found.update((pair, None) for pair in _writes(self._before) if pair[0] == name)
             elif channels[name].is_available():
-                found.update(((name, writer), None) for writer in self._lasting[name])
+                found.update(((name, writer), None) for writer in lasting[name])
         return tuple(found)
 
     def forget(self) -> None:
         """Let go of everything: the run has ended."""
-        self._writers, self._packets = {}, []
+        for task, _ in self._before:
+            task.forget_sources()
+        self._before = ()
         self._lasting = {name: [] for name in self._lasting}
-        for task in self._written:
-            task.sources = ()
-        self._written = ()
 
 
-def _is_place(index: Any, of: Sequence[Any]) -> bool:
-    return isinstance(index, int) and index < len(of)
+def _writes(tasks: Iterable[Wrote]) -> Iterable[tuple[str, NodeTask]]:
+    for task, writes in tasks:
+        if not task.hidden:
+            for name, _ in writes:
+                yield name, task
 
 
 def _outlasts_a_superstep(spec: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from langgraph.types import Send
 
 from otel_stream.adapters.langgraph.task import CURRENT
+from otel_stream.events import RouteChosen
 
 
 def hearing(finish: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,7 +17,7 @@ def hearing(finish: Callable[..., Any]) -> Callable[..., Any]:
     def finish_and_note(branch: Any, writer: Any, input: Any, result: Any, *config: Any) -> Any:
         answer = finish(branch, writer, input, result, *config)
         task = CURRENT.get()
-        if task is not None:
+        if task is not None and task.tap.observer.interest & RouteChosen.bit:
             name = getattr(branch.path, "name", None) or "condition"
             task.routes.append((name, tuple(_targets(result, branch.ends))))
         return answer

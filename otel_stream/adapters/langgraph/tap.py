@@ -19,8 +19,7 @@ from typing import Any, Final
 from langgraph import errors
 from langgraph.errors import GraphBubbleUp, GraphInterrupt, GraphRecursionError, ParentCommand
 from langgraph.pregel._algo import task_path_str
-from langgraph.pregel._io import map_output_updates, read_channels
-from langgraph.pregel.debug import map_debug_task_results
+from langgraph.pregel._io import read_channels
 from opentelemetry.context import Context as Values
 from opentelemetry.context import get_current
 
@@ -31,8 +30,9 @@ from otel_stream.adapters.langgraph.attempt import Attempts
 from otel_stream.adapters.langgraph.audience import ABANDONED, Audience
 from otel_stream.adapters.langgraph.identity import goes_on, run_of
 from otel_stream.adapters.langgraph.lineage import Lineage
+from otel_stream.adapters.langgraph.payloads import payloads
 from otel_stream.adapters.langgraph.resuming import resumption
-from otel_stream.adapters.langgraph.task import CURRENT, Listener, NodeTask, remember
+from otel_stream.adapters.langgraph.task import CURRENT, Listener, NodeTask, forget, remember
 from otel_stream.events import End, Event, Observer
 
 #: Since 1.2.
@@ -63,7 +63,7 @@ class Tap:
     """Tells its ``observer`` what a loop does."""
 
     __slots__ = (
-        "_closing",
+        "_channels",
         "_lineage",
         "_lock",
         "_may_wait",
@@ -73,6 +73,7 @@ class Tap:
         "_step",
         "around",
         "audience",
+        "closing",
         "observer",
         "overheard",
         "run",
@@ -91,11 +92,13 @@ class Tap:
         #: What is current below the run's own span.
         self.values: Values | None = None
         self._lineage = Lineage(loop.specs)
+        #: The channels, while a superstep begins.
+        self._channels: Mapping[str, Any] | None = None
         #: The tasks of the superstep that is going on, and its number.
         self._open: dict[str, NodeTask] = {}
         self._step: int | None = None
         #: Whether the superstep's tasks are done, and their writes being applied.
-        self._closing = False
+        self.closing = False
         self._started = self._over = False
         self._lock = Lock()
         if called_by is not None:
@@ -195,27 +198,32 @@ class Tap:
         observer, step, now = self.observer, loop.step, time_ns()
         made = [self._task(loop, executable) for executable in loop.tasks.values()]
         tasks = tuple(task for task in made if not task.hidden)
-        for task in tasks:
-            failed = _place_of_the_failed(task.path)
-            if failed is None:
-                task.sources = self._lineage.sources(task, loop.channels)
-            else:
-                task.sources = tuple((words.ERROR, one) for one in tasks if one.path[:3] == failed)
-        self._step, self._closing, self._may_wait = step, False, True
+        self._step, self.closing, self._may_wait = step, False, True
         if not tasks:
             return
+        self._channels = loop.channels
         if observer.interest & events.SuperstepStarted.bit:
             observer.emit(events.SuperstepStarted(self.run, step, tasks, now))
         if observer.interest & events.TaskStarted.bit:
             for task in tasks:
                 observer.emit(events.TaskStarted(task, now))
+        self._channels = None
+
+    def sources_of(self, task: NodeTask) -> tuple[tuple[str, NodeTask], ...]:
+        """Return what triggered ``task``, as long as its superstep begins; then nothing."""
+        if self._channels is None:
+            return ()
+        failed = _place_of_the_failed(task.path)
+        if failed is not None:
+            return tuple((words.ERROR, one) for one in self._open.values() if one.path[:3] == failed)
+        return self._lineage.sources(task, self._channels)
 
     def writes_are_in(self, loop: Any) -> None:
         """Take note of what the tasks are about to write to the channels."""
         done = [(self._open[id], one) for id, one in loop.tasks.items() if id in self._open]
         if len(done) > 1:
             done.sort(key=lambda pair: task_path_str(pair[1].path[:3]))
-        self._closing = True
+        self.closing = True
         self._lineage.remember([(task, one.writes) for task, one in done], loop.channels)
 
     def superstep_ends(self, loop: Any) -> None:
@@ -233,7 +241,7 @@ class Tap:
     def _close(self, end: End, wrote: frozenset[str]) -> None:
         observer, step = self.observer, self._step
         assert step is not None
-        self._step, self._closing = None, False
+        self._step, self.closing = None, False
         tasks, self._open = self._open, {}
         for task in tasks.values():
             if task.end is None:
@@ -249,11 +257,11 @@ class Tap:
             if executable is None or executable.id in self._open:
                 return
             task = self._task(loop, executable)
-        about = None if failed is None else self._open.get(failed.id)
-        if about is not None:
-            task.sources = ((words.ERROR, about),)
+        # What a task calls itself, nobody else has triggered.
+        self._channels = {} if failed is None else loop.channels
         if self.observer.interest & events.TaskStarted.bit:
             self.observer.emit(events.TaskStarted(task, time_ns()))
+        self._channels = None
 
     def _task(self, loop: Any, executable: Any) -> NodeTask:
         config = executable.config or {}
@@ -283,6 +291,7 @@ class Tap:
         for tap in tuple(task.inside):
             tap.is_left_behind()
         executable, task.executable = task.executable, None
+        forget(task)
         if task.going is not None:  # it is stopped, and has not noticed yet
             task.failed = (task.going, task.left_by or CancelledError(), time_ns())
             task.going = None
@@ -297,12 +306,8 @@ class Tap:
         interrupts: tuple[Any, ...] = ()
         result: Mapping[str, Any] = {}
         if writes and executable is not None:
-            for shown in map_debug_task_results((executable, writes), loop.stream_keys):
-                result = shown["result"]
-            if end is End.OK:
-                for found in map_output_updates(loop.output_keys, [(executable, writes)], cached):
-                    update = found.get(task.node)
-            elif end is End.INTERRUPTED and not _is_call(task):
+            update, result = payloads(loop, executable, writes, ok=end is End.OK, cached=cached)
+            if end is End.INTERRUPTED and not _is_call(task):
                 interrupts = tuple(_flat(value for name, value in writes if name == words.INTERRUPT))
                 values = read_channels(loop.channels, loop.output_keys)
         error = None if end is End.OK or end is End.INTERRUPTED else task.left_by
@@ -311,11 +316,6 @@ class Tap:
         )
 
     # -- state ---------------------------------------------------------------------------------------
-
-    def state_is_shown(self, loop: Any) -> None:
-        """Take note that the state is about to be shown: a superstep has ended by then."""
-        if self._closing:
-            self.superstep_ends(loop)
 
     def values_changed(self, loop: Any, values: Any) -> None:
         """Report the state."""

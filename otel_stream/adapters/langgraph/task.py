@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
-from weakref import WeakValueDictionary
 
 from langgraph.pregel.debug import map_debug_tasks
 from opentelemetry.context import Context as Values
@@ -33,6 +32,9 @@ class Teller(Protocol):
     #: The task that this run is part of though LangGraph takes it for one of its own.
     around: NodeTask | None
 
+    def sources_of(self, task: NodeTask) -> tuple[tuple[str, NodeTask], ...]:
+        """Return what triggered ``task``, as long as its superstep begins; then nothing."""
+
     def is_left_behind(self) -> None:
         """Report the end of the run, for its caller has ended."""
 
@@ -44,7 +46,6 @@ class NodeTask(Task):
     """
 
     __slots__ = (
-        "__weakref__",
         "_retryable",
         "_sources",
         "asked",
@@ -54,9 +55,11 @@ class NodeTask(Task):
         "going",
         "hidden",
         "inside",
+        "key",
         "left_by",
         "routes",
         "tap",
+        "values",
     )
 
     def __init__(self, tap: Teller, run: Run, executable: Any, step: int, config: Mapping[str, Any]) -> None:
@@ -74,9 +77,14 @@ class NodeTask(Task):
         #: LangGraph's own business, the taking in of the input: nobody is told of it.
         self.hidden = HIDDEN in (config.get("tags") or ())
         self._retryable = any(policy.max_attempts > 1 for policy in executable.retry_policy or ())
-        self._sources: tuple[tuple[str, Task], ...] = ()
+        #: Which task triggered it; asked for when it starts, and then let go.
+        self._sources: tuple[tuple[str, Task], ...] | None = None
+        #: What is current in the attempt that goes on.
+        self.values: Values | None = None
         #: The runs that it has called and that still go on.
         self.inside: dict[Teller, None] = {}
+        #: By which it is found as long as it runs.
+        self.key = 0
         #: None as long as it has not ended.
         self.end: End | None = None
         #: The number of the attempt that goes on.
@@ -93,11 +101,13 @@ class NodeTask(Task):
 
     @property
     def sources(self) -> tuple[tuple[str, Task], ...]:
+        if self._sources is None:
+            self._sources = self.tap.sources_of(self)
         return self._sources
 
-    @sources.setter
-    def sources(self, found: tuple[tuple[str, Task], ...]) -> None:
-        self._sources = found
+    def forget_sources(self) -> None:
+        """Let go of who triggered it: else the last task of a run would keep all others alive."""
+        self._sources = ()
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -117,12 +127,19 @@ class NodeTask(Task):
 CURRENT: Final[ContextVar[NodeTask | None]] = ContextVar("otel_stream_langgraph_task", default=None)
 
 #: By the scratchpad that LangGraph hands to everything a task calls, for where context variables don't reach.
-_RUNNING: Final[WeakValueDictionary[int, NodeTask]] = WeakValueDictionary()
+_RUNNING: Final[dict[int, NodeTask]] = {}
 
 
 def remember(task: NodeTask, config: Mapping[str, Any]) -> None:
-    """Let ``calling_task`` find a task by what it hands on."""
-    _RUNNING[id(config.get(CONF, {}).get(SCRATCHPAD))] = task
+    """Let ``calling_task`` find a task by what it hands on, until it has ended."""
+    task.key = id(config.get(CONF, {}).get(SCRATCHPAD))
+    _RUNNING[task.key] = task
+
+
+def forget(task: NodeTask) -> None:
+    """Let go of a task that has ended."""
+    if _RUNNING.get(task.key) is task:
+        del _RUNNING[task.key]
 
 
 def calling_task(config: Mapping[str, Any]) -> NodeTask | None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from contextvars import Context
+from contextvars import copy_context
 from time import time_ns
 from typing import Any
 
 from langgraph import errors
 from langgraph.errors import GraphBubbleUp
-from opentelemetry.context import attach
+from opentelemetry.context import get_current
 
 from otel_stream import events
 from otel_stream.adapters.langgraph.answers import commands_in, destinations
 from otel_stream.adapters.langgraph.task import NodeTask, Teller
 
 
-def attempt_started(tap: Teller, task: NodeTask, number: int, context: Context) -> None:
-    """Report an attempt, which is to run in ``context``, and before it the end of one that failed."""
+def attempt_started(tap: Teller, task: NodeTask, number: int) -> None:
+    """Report an attempt, and before it the end of one that failed; ``task`` is left what is current in it."""
     observer, now = tap.observer, time_ns()
     if task.going is not None:  # it took too long, and has not noticed yet
         task.failed = (task.going, _timed_out(task, task.going), now)
@@ -25,10 +25,11 @@ def attempt_started(tap: Teller, task: NodeTask, number: int, context: Context) 
     task.left_by = None
     task.routes.clear()
     if task.hidden or not observer.interest & events.AttemptStarted.bit:
-        if tap.values is not None:
-            context.run(attach, tap.values)
+        task.values = tap.values
         return
+    context = copy_context()
     observer.emit(events.AttemptStarted(task, number, context, task.retryable, now))
+    task.values = context.run(get_current)
 
 
 def attempt_ended(

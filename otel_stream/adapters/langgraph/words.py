@@ -21,6 +21,7 @@ ERROR: Final = "__error__"
 INTERRUPT: Final = "__interrupt__"
 PUSH: Final = "__pregel_push"
 RESUME: Final = "__resume__"
+RETURN: Final = "__return__"
 TASKS: Final = "__pregel_tasks"
 #: Ours: with the pending writes of the checkpoint that an unfinished run leaves behind, who left it there.
 #: The engine uses the same one, so that either can go on from the other's checkpoints.
