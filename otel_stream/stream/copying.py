@@ -1,57 +1,258 @@
 """A copy that later changes can't reach: what a consumer was shown stays as it was shown.
 
-Only plain ``dict``, ``list``, ``set`` and ``tuple`` are copied; a message, a model or an array is
-handed on by reference. What repeats in the value repeats in the copy, and a cycle stays one.
+What can change is copied, however deep it lies: containers and their kin, dataclasses, models, messages,
+arrays, objects of any class. What can't, text, numbers, functions or classes, is handed on as it is; so is an
+exception, a fact about the run. What repeats in the value repeats in the copy, and a cycle stays one.
+
+Some things are no data: connections, files, locks, whatever wants to be closed. A copy of such a thing would
+close it when it is thrown away; they are handed on by reference, and so is what fails to be copied, which is
+said once for each type.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import datetime as dt
+import decimal
+import enum
+import fractions
+import logging
+import pathlib
+import re
+import types
+import uuid
+import weakref
+from array import array
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from operator import is_
+from typing import Any, Final, TypeAlias
 
-_COPIED = frozenset({dict, list, set, tuple})
+import msgspec
+
+from otel_stream.stream.guard import say
+
+logger = logging.getLogger(__name__)
+
+#: What was copied already: by the id of the original, which is kept beside, or its id might be another's.
+Seen: TypeAlias = dict[int, tuple[Any, Any]]
+
+#: What can't change. Types are added as they are met: those of enumerations, classes and the like.
+_FIXED: Final[set[type]] = {
+    type(None), bool, int, float, complex, str, bytes, frozenset, range, slice, type(...),
+    dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, decimal.Decimal,
+    fractions.Fraction, uuid.UUID, re.Pattern, pathlib.PosixPath, pathlib.WindowsPath, pathlib.PurePosixPath,
+    pathlib.PureWindowsPath, types.FunctionType, types.BuiltinFunctionType, types.MethodType,
+    types.ModuleType, type,
+}  # fmt: skip
+_FIXED_BASES: Final = (
+    type, enum.Enum, str, bytes, int, float, complex, frozenset, BaseException, pathlib.PurePath,
+    dt.date, dt.tzinfo, weakref.ref,
+)  # fmt: skip
+#: What tells that an object owns something.
+_OWNERS: Final = ("__del__", "__exit__", "__aexit__")
+#: Nested deeper than this, what remains is handed on by reference.
+_MAX_DEPTH: Final = 200
+
+Copier: TypeAlias = Callable[[Any], Any]
+#: How an object of a type is copied, without what it holds; None: by reference.
+_COPIERS: Final[dict[type, Copier | None]] = {kind: kind.copy for kind in (dict, list, set)}
+#: Those of pydantic's models.
+_MODELS: Final[set[type]] = set()
+_EMPTIED: Final = frozenset({dict, list})
+#: Types of which was said that they can't be copied.
+_NAMED: Final[set[type]] = set()
 
 
 def snapshot(value: Any) -> Any:
-    """Return ``value`` with its containers copied, however deep they are nested.
-
-    What lies too deep for the interpreter's recursion limit is shared with the original.
-    """
+    """Return ``value`` as it is now, whatever becomes of it. Never raises."""
     kind = type(value)
-    if kind not in _COPIED:
+    if kind in _FIXED:
         return value
     if kind is dict:
         # Most states are flat: no bookkeeping then.
-        copy = value.copy()
-        if _COPIED.isdisjoint(map(type, copy.values())):
-            return copy
-    try:
-        return _copy(value, {})
-    except RecursionError:
-        return value if type(value) is tuple else value.copy()
+        shallow = value.copy()
+        if _FIXED.issuperset(map(type, shallow.values())):
+            return shallow
+    return _copy(value, {}, 0)
 
 
-def _copy(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
+def _copy(value: Any, seen: Seen, depth: int) -> Any:
+    kind = type(value)
+    if kind in _FIXED or depth > _MAX_DEPTH:
+        return value
     known = seen.get(id(value))
     if known is not None:
         return known[1]
-    kind = type(value)
-    if kind is tuple:
-        # Its items can't be exchanged, so it needs a copy only for what they contain.
-        if _COPIED.isdisjoint(map(type, value)):
-            return value
-        copy: Any = tuple([_copy(item, seen) if type(item) in _COPIED else item for item in value])
-        seen[id(value)] = value, copy
-        return copy
-    # One C call: another thread that changes the original meanwhile can't break the loops below.
-    copy = value.copy()
-    # The original is kept beside its copy, or its id could be given to something else meanwhile.
-    seen[id(value)] = value, copy
-    if kind is dict and not _COPIED.isdisjoint(map(type, copy.values())):
-        for key, item in copy.items():
-            if type(item) in _COPIED:
-                copy[key] = _copy(item, seen)
-    elif kind is list and not _COPIED.isdisjoint(map(type, copy)):
-        for index, item in enumerate(copy):
-            if type(item) in _COPIED:
-                copy[index] = _copy(item, seen)
-    return copy  # what a set contains is hashable: no container in it can change
+    try:
+        made = _made(value, kind, seen, depth)
+    except RecursionError:
+        return value
+    except BaseException as error:  # noqa: BLE001 - foreign code; what can't be copied is shown as it is
+        _name(kind, error)
+        made = value
+    seen[id(value)] = value, made
+    return made
+
+
+def _made(value: Any, kind: type, seen: Seen, depth: int) -> Any:
+    if issubclass(kind, tuple):
+        return _copy_tuple(value, kind, seen, depth)
+    if kind in _MODELS:
+        return _copy_model(value, kind, seen, depth)
+    copier = _COPIERS[kind] if kind in _COPIERS else _COPIERS.setdefault(kind, _copier(kind))
+    if copier is None:
+        return _copy_model(value, kind, seen, depth) if kind in _MODELS else value
+    # One call for a plain container: another thread that changes the original can't break the loops below.
+    made = copier(value)
+    if made is not value:
+        seen[id(value)] = value, made  # before what it holds, which may be itself
+        _fill(made, kind, seen, depth + 1)
+    return made
+
+
+def _copy_tuple(value: tuple[Any, ...], kind: type, seen: Seen, depth: int) -> tuple[Any, ...]:
+    # Its items can't be exchanged, so it needs a copy only for what they contain.
+    items = tuple(value)
+    if _FIXED.issuperset(map(type, items)):
+        return value
+    copies = [_copy(item, seen, depth + 1) for item in items]
+    known = seen.get(id(value))
+    if known is not None:  # it contains itself
+        return known[1]  # type: ignore[no-any-return]
+    return value if all(map(is_, copies, items)) else tuple.__new__(kind, copies)
+
+
+def _fill(made: Any, kind: type, seen: Seen, depth: int) -> None:
+    """Exchange what a copy holds for copies. What a set holds is hashable, and can't change."""
+    if issubclass(kind, dict):
+        for key, item in dict.items(made):
+            if type(item) not in _FIXED:
+                dict.__setitem__(made, key, _copy(item, seen, depth))
+    elif issubclass(kind, list | deque):
+        put = (list if issubclass(kind, list) else deque).__setitem__
+        for index, item in enumerate(made):
+            if type(item) not in _FIXED:
+                put(made, index, _copy(item, seen, depth))
+    if kind not in _COPIED_WHOLE:
+        _fill_attributes(made, kind, seen, depth)
+
+
+#: They have no attributes of their own, or keep them to themselves.
+_COPIED_WHOLE: Final[set[type]] = {dict, list, set, deque, defaultdict, bytearray, array}
+
+
+def _fill_attributes(made: Any, kind: type, seen: Seen, depth: int) -> None:
+    if issubclass(kind, msgspec.Struct):
+        for name in kind.__struct_fields__:
+            item = getattr(made, name)
+            if type(item) not in _FIXED:
+                msgspec.structs.force_setattr(made, name, _copy(item, seen, depth))
+    own = _dict_of(made)
+    for name, item in own.items():
+        if type(item) not in _FIXED:
+            own[name] = _copy(item, seen, depth)
+    for slot in _slots(kind):
+        try:
+            item = slot.__get__(made, kind)
+        except AttributeError:  # not set
+            continue
+        if type(item) not in _FIXED:
+            slot.__set__(made, _copy(item, seen, depth))
+
+
+def _dict_of(value: Any) -> dict[str, Any]:
+    """Return the attributes of ``value``, past whatever it answers itself."""
+    try:
+        own: dict[str, Any] = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return own
+
+
+@lru_cache(maxsize=1024)
+def _slots(kind: Any) -> tuple[Any, ...]:
+    """Return what reads and writes the slots of ``kind``, its bases' too."""
+    return tuple(
+        descriptor
+        for base in kind.__mro__
+        if "__slots__" in vars(base)
+        for name, descriptor in vars(base).items()
+        if isinstance(descriptor, types.MemberDescriptorType) and not name.startswith("__")
+    )
+
+
+def _copier(kind: type) -> Copier | None:
+    """Return how objects of ``kind`` are copied, without what they hold."""
+    if issubclass(kind, _FIXED_BASES):
+        _FIXED.add(kind)
+        return None
+    if any(hasattr(kind, name) for name in _OWNERS):
+        return None
+    if hasattr(kind, "__pydantic_fields__"):
+        _MODELS.add(kind)
+        return None
+    if hasattr(kind, "__deepcopy__"):
+        _COPIED_WHOLE.add(kind)
+        return copy.deepcopy
+    return copy.copy if _copies_itself(kind) else _copy_object
+
+
+def _copies_itself(kind: type) -> bool:
+    return any(getattr(kind, name, None) is not getattr(object, name, None) for name in _PROTOCOL)
+
+
+_PROTOCOL: Final = ("__copy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
+
+
+def _copy_object(value: Any) -> Any:
+    """Copy without asking ``value`` anything: it may answer whatever it is asked, or call somebody for it."""
+    kind: Any = type(value)
+    made: Any
+    if issubclass(kind, dict):
+        made = dict.__new__(kind)
+        dict.update(made, value)
+    elif issubclass(kind, list):
+        made = list.__new__(kind)
+        list.extend(made, value)
+    elif issubclass(kind, set):
+        made = set.__new__(kind)
+        set.update(made, value)
+    else:
+        made = object.__new__(kind)
+    _dict_of(made).update(_dict_of(value))
+    for slot in _slots(kind):
+        with suppress(AttributeError):  # not set
+            slot.__set__(made, slot.__get__(value, kind))
+    return made
+
+
+def _copy_model(value: Any, kind: Any, seen: Seen, depth: int) -> Any:
+    """Copy a pydantic model. States are full of messages, which are such: so it is done at one go."""
+    made, get, put = kind.__new__(kind), object.__getattribute__, object.__setattr__
+    seen[id(value)] = value, made
+    own = get(value, "__dict__").copy()
+    for name, item in own.items():
+        if type(item) not in _FIXED:
+            own[name] = _copy(item, seen, depth + 1) if type(item) not in _EMPTIED or item else type(item)()
+    put(made, "__dict__", own)
+    put(made, "__pydantic_fields_set__", get(value, "__pydantic_fields_set__").copy())
+    for name in ("__pydantic_extra__", "__pydantic_private__"):
+        more = get(value, name)
+        put(made, name, more if more is None else _copy(more, seen, depth + 1))
+    return made
+
+
+def _name(kind: type, error: BaseException) -> None:
+    if kind not in _NAMED:
+        _NAMED.add(kind)
+        say(
+            logger,
+            logging.WARNING,
+            "%s.%s can't be copied: parts show such an object itself, and may change with it: %r",
+            kind.__module__,
+            kind.__qualname__,
+            error,
+        )

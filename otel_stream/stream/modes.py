@@ -55,7 +55,7 @@ def _update(event: events.TaskEnded) -> Any:
             update["__metadata__"] = {"cached": True}
         return update
     if event.end is End.INTERRUPTED and event.interrupts:
-        return {INTERRUPT: tuple(event.interrupts)}
+        return {INTERRUPT: snapshot(tuple(event.interrupts))}
     return SKIP
 
 
@@ -86,7 +86,7 @@ def _task_result(event: events.TaskEnded) -> Any:
         "name": event.task.node,
         "error": event.error,
         "result": snapshot(event.result),
-        "interrupts": [_fields_of(interrupt) for interrupt in event.interrupts],
+        "interrupts": [snapshot(_fields_of(interrupt)) for interrupt in event.interrupts],
     }
 
 
@@ -95,7 +95,7 @@ def _checkpoint(event: events.CheckpointSaved) -> Any:
         "config": event.config,
         "parent_config": event.parent_config,
         "values": snapshot(event.values),
-        "metadata": event.metadata,
+        "metadata": snapshot(event.metadata),
         "next": list(event.next),
         "tasks": list(event.tasks),
     }
