@@ -9,7 +9,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
@@ -137,7 +137,7 @@ class StreamConfig:
     """
 
     #: One mode or several; each part says which one it is of.
-    modes: tuple[StreamMode | Custom, ...]
+    modes: tuple[StreamMode | Custom, ...] = ("updates",)
     #: Parts that may wait for the consumer before ``overflow`` decides.
     buffer_size: int = 1024
     #: False leaves only ``type``, ``ns``, ``data`` and ``interrupts`` in a part.
@@ -166,7 +166,7 @@ class StreamConfig:
         def __init__(
             self,
             *,
-            modes: ModesLike,
+            modes: ModesLike = "updates",
             buffer_size: int = 1024,
             include_metadata: bool = True,
             overflow: OverflowPolicy | str = OverflowPolicy.BLOCK,
@@ -187,8 +187,6 @@ class StreamConfig:
             own["_given"] = frozenset(settings)
             for name, default in _DEFAULTS.items():
                 value = settings.pop(name, default)
-                if value is MISSING:
-                    raise ConfigError(f"StreamConfig.{name}: missing; give at least one of {_known()}")
                 own[name] = value if value is default else _checked(name, value, own)
             for name in settings:
                 raise ConfigError(
@@ -210,12 +208,39 @@ StreamConfig.__signature__ = Signature(  # type: ignore[attr-defined] # what hel
         Parameter(
             field.name,
             Parameter.KEYWORD_ONLY,
-            default=Parameter.empty if field.default is MISSING else field.default,
+            default=field.default,
             annotation=field.type,
         )
         for field in fields(StreamConfig)
     ]
 )
+
+
+def as_config(given: Any) -> StreamConfig:
+    """Return ``given``, which should be a ``StreamConfig``.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(given, StreamConfig):
+        return given
+    if isinstance(given, Mapping):
+        remedy = f"StreamConfig({', '.join(f'{name}=...' for name in given)})"
+    else:
+        modes = isinstance(given, str | Custom) and (given in MODES or isinstance(given, Custom))
+        remedy = f"StreamConfig(modes={given!r})" if modes else "StreamConfig(modes=...)"
+    raise ConfigError(f"stream: {given!r} is no StreamConfig; give {remedy}")
+
+
+def as_configs(given: Any) -> tuple[StreamConfig, ...]:
+    """Return one config, or an iterable of them, as a tuple.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(given, StreamConfig | str | Mapping | Custom) or not isinstance(given, Iterable):
+        return (as_config(given),)
+    return tuple(as_config(one) for one in given)
 
 
 def _checked(name: str, value: Any, before: Mapping[str, Any]) -> Any:

@@ -233,7 +233,10 @@ class CompiledStateGraph(StateApi):
         config: Config | None = None,
         **options: Unpack[RunOptions],
     ) -> RunStream:
-        """Run in the background, with one receiver per ``StreamConfig``; an async context manager.
+        """Run in the background, with one receiver per ``StreamConfig``; none is one of all defaults.
+
+        A context manager: on asyncio or trio with ``async with``; with ``with`` the run has a thread of its
+        own, without an event loop, and its parts are iterated in this one.
 
         Example:
             async with graph.open_stream(x, StreamConfig(modes=("updates", "messages"))) as stream:
@@ -241,7 +244,8 @@ class CompiledStateGraph(StateApi):
                     ...
             result = stream.result
         """
-        return RunStream(self.spec, input, streams, config, Asked.of(options, modes="updates", whole=True))
+        asked = Asked.of(options, modes="updates", whole=True)
+        return RunStream(self.spec, input, streams or (StreamConfig(),), config, asked)
 
     # -- looking at it ---------------------------------------------------------------------------
 

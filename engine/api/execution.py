@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, overload
 
-from otel_stream.config import StreamConfig
+from otel_stream.config import StreamConfig, as_configs
 from otel_stream.stream.receiver import StreamReceiver
 
 from ..types import Config
@@ -22,7 +22,8 @@ class ExecutionEngine:
     """
 
     def __init__(self) -> None:
-        self._receivers: list[StreamReceiver] = []
+        #: In the order in which they came; none of them more than once.
+        self._receivers: dict[StreamReceiver, None] = {}
 
     async def stream(self, config: StreamConfig) -> StreamReceiver:
         """Return a receiver of every run of this engine from now on, until it is closed."""
@@ -34,16 +35,16 @@ class ExecutionEngine:
         """Let ``receivers`` see every run from now on."""
         for receiver in receivers:
             receiver.attached(self)
-            self._receivers = [*self._receivers, receiver]
+            self._receivers[receiver] = None
 
     def detach(self, receiver: StreamReceiver) -> None:
         """Show ``receiver`` no more runs; those it sees already it sees to their end."""
         receiver.detached(self)
-        self._receivers = [one for one in self._receivers if one is not receiver]
+        self._receivers.pop(receiver, None)
 
     async def stream_multi(self, configs: Iterable[StreamConfig]) -> list[StreamReceiver]:
         """Return one receiver per config."""
-        return [await self.stream(config) for config in configs]
+        return [await self.stream(config) for config in as_configs(configs)]
 
     async def execute(self, graph: CompiledStateGraph, input: Any, config: Config | None = None) -> Any:
         """Run ``graph`` to its end and return its result; raises what the run raises."""
@@ -75,7 +76,7 @@ class ExecutionEngine:
 
         Cancelling whoever awaits the run cancels the run; leaving the receiver does not.
         """
-        configs = (stream,) if isinstance(stream, StreamConfig) else tuple(stream)
+        configs = as_configs(stream)
         running = self._open(graph, input, configs, config)
         running.start()
         receivers = running.receivers[0] if isinstance(stream, StreamConfig) else list(running.receivers)
@@ -84,13 +85,12 @@ class ExecutionEngine:
     def _open(
         self, graph: CompiledStateGraph, input: Any, configs: Sequence[StreamConfig], config: Config | None
     ) -> RunStream:
-        return RunStream(graph.spec, input, configs, config, Asked(whole=True), self._receivers)
+        return RunStream(graph.spec, input, configs, config, Asked(whole=True), tuple(self._receivers))
 
     async def aclose(self) -> None:
         """Close the receivers that see every run."""
-        for receiver in self._receivers:
+        for receiver in tuple(self._receivers):
             receiver.close()
-        self._receivers = []
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,7 +7,9 @@ For LangGraph's ``stream`` and ``astream`` see ``pulled.py``; for receivers of e
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
+from contextvars import Context, copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,12 +21,12 @@ from otel_stream.parts import StreamPart
 from otel_stream.stream.receiver import StreamDeadlockError, StreamReceiver, branch_configs
 from otel_stream.stream.sink import Forwarder, Sink
 from otel_stream.stream.stream import Stream
-from otel_stream.stream.wakeup import Waiter, waiter
+from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, Waiter, in_event_loop, waiter
 from otel_stream.telemetry import consumer_for_run
 
 from ..core.task import NodeTask, path_of
-from ..executors import async_executor
-from ..executors.background import Background, background
+from ..executors import Executor, ThreadExecutor, async_executor, drive
+from ..executors.background import Background, InThread, Start, background
 from ..graph.spec import GraphSpec
 from ..run.loop import RunLoop
 from ..types import Config
@@ -91,7 +93,7 @@ async def stop_and_wait(loop: RunLoop, running: Background, error: BaseException
     A consumer that is itself cancelled takes the run with it; one that just goes has abandoned it.
     """
     if loop.end is None:
-        if not isinstance(error, get_cancelled_exc_class()):
+        if not (in_event_loop() and isinstance(error, get_cancelled_exc_class())):
             loop.abandon()
         running.cancel()
     try:
@@ -104,9 +106,10 @@ async def stop_and_wait(loop: RunLoop, running: Background, error: BaseException
 
 
 class RunStream:
-    """A run in the background and the receivers of its parts; an async context manager and iterator.
+    """A run in the background and the receivers of its parts; a context manager and iterator, async or not.
 
-    Leaving it before the run has ended stops the run: its nodes are cancelled, its end is *abandoned*.
+    Entering it begins the run. Leaving it before the run has ended stops the run: its nodes are cancelled,
+    its end is *abandoned*.
     """
 
     def __init__(
@@ -136,33 +139,79 @@ class RunStream:
         self.start()
         return self
 
+    def __enter__(self) -> Self:
+        """Start the run in a thread of its own.
+
+        Raises:
+            RuntimeError: an event loop runs here, which waiting for parts would block.
+        """
+        if in_event_loop():
+            raise RuntimeError("open_stream: 'with' would block the event loop; use 'async with'")
+        copy_context().run(self._begin_in_thread)
+        return self
+
+    def _begin_in_thread(self) -> None:
+        stop = CancelToken()
+        CANCEL_TOKEN.set(stop)  # for its executor, and all that runs in it
+        self._begin(ThreadExecutor, lambda start, context: InThread(start, context, stop))
+
     def start(self) -> None:
-        """Start the run, in the event loop that is running here."""
+        """Start the run, in the event loop that is running here.
+
+        Raises:
+            RuntimeError: it was started before.
+        """
+        self._begin(async_executor, background)
+
+    def _begin(
+        self,
+        execute: Callable[[int | None], Executor],
+        run_beside: Callable[[Start, Context], Background],
+    ) -> None:
+        if self._loop is not None:
+            raise RuntimeError("open_stream: this run has begun already; call it again for another one")
         graph, input, config, asked = self._launch
-        executor = async_executor(concurrency(graph, config))
         detached = self._caller is not None
-        loop = launch(graph, input, config, asked, executor, self._stream, detached=detached)
+        try:
+            executor = execute(concurrency(graph, config))
+            loop = launch(graph, input, config, asked, executor, self._stream, detached=detached)
+        except BaseException as error:
+            # Its end will never come otherwise, and lasting receivers would wait for it.
+            self._stream.finish(End.ERROR, error)
+            raise
         self._loop = loop
         if self._relay is not None:
             self._relay.place(loop)
-        self._background = background(self._run, loop.env.run.context.copy())
+        self._background = run_beside(partial(self._run, loop, executor), loop.env.run.context.copy())
 
-    async def _run(self) -> None:
-        assert self._loop is not None
+    async def _run(self, loop: RunLoop, executor: Executor) -> None:
         try:
-            await self._loop.execute()
+            await loop.execute()
         finally:
+            executor.close()
             self._tell()
+
+    def _begun(self) -> tuple[RunLoop, Background]:
+        if self._loop is None or self._background is None:
+            raise RuntimeError(
+                "open_stream: the run has not begun; enter it: 'async with graph.open_stream(...) as stream:'"
+            )
+        return self._loop, self._background
 
     def __aiter__(self) -> AsyncIterator[StreamPart]:
         """Iterate over the first receiver; raises what the run raised after its last part."""
+        self._begun()
+        return self.receivers[0]
+
+    def __iter__(self) -> Iterator[StreamPart]:
+        """Do what ``async for`` does, where no event loop runs."""
+        self._begun()
         return self.receivers[0]
 
     @property
     def run_id(self) -> str:
         """The id of the run."""
-        assert self._loop is not None
-        return self._loop.env.run.id
+        return self._begun()[0].env.run.id
 
     @property
     def trace_id(self) -> str | None:
@@ -206,17 +255,16 @@ class RunStream:
             StreamDeadlockError: the run has waited for ``stall_timeout`` for a full ``block`` receiver that
                 nobody has ever read. It stays as it is: read the receiver, and wait again.
         """
-        assert self._background is not None
-        assert self._loop is not None
+        loop, running = self._begun()
         try:
             await self._news_of_the_end()
         except get_cancelled_exc_class() as error:
             try:
-                await stop_and_wait(self._loop, self._background, error)
+                await stop_and_wait(loop, running, error)
             finally:
                 self._tell()
             raise
-        await self._background.wait()
+        await running.wait()
         return self.result
 
     async def _news_of_the_end(self) -> None:
@@ -246,11 +294,11 @@ class RunStream:
             "close it, or choose an overflow policy other than 'block'"
         )
 
-    def tee(self, branches: int | Iterable[StreamConfig] = 2) -> tuple[StreamReceiver, ...]:
+    def tee(self, *branches: int | StreamConfig | Iterable[StreamConfig]) -> tuple[StreamReceiver, ...]:
         """Attach more receivers, which get the parts from now on: one per config, or so many like the first.
 
-        They come behind the others in ``receivers``, and are closed with them. After the end of the run they
-        are given just that.
+        Two by default. They come behind the others in ``receivers``, and are closed with them. After the end
+        of the run they are given just that.
 
         Raises:
             ConfigError: a number below 1, or there is no first receiver.
@@ -279,5 +327,12 @@ class RunStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._leave(error)
+        if error is None and self._loop is not None:
+            self._loop.raise_question()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        drive(self._leave(error))
         if error is None and self._loop is not None:
             self._loop.raise_question()

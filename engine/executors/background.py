@@ -10,9 +10,12 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
+from threading import Thread
 from typing import Any, Protocol
 
 from anyio import CancelScope
+
+from otel_stream.stream.wakeup import CancelToken
 
 Start = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -96,6 +99,29 @@ class _OnTrio:
             with self._trio.CancelScope(shield=True):
                 await self._done.wait()
             raise
+
+
+class InThread:
+    """A coroutine that never suspends, in a thread of its own; ``wait`` blocks."""
+
+    def __init__(self, start: Start, context: Context, stop: CancelToken) -> None:
+        self._stop = stop
+        # A run that its program leaves behind must not keep the interpreter from its end.
+        self._thread = Thread(target=context.run, args=(self._run, start), name="graph run", daemon=True)
+        self._thread.start()
+
+    @staticmethod
+    def _run(start: Start) -> None:
+        with suppress(BaseException):  # kept by the loop; and the end of a coroutine, which is one, too
+            _quietly(start).send(None)
+
+    def cancel(self) -> None:
+        """Ask it to stop: its nodes, and whatever it waits for."""
+        self._stop.ask()
+
+    async def wait(self) -> None:
+        """Block until it has ended."""
+        self._thread.join()
 
 
 async def _quietly(start: Start) -> None:

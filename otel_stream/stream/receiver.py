@@ -19,7 +19,7 @@ from functools import cached_property
 from threading import RLock
 from typing import Any, Self
 
-from otel_stream.config import ConfigError, StreamConfig
+from otel_stream.config import ConfigError, StreamConfig, as_configs
 from otel_stream.events import End, Event, RunEnded, SuperstepEnded
 from otel_stream.parts import StreamPart
 from otel_stream.stream.admission import admission
@@ -367,13 +367,13 @@ class StreamReceiver(Sink):
         """
         return self.tee((changed(self.config, **changes),))[0]
 
-    def tee(self, branches: int | Iterable[StreamConfig] = 2) -> tuple[StreamReceiver, ...]:
-        """Return several clones that begin at the same part: so many, or one per config.
+    def tee(self, *branches: int | StreamConfig | Iterable[StreamConfig]) -> tuple[StreamReceiver, ...]:
+        """Return several clones that begin at the same part: so many (two by default), or one per config.
 
         This receiver goes on as before: read it, or close it.
 
         Raises:
-            ConfigError: ``branches`` is no number above 0.
+            ConfigError: ``branches`` is no number above 0, and no config.
             RuntimeError: this receiver has failed or was closed.
         """
         if self._over and self.end is None:
@@ -426,18 +426,18 @@ def changed(config: StreamConfig, **changes: Any) -> StreamConfig:
     return replace(config, **{"name": None, **changes})
 
 
-def branch_configs(
-    config: StreamConfig | None, branches: int | Iterable[StreamConfig]
-) -> tuple[StreamConfig, ...]:
+def branch_configs(config: StreamConfig | None, branches: tuple[Any, ...]) -> tuple[StreamConfig, ...]:
     """Return one config per branch: those given, or so many times the same one.
 
     Raises:
-        ConfigError: a number below 1, or of nothing.
+        ConfigError: a number below 1, or of nothing; or no config.
     """
-    if not isinstance(branches, int):
-        return tuple(branches)
-    if branches < 1:
-        raise ConfigError(f"tee: {branches!r} is no number of branches; give 1 or more, or one config each")
+    if branches and not isinstance(branches[0], int):
+        return tuple(one for given in branches for one in as_configs(given))
+    number = branches[0] if branches else 2
+    given = ", ".join(map(repr, branches))
+    if number < 1 or len(branches) > 1:
+        raise ConfigError(f"tee: {given} is no number of branches; give 1 or more, or one config each")
     if config is None:
-        raise ConfigError(f"tee: {branches!r} branches of no receiver; give one StreamConfig each")
-    return (changed(config),) * branches
+        raise ConfigError(f"tee: {number!r} branches of no receiver; give one StreamConfig each")
+    return (changed(config),) * number

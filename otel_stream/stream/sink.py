@@ -9,7 +9,7 @@ from functools import partial
 from threading import RLock
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from otel_stream.config import StreamConfig
+from otel_stream.config import StreamConfig, as_config
 from otel_stream.events import End, Event, RunEnded, SuperstepEnded
 from otel_stream.parts import StreamPart
 from otel_stream.stream.admission import Admission
@@ -55,7 +55,7 @@ class Sink:
     admission: Admission | None = None
 
     def __init__(self, config: StreamConfig) -> None:
-        self.config = config
+        self.config = as_config(config)
         self.name = config.name or f"receiver-{next(_NUMBERS)}"
         #: What broke it, while the run went on.
         self.failed: BaseException | None = None

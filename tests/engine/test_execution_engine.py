@@ -177,7 +177,7 @@ async def test_a_receiver_that_was_closed_is_forgotten() -> None:
         left.close()
         await engine.execute(graph(), {})
         assert (held(left), held(stays)) == ([], [UPDATE])
-        assert engine._receivers == [stays]
+        assert list(engine._receivers) == [stays]
 
 
 async def test_a_lasting_receiver_can_be_read_while_runs_come_and_go() -> None:
