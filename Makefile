@@ -31,6 +31,10 @@ test-langgraph: $(VENV)/.dev ## Run the adapter's tests with LangGraph's oldest,
 test-langgraph-next: $(VENV)/.dev ## Run them with LangGraph's newest pre-release
 	$(BIN)/python -m tests.otel_stream.adapters.langgraph.matrix --pre
 
+.PHONY: test-versions
+test-versions: $(VENV)/.dev ## Run a traced run beside older OpenTelemetry and its distributions (ARGS="1.37 azure" for some)
+	$(BIN)/python -m tests.versions $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types (two checkers) and import contracts
 	$(BIN)/ruff format --check .

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet, finalize
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.trace import NoOpTracer
@@ -337,7 +337,15 @@ class _Signals:
     def __init__(self, providers: tuple[Any, Any, Any], options: TelemetryOptions) -> None:
         self.providers = providers
         self.options = options
-        tracers, loggers, meters = providers
+        self.tracer: trace.Tracer | None = None
+        self.logger: _logs.Logger | None = None
+        self.instruments: Instruments | None = None
+        try:
+            self._ask(*providers)
+        except Exception as error:
+            _logger.warning("Telemetry of runs is incomplete: %r", error, exc_info=error)
+
+    def _ask(self, tracers: Any, loggers: Any, meters: Any) -> None:
         tracer = tracers.get_tracer(semconv.SCOPE) if is_configured(tracers) else None
         # A disabled SDK (OTEL_SDK_DISABLED) hands out what its API calls "no-op".
         self.tracer = None if isinstance(tracer, NoOpTracer) else tracer
@@ -346,18 +354,21 @@ class _Signals:
         meter = meters.get_meter(semconv.SCOPE) if is_configured(meters) else None
         if isinstance(meter, metrics.NoOpMeter):
             meter = None
-        self.instruments = (
-            None if meter is None else Instruments(meter, _gauges(meters, meter), options.names)
-        )
+        if meter is not None:
+            self.instruments = Instruments(meter, _gauges(meters, meter), self.options.names)
 
 
 def _gauges(provider: Any, meter: metrics.Meter) -> Gauges:
     """Return the gauges of a provider, whose callbacks it takes only once."""
-    known = _GAUGES.get(provider)
-    return known if known is not None else _GAUGES.setdefault(provider, Gauges(meter))
+    known = _GAUGES.get(id(provider))
+    if known is None:
+        known = _GAUGES[id(provider)] = Gauges(meter)
+        finalize(provider, _GAUGES.pop, id(provider), None).atexit = False
+    return known
 
 
-_GAUGES: Final[WeakKeyDictionary[Any, Gauges]] = WeakKeyDictionary()
+#: By identity: not every provider can be hashed.
+_GAUGES: Final[dict[int, Gauges]] = {}
 
 
 def is_configured(provider: object) -> bool:

@@ -108,7 +108,8 @@ class Metrics:
         about: Attributes = {semconv.GRAPH_NAME: run.graph, semconv.GRAPH_RUN_END: event.end.value}
         instruments.run_supersteps.record(scope.supersteps, about, scope.context)
         if event.end.failed:
-            about[semconv.ERROR_TYPE] = error_type(event.error, event.end)
+            # Another one: older SDKs keep what they are given, without a copy.
+            about = {**about, semconv.ERROR_TYPE: error_type(event.error, event.end)}
             instruments.run_errors.add(1, about, scope.context)
         if event.end is End.INTERRUPTED and run.parent is None:
             self._interrupted(event, scope)

@@ -5,7 +5,7 @@ from contextvars import copy_context
 
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_stream import events as e
 from otel_stream.events import End, Run, Task
+from otel_stream.sdk.versions import InMemoryLogRecordExporter
 from otel_stream.stream.modes import StreamPart
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
 

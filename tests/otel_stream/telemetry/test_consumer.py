@@ -1,5 +1,6 @@
 """Who gets a consumer, and what each signal makes it want."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_stream import events as e
@@ -109,3 +111,29 @@ def test_ends_of_attempts_are_wanted_once_a_node_may_be_retried(make_scene, sign
     assert not e.AttemptEnded.bit & scene.consumer.interest
     scene.start(flaky)
     assert e.AttemptEnded.bit & scene.consumer.interest
+
+
+class Unhashable(MeterProvider):
+    """A provider like logfire's, which is compared by its value."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return self is other
+
+
+def test_a_provider_that_cannot_be_hashed_has_gauges_like_any_other(scene):
+    reader = InMemoryMetricReader()
+    meters = Unhashable([reader], shutdown_on_exit=False)
+    assert consumer_for_run(meter_provider=meters) is not None
+    assert consumer_for_run(meter_provider=meters, tracer_provider=scene.tracers) is not None
+
+
+def test_a_provider_that_raises_costs_its_telemetry_and_says_so(scene, caplog):
+    class Broken(TracerProvider):
+        def get_tracer(self, *args, **kwargs):
+            raise RuntimeError("no tracer today")
+
+    assert consumer_for_run(tracer_provider=Broken(shutdown_on_exit=False)) is None
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said == "Telemetry of runs is incomplete: RuntimeError('no tracer today')"

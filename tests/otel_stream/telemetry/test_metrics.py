@@ -198,7 +198,8 @@ def test_exemplars_carry_the_ids_of_the_span_that_was_measured(scene):
     (resource,) = scene.reader.get_metrics_data().resource_metrics
     exemplars = {
         metric.name: [x.span_id for point in metric.data.data_points for x in point.exemplars]
-        for metric in resource.scope_metrics[0].metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
         if metric.name.endswith(".duration")
     }
     assert exemplars == {

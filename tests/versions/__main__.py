@@ -1,0 +1,98 @@
+"""Other versions of OpenTelemetry, and its distributions, beside us: ``make test-versions``.
+
+The oldest OpenTelemetry of the range, two between, and the distributions that most people have. Each gets an
+environment, made once. The newest OpenTelemetry is where the whole suite runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent.parent
+HOME = ROOT / ".venv" / "versions"
+#: What the tests themselves need.
+TOOLS = ("pytest", "pytest-timeout", "hypothesis", "langchain-core")
+TELEMETRY = ("tests/versions/test_both_ways.py",)
+TELEMETRY_IN_FULL = (*TELEMETRY, "tests/otel_stream/telemetry")
+BESIDE = ("tests/versions/test_beside.py", *TELEMETRY)
+
+
+class Environment(NamedTuple):
+    """What is installed beside us, and what is run there."""
+
+    packages: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def _release(version: str) -> tuple[str, ...]:
+    names = ("api", "sdk", "exporter-otlp-proto-http", "exporter-otlp-proto-grpc")
+    return tuple(f"opentelemetry-{name}=={version}" for name in names)
+
+
+ENVIRONMENTS = {
+    "1.37": Environment(_release("1.37.0"), TELEMETRY_IN_FULL),
+    "1.40": Environment(_release("1.40.0"), TELEMETRY_IN_FULL),
+    "1.44": Environment(_release("1.44.0"), TELEMETRY_IN_FULL),
+    "azure": Environment(("azure-monitor-opentelemetry",), BESIDE),
+    "logfire": Environment(("logfire",), BESIDE),
+    "openinference": Environment(("openinference-instrumentation-langchain",), BESIDE),
+    "distro": Environment(("opentelemetry-distro",), BESIDE),
+}
+
+
+def main() -> int:
+    """Run the tests of the environments that are asked for; all of them without arguments."""
+    parser = argparse.ArgumentParser(prog="python -m tests.versions", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(ENVIRONMENTS)}")
+    names = parser.parse_args().names or list(ENVIRONMENTS)
+    unknown = [name for name in names if name not in ENVIRONMENTS]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is no environment; choose from {', '.join(ENVIRONMENTS)}")
+    failed = [name for name in names if not _passes(name, ENVIRONMENTS[name])]
+    print(f"{len(names) - len(failed)} of {len(names)} environments passed", *failed, flush=True)
+    return 1 if failed else 0
+
+
+def _passes(name: str, environment: Environment) -> bool:
+    print(f"== {name}: {' '.join(environment.packages)}", flush=True)
+    python = _made(name, environment)
+    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *environment.tests]
+    return all(
+        subprocess.run(
+            command, cwd=ROOT, check=False, env={**os.environ, "OTEL_STREAM_BESIDE": name}
+        ).returncode
+        == 0
+        for command in ([python, "-m", "pip", "check"], tests)
+    )
+
+
+def _made(name: str, environment: Environment) -> str:
+    """Return the interpreter of an environment, made anew if what it is made of has changed."""
+    place = HOME / name
+    python = str(place / "bin" / "python")
+    made_of = (ROOT / "pyproject.toml").read_text() + repr(environment) + sys.version
+    stamp = hashlib.sha256(made_of.encode()).hexdigest()
+    if not (place / "stamp").exists() or (place / "stamp").read_text() != stamp:
+        shutil.rmtree(place, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        _install(python, ("--editable", f"{ROOT}[otlp,grpc]", *TOOLS, *environment.packages))
+        (place / "stamp").write_text(stamp)
+    return python
+
+
+def _install(python: str, what: tuple[str, ...]) -> None:
+    """Install ``what``, and with it what whoever installs it today gets."""
+    uv = shutil.which("uv")
+    start = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    subprocess.run([*start, "--quiet", *what], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
