@@ -44,7 +44,9 @@ class Callbacks(BaseCallbackHandler):
     """Reports runs and tasks as far as LangChain tells of them."""
 
     run_inline = True
-    ignore_llm = ignore_chat_model = ignore_retriever = ignore_agent = ignore_custom_event = True
+    # LangChain declares these as properties, and reads them as attributes.
+    ignore_llm = ignore_chat_model = ignore_retriever = True  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    ignore_agent = ignore_custom_event = True  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
     def __init__(self) -> None:
         super().__init__()

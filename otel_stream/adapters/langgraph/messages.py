@@ -18,7 +18,7 @@ from langgraph.pregel._messages import StreamMessagesHandler
 from otel_stream.adapters.langgraph.tap import Tap
 from otel_stream.adapters.langgraph.task import CURRENT, NodeTask
 from otel_stream.adapters.langgraph.words import HIDDEN
-from otel_stream.events import Event, MessageReturned, MessageWritten, Observer
+from otel_stream.events import MessageReturned, MessageWritten, Observer
 
 
 def listen(loop: Any, tap: Tap) -> None:
@@ -69,7 +69,11 @@ class _Reteller:
 
 
 def _report(
-    observer: Observer, kind: type[Event], task: NodeTask, message: Any, metadata: Mapping[str, Any]
+    observer: Observer,
+    kind: type[MessageWritten | MessageReturned],
+    task: NodeTask,
+    message: Any,
+    metadata: Mapping[str, Any],
 ) -> None:
     if observer.interest & kind.bit:
         observer.emit(kind(task, message, metadata, time_ns()))
@@ -97,7 +101,9 @@ class Overheard(BaseCallbackHandler):
     """Hears what models say without being one for whom they stream, and gives ids to nobody's messages."""
 
     run_inline = True
-    ignore_chain = ignore_retriever = ignore_agent = ignore_retry = ignore_custom_event = True
+    # LangChain declares these as properties, and reads them as attributes.
+    ignore_chain = ignore_retriever = ignore_agent = True  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+    ignore_retry = ignore_custom_event = True  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
     def __init__(self, observer: Observer) -> None:
         super().__init__()

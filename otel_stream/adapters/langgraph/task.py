@@ -119,7 +119,9 @@ class NodeTask(Task):
         return found
 
     @metadata.setter
-    def metadata(self, given: Mapping[str, Any]) -> None:
+    def metadata(  # pyright: ignore[reportIncompatibleVariableOverride] - a field that nobody sets
+        self, given: Mapping[str, Any]
+    ) -> None:
         """Leave it: it is LangGraph's to say."""
 
 
