@@ -1,5 +1,6 @@
 """OTLP endpoints over gRPC and HTTP, in the test's own process: what was sent arrives as protobuf."""
 
+import gzip
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -74,13 +75,15 @@ def attributes(item: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def http_server() -> Iterator[Endpoint]:
-    """An OTLP endpoint that speaks HTTP with protobuf bodies."""
+def http_server(prefix: str = "") -> Iterator[Endpoint]:
+    """An OTLP endpoint that speaks HTTP with protobuf bodies; its paths begin with ``prefix``."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             payload = self.rfile.read(int(self.headers["Content-Length"]))
-            endpoint.got(REQUESTS[self.path].FromString(payload))
+            if self.headers["Content-Encoding"] == "gzip":
+                payload = gzip.decompress(payload)
+            endpoint.got(REQUESTS[self.path.removeprefix(prefix)].FromString(payload))
             self.send_response(endpoint.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
