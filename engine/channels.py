@@ -340,7 +340,8 @@ class BinaryOperatorAggregate(Channel):
     def preview(self, values: Sequence[Any]) -> Any:
         value, overwritten = self.value, False
         for written in values:
-            if type(written) in _OVERWRITERS:
+            kind = type(written)
+            if kind is dict or kind.__name__ == "Overwrite":
                 replaces, plain = _overwritten(written)
                 if replaces and overwritten:
                     raise InvalidUpdateError(
@@ -355,9 +356,9 @@ class BinaryOperatorAggregate(Channel):
         return value
 
     def merge(self, old: Any, new: Any) -> Any:
-        if type(new) in _OVERWRITERS and _overwritten(new)[0]:
+        if _overwrites(type(new)) and _overwritten(new)[0]:
             return new
-        replaces, plain = _overwritten(old) if type(old) in _OVERWRITERS else (False, old)
+        replaces, plain = _overwritten(old) if _overwrites(type(old)) else (False, old)
         merged = self.operator(plain, new)
         return Overwrite(merged) if replaces else merged
 
@@ -365,13 +366,15 @@ class BinaryOperatorAggregate(Channel):
         return type(self)(self.typ, self.operator, self.key)
 
 
-_OVERWRITERS = frozenset({Overwrite, dict})
+def _overwrites(kind: type) -> bool:
+    """Whether a value of this type may be meant to replace what the channel holds; LangGraph's may, too."""
+    return kind is dict or kind.__name__ == "Overwrite"
 
 
 def _overwritten(value: Any) -> tuple[bool, Any]:
     """Tell whether ``value`` bypasses the reducer, and what it carries; it may have been through JSON."""
-    if isinstance(value, Overwrite):
-        return True, value.value
+    if not isinstance(value, dict):
+        return getattr(value, "type", None) == _OVERWRITE, getattr(value, "value", value)
     if len(value) == 1 and _OVERWRITE in value:
         return True, value[_OVERWRITE]
     if value.get("type") == _OVERWRITE and "value" in value:

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
 from .types import Interrupt
+
+
+class _AlsoLangGraphs:
+    """Makes an exception one of LangGraph's class of that name, too, in a program that has loaded it.
+
+    So its ``except`` clauses, in code and helpers that still import them from there, know ours.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return super().__new__(_joined(cls), *args, **kwargs)
+
+
+def _joined(cls: type[Any]) -> type[Any]:
+    twin = getattr(sys.modules.get("langgraph.errors"), cls.__name__, None)
+    if not isinstance(twin, type) or issubclass(cls, twin):
+        return cls
+    if (cls, twin) not in _JOINED:
+        names = {
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+            # It is pickled as ours: where it is read there may be no LangGraph.
+            "__reduce__": lambda self: (cls, *super(cls, self).__reduce__()[1:]),
+        }
+        _JOINED[cls, twin] = type(cls.__name__, (cls, twin), names)
+    return _JOINED[cls, twin]
+
+
+_JOINED: dict[tuple[type[Any], type[Any]], type[Any]] = {}
 
 
 class ErrorCode(Enum):
@@ -20,11 +50,11 @@ class ErrorCode(Enum):
     INVALID_CHAT_HISTORY = "INVALID_CHAT_HISTORY"
 
 
-class GraphRecursionError(RecursionError):
+class GraphRecursionError(_AlsoLangGraphs, RecursionError):
     """The run took more supersteps than ``config["recursion_limit"]`` allows."""
 
 
-class InvalidUpdateError(Exception):
+class InvalidUpdateError(_AlsoLangGraphs, Exception):
     """A node wrote something its channel cannot take."""
 
 
@@ -32,11 +62,11 @@ class EmptyChannelError(Exception):
     """A channel was read before anything was written to it."""
 
 
-class EmptyInputError(Exception):
+class EmptyInputError(_AlsoLangGraphs, Exception):
     """A run was started with nothing to do: no input, and no checkpoint to go on from."""
 
 
-class TaskNotFound(Exception):
+class TaskNotFound(_AlsoLangGraphs, Exception):
     """A task that an executor was asked for does not exist."""
 
 
@@ -56,7 +86,7 @@ def is_invalid_resume(error: BaseException) -> bool:
     return getattr(error, _INVALID_RESUME, False) is True
 
 
-class GraphBubbleUp(Exception):
+class GraphBubbleUp(_AlsoLangGraphs, Exception):
     """Control flow that travels as an exception; user code should let it pass."""
 
 
@@ -91,7 +121,7 @@ class ParentCommand(GraphBubbleUp):
         super().__init__(command)
 
 
-class NodeCancelledError(Exception):
+class NodeCancelledError(_AlsoLangGraphs, Exception):
     """A node cancelled itself although nobody had cancelled the run."""
 
     def __init__(self, node: str, message: str | None = None) -> None:
@@ -144,7 +174,7 @@ class NodeError:
     error: BaseException
 
 
-class UnknownInterruptError(Exception):
+class UnknownInterruptError(_AlsoLangGraphs, Exception):
     """A strict resume named an interrupt that nobody waits on."""
 
     def __init__(

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from .cache.key import default_cache_key
 
@@ -115,6 +115,10 @@ class TimeoutPolicy:
             value = cls(run_timeout=value)
         if value is None or (value.run_timeout is None and value.idle_timeout is None):
             return None
+        if not isinstance(value, cls):  # LangGraph's
+            return cls(
+                run_timeout=value.run_timeout, idle_timeout=value.idle_timeout, refresh_on=value.refresh_on
+            )
         return value
 
 
@@ -130,6 +134,18 @@ def as_policies(value: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[Retr
     """Normalise the ``retry_policy`` argument: a policy is itself a tuple."""
     if value is None:
         return ()
+    if hasattr(value, "max_attempts"):
+        value = (cast("RetryPolicy", value),)
+    return tuple(_retry_policy(policy) for policy in value)
+
+
+def _retry_policy(value: Any) -> RetryPolicy:
+    """Take LangGraph's policy for ours."""
     if isinstance(value, RetryPolicy):
-        return (value,)
-    return tuple(value)
+        return value
+    try:
+        return RetryPolicy(*(getattr(value, name) for name in RetryPolicy._fields))
+    except AttributeError as error:
+        raise TypeError(
+            f"retry_policy: {value!r} is no RetryPolicy; give one, or a sequence of them, from engine"
+        ) from error

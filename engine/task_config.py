@@ -100,7 +100,7 @@ def task_config(task: NodeTask) -> Config:
         if key in env.config:
             config[key] = env.config[key]
     if env.langchain is not None:
-        config["callbacks"] = env.langchain.callbacks(task, config)
+        env.langchain.complete(task, config)
     return config
 
 

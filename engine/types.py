@@ -116,7 +116,7 @@ class Command(Generic[N]):
 
     def destinations(self) -> tuple[Any, ...]:
         """Return ``goto`` as a tuple."""
-        return tuple(self.goto) if isinstance(self.goto, (tuple, list)) else (self.goto,)
+        return tuple(map(ours, self.goto)) if isinstance(self.goto, (tuple, list)) else (ours(self.goto),)
 
     def update_as_tuples(self) -> list[tuple[str, Any]]:
         """Return ``update`` as writes: pairs of channel and value."""
@@ -130,6 +130,33 @@ class Command(Generic[N]):
         if update is not None and declares_fields(type(update)):
             return field_updates(update)
         return [] if update is None else [("__root__", update)]
+
+
+def ours(value: Any) -> Any:
+    """Return LangGraph's ``Command`` or ``Send`` as ours, also in a list or tuple; else the value itself."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return value if all(type(item) in _OWN for item in value) else kind(map(_one, value))
+    return _one(value)
+
+
+#: Types that are surely no words of LangGraph's.
+_OWN = frozenset({Command, Send, dict, str, int, float, bool, type(None)})
+
+
+def _one(value: Any) -> Any:
+    kind = type(value)
+    if kind in _OWN or isinstance(value, (Command, Send)):
+        return value
+    if _has(kind, "graph", "update", "resume", "goto"):
+        return Command(graph=value.graph, update=value.update, resume=value.resume, goto=value.goto)
+    if kind.__name__ == "Send" and _has(kind, "node", "arg"):
+        return Send(value.node, value.arg, timeout=getattr(value, "timeout", None))
+    return value
+
+
+def _has(kind: type, *names: str) -> bool:
+    return all(hasattr(kind, name) for name in names)
 
 
 def declares_fields(kind: type) -> bool:

@@ -87,8 +87,19 @@ def without_origin(config: Mapping[str, Any] | None) -> Mapping[str, Any] | None
         said.pop("run_name")
     said["metadata"] = _changed(config.get("metadata") or {}, about)
     said["configurable"] = _changed(configurable, {key: own.get(key) for key in _PLACE})
-    del said["configurable"][ORIGIN]
+    said["configurable"] = {
+        key: value
+        for key, value in said["configurable"].items()
+        if key != ORIGIN and not (key in _GIVEN and task is not None)
+    }
     return said
+
+
+#: What a task's config holds for LangGraph's functions.
+_GIVEN = frozenset(
+    f"__pregel_{name}"
+    for name in ("checkpointer", "read", "resuming", "runtime", "scratchpad", "send", "task_id")
+)
 
 
 def _changed(said: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

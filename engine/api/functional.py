@@ -198,7 +198,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
         hints = _hints(function)
         given = hints.get(parameters[0].name, Any)
         returned, saved = _returned(hints)
-        callback = Callback.of(function)
+        callback = Callback.of(function, previous=True)
         node = _EntryNode(
             callback.name,
             callback,

@@ -24,7 +24,7 @@ from ..run.messages_mode import langchain_hook
 from ..run.reporting import checkpoint_stored
 from ..run.time_travel import checkpoints_around
 from ..task_config import TaskConfig, origin_of, speaking_task
-from ..types import Config
+from ..types import Config, ours
 from .config import (
     inherited_metadata,
     merge_configs,
@@ -96,7 +96,7 @@ def launch(
     if drain is None and observer is not None and (executor.is_async or not in_event_loop()):
         # A sync call on an event loop's thread has none: to wait for a consumer on that loop would never end.
         drain = observer.drain
-    return RunLoop(environment(call, checkpoints, drain=drain), checkpoints, input)
+    return RunLoop(environment(call, checkpoints, drain=drain), checkpoints, ours(input))
 
 
 def calling(

@@ -18,7 +18,7 @@ from otel_stream.events import Run, Task
 from ..graph.node import TASKS, Node, Writes
 from ..graph.program import Program
 from ..graph.schema import ROOT
-from ..types import END, INTERRUPT, MISSING, START, Send
+from ..types import END, INTERRUPT, MISSING, START, Send, ours
 from .state import CONTROL, PULL, PUSH, State, Writer
 from .task import NodeTask
 
@@ -55,6 +55,7 @@ def plan(
 
 
 def _pushed(program: Program, state: State, run: Run, step: int, index: int, packet: Any) -> NodeTask | None:
+    packet = ours(packet)
     if not isinstance(packet, Send):
         logger.warning("Ignoring a packet of type %s in pending sends: expected Send", type(packet).__name__)
         return None

@@ -133,8 +133,11 @@ class Memory(Protocol):
         """Return the answers a task has been given before."""
         ...
 
-    def take_answer(self) -> Any:
-        """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken."""
+    def take_answer(self, *, keep: bool = False) -> Any:
+        """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken.
+
+        ``keep``: only look at it.
+        """
 
 
 class ModelCalls(Protocol):
@@ -146,8 +149,8 @@ class ModelCalls(Protocol):
     def answer(self, task: NodeTask, answer: Any) -> None:
         """Report messages that the node returns and that nobody has seen."""
 
-    def callbacks(self, task: NodeTask, config: Config) -> Any:
-        """Return the callbacks for the calls of a task whose config is otherwise ``config``."""
+    def complete(self, task: NodeTask, config: Config) -> None:
+        """Add to a task's config what LangChain's and LangGraph's functions look for in it."""
 
     def shown(self, task: NodeTask, id: str) -> None:
         """Take note that ``task`` shows a message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import aclosing
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +12,8 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from ..errors import ErrorCode, InvalidUpdateError, ParentCommand
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy
-from ..types import END, START, Command, Send, declares_fields, field_updates
+from ..types import END, START, Command, Send, declares_fields, field_updates, ours
+from .injection import injected
 from .introspect import graph_in
 from .schema import ROOT
 
@@ -19,8 +21,6 @@ from .schema import ROOT
 TASKS = "__pregel_tasks"
 #: A task that wrote nothing still leaves this, so that a resumed run knows it has ended.
 NO_WRITES = "__no_writes__"
-#: Parameters that the engine fills in when a node, router or handler declares them.
-INJECTABLE = frozenset({"config", "writer", "store", "previous", "runtime", "error"})
 Writes = list[tuple[str, Any]]
 #: Types of answers that are surely nothing to invoke in turn.
 PLAIN = frozenset({dict, str, list, tuple, int, float, bool, type(None), Command, Send})
@@ -48,8 +48,12 @@ class Callback:
     in_place: bool = False
 
     @classmethod
-    def of(cls, target: Any, name: str | None = None, *, takes_error: bool = False) -> Callback:
-        """Wrap a function, coroutine function, callable object, compiled graph, or LangChain runnable.
+    def of(
+        cls, target: Any, name: str | None = None, *, takes_error: bool = False, previous: bool = False
+    ) -> Callback:
+        """Wrap a function, coroutine function, generator, callable object, graph, or LangChain runnable.
+
+        ``previous``: there may be something that the run before has remembered.
 
         Raises:
             TypeError: it can't be called.
@@ -62,11 +66,13 @@ class Callback:
                 f"got {type(target).__name__}"
             )
         is_async = is_coroutine_function(target)
-        inject = tuple(p for p in _injected(target) if p != "error" or takes_error)
+        found = injected(target, previous=previous)
+        inject = tuple(p for p in found if p != "error" or takes_error)
+        called = _last_yield(target)
         return cls(
             name=name or callable_name(target),
-            func=None if is_async else target,
-            afunc=cast("Callable[..., Awaitable[Any]]", target) if is_async else None,
+            func=None if is_async else called,
+            afunc=cast("Callable[..., Awaitable[Any]]", called) if is_async else None,
             inject=inject,
             original=target,
         )
@@ -111,7 +117,36 @@ def is_coroutine_function(target: Any) -> bool:
     """Whether calling ``target`` gives an awaitable; looks through partials and callable objects."""
     while isinstance(target, partial):
         target = target.func
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(_call_of(target))
+    forms = (target, _call_of(target))
+    return any(inspect.iscoroutinefunction(form) or inspect.isasyncgenfunction(form) for form in forms)
+
+
+def _last_yield(target: Any) -> Callable[..., Any]:
+    """Return what calls a generator function and takes what it yields last for its answer."""
+    function = target
+    while isinstance(function, partial):
+        function = function.func
+    forms = (function, _call_of(function))
+    if any(inspect.isasyncgenfunction(form) for form in forms):
+
+        async def drained(*args: Any, **kwargs: Any) -> Any:
+            answer = None
+            async with aclosing(target(*args, **kwargs)) as parts:
+                async for answer in parts:  # noqa: B007 - the last one is the answer
+                    pass
+            return answer
+
+        return drained
+    if any(inspect.isgeneratorfunction(form) for form in forms):
+
+        def exhausted(*args: Any, **kwargs: Any) -> Any:
+            answer = None
+            for answer in target(*args, **kwargs):  # noqa: B007 - the last one is the answer
+                pass
+            return answer
+
+        return exhausted
+    return cast("Callable[..., Any]", target)
 
 
 def _call_of(target: Any) -> Any:
@@ -126,16 +161,6 @@ def callable_name(target: Any) -> str:
     return getattr(target, "__name__", None) or type(target).__name__
 
 
-def _injected(target: Any) -> tuple[str, ...]:
-    try:
-        parameters = list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError):  # builtins without a signature
-        return ()
-    named = (p for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    keyword_only_first = [p for p in parameters[:1] if p.kind is p.KEYWORD_ONLY]
-    return tuple(p.name for p in (*keyword_only_first, *named) if p.name in INJECTABLE)
-
-
 def annotated_destinations(target: Any) -> tuple[str, ...]:
     """Return the nodes that a ``-> Command[Literal["a", "b"]]`` annotation promises."""
     try:
@@ -143,7 +168,7 @@ def annotated_destinations(target: Any) -> tuple[str, ...]:
     except Exception:  # noqa: BLE001 - hints that can't be resolved promise nothing
         return ()
     for candidate in (returned, *get_args(returned)):
-        if get_origin(candidate) is Command and get_args(candidate):
+        if getattr(get_origin(candidate), "__name__", None) == "Command" and get_args(candidate):
             choice = get_args(candidate)[0]
             if get_origin(choice) is Literal:
                 return tuple(get_args(choice))
@@ -195,6 +220,7 @@ class Branch:
             InvalidUpdateError: a packet is sent to END.
             KeyError: the answer is not in ``path_map``.
         """
+        answer = ours(answer)
         answers = list(answer) if isinstance(answer, (list, tuple)) else [answer]
         if self.ends:
             answers = [a if isinstance(a, Send) else self._end(a) for a in answers]

@@ -14,11 +14,13 @@ import typing_extensions
 from typing_extensions import is_typeddict
 
 from ..channels import BinaryOperatorAggregate, Channel, LastValue
-from ..managed import ManagedValue
+from ..managed import IsLastStepManager, ManagedValue, RemainingStepsManager
 
 #: The only key of a state that is a single value instead of a mapping.
 ROOT = "__root__"
 Key = Channel | type[ManagedValue]
+#: By name, so that LangGraph's are known, too.
+_MANAGED = {kind.__name__: kind for kind in (IsLastStepManager, RemainingStepsManager)}
 _MARKS = (Required, NotRequired, typing_extensions.Required, typing_extensions.NotRequired)
 
 
@@ -50,6 +52,8 @@ def _managed(hint: Any) -> type[ManagedValue] | None:
     for item in getattr(hint, "__metadata__", ())[-1:]:
         if inspect.isclass(item) and issubclass(item, ManagedValue):
             return item
+        if getattr(item, "__module__", "").startswith("langgraph.managed"):
+            return _MANAGED.get(item.__name__)
     if get_origin(hint) is not None and get_args(hint):
         return _managed(get_args(hint)[0])
     return None

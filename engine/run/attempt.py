@@ -18,6 +18,7 @@ from ..core.state import RETURN
 from ..core.task import NodeTask, RunEnv
 from ..errors import GraphBubbleUp, GraphInterrupt, NodeCancelledError, NodeTimeoutError, ParentCommand
 from ..graph.node import Writes
+from ..langgraph import bubble_of
 from ..task_config import CURRENT_TASK
 from ..types import Command
 from .writes import inject, writes_of
@@ -144,8 +145,14 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
     except ParentCommand as bubble:
         return await writes_of(task, context, _obey(task, bubble.args[0]))
     except BaseException as error:
+        foreign = bubble_of(error, task)
+        if isinstance(foreign, ParentCommand):
+            return await writes_of(task, context, _obey(task, foreign.args[0]))
         if task.scratch is not None and task.scratch.called:
-            await env.executor.settle(task.scratch.called, cancel=not isinstance(error, GraphBubbleUp))
+            cancel = not isinstance(foreign or error, GraphBubbleUp)
+            await env.executor.settle(task.scratch.called, cancel=cancel)
+        if foreign is not None:
+            raise foreign from error
         raise
     pad = task.scratch
     if pad is not None and pad.called:
@@ -162,4 +169,6 @@ def _obey(task: NodeTask, command: Command[Any]) -> Command[Any]:
     """Take a command that came up from a subgraph as this node's answer, or pass it on upwards."""
     if command.graph in (None, task.node):
         return replace(command, graph=None)
+    if command.graph == Command.PARENT:
+        command = replace(command, graph=None)  # one level up, that is this graph
     raise ParentCommand(command)

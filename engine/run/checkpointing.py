@@ -241,11 +241,12 @@ class Checkpoints:
                 return list(value) if isinstance(value, list) else [value]
         return ()
 
-    def take_answer(self) -> Any:
+    def take_answer(self, *, keep: bool = False) -> Any:
         """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken."""
         for write in self.pending:
             if write[0] == NULL_TASK and write[1] == RESUME:
-                self.pending.remove(write)
+                if not keep:
+                    self.pending.remove(write)
                 return write[2]
         return MISSING
 

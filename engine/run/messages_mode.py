@@ -24,6 +24,7 @@ from ..core.task import NodeTask
 from ..runtime import show_life
 from ..task_config import TaskConfig, speaking_task, task_metadata
 from ..types import Config
+from .langgraph_keys import is_loaded, langgraph_keys
 
 #: The tag that keeps a model's messages from being shown.
 NOSTREAM: Final = "nostream"
@@ -71,12 +72,13 @@ class LangChainHook:
             self.seen.update(known)
         context.run(self._variable.set, TaskConfig(task))
 
-    def callbacks(self, task: NodeTask, config: Config) -> Any:
-        """Return the callbacks for the LangChain calls of a task whose config is otherwise ``config``."""
+    def complete(self, task: NodeTask, config: Config) -> None:
+        """Add to a task's config what LangChain's and LangGraph's functions look for in it."""
         handler = self._handler(task) if self._wanted else None
-        if handler is None and config.get("callbacks") is None:
-            return None
-        return _langchain().manager(handler, config)
+        if handler is not None or config.get("callbacks") is not None:
+            config["callbacks"] = _langchain().manager(handler, config)
+        if is_loaded():
+            config["configurable"].update(langgraph_keys(task))
 
     def _handler(self, task: NodeTask) -> Any:
         emit, again = partial(_emit, task), partial(_emit_again, task)

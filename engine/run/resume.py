@@ -61,10 +61,13 @@ def _take_back_failure(task: NodeTask, memory: Memory) -> bool:
     return True
 
 
-def take_answer(env: RunEnv | None) -> Any:
-    """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken."""
+def take_answer(env: RunEnv | None, *, keep: bool = False) -> Any:
+    """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken.
+
+    ``keep``: only look at it.
+    """
     while env is not None:
-        answer = MISSING if env.memory is None else env.memory.take_answer()
+        answer = MISSING if env.memory is None else env.memory.take_answer(keep=keep)
         if answer is not MISSING:
             return answer
         env = env.around

@@ -16,12 +16,14 @@ from ..errors import ParentCommand
 from ..graph.node import TASKS, Branch, Callback, Writes, branch_to, commands_in
 from ..runtime import make_runtime, task_writer
 from ..task_config import task_config
-from ..types import END, Send
+from ..types import END, Send, ours
 
 
 async def writes_of(task: NodeTask, context: Context, answer: Any) -> Writes:
     """Translate a node's answer into writes: its updates, its static edges, and what its routers choose."""
     spec, env = task.spec, task.env
+    if type(answer) is not dict:
+        answer = ours(answer)
     try:
         writes = spec.writes_of(answer)
     except ParentCommand as bubble:

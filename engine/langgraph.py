@@ -1,0 +1,37 @@
+"""LangGraph's own control flow in our graphs: what its functions raise, known by name and shape.
+
+Code that is half migrated, and helpers of others, bring it along. Nothing of LangGraph is imported here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
+from .types import Interrupt, ours
+
+if TYPE_CHECKING:
+    from .core.task import NodeTask
+
+
+def bubble_of(error: BaseException, task: NodeTask) -> GraphBubbleUp | None:
+    """Return control flow of LangGraph's that came up in ``task`` as ours, None for any other exception."""
+    if isinstance(error, GraphBubbleUp):
+        return None
+    names = {base.__name__ for base in type(error).__mro__ if base.__module__ == "langgraph.errors"}
+    if "GraphInterrupt" in names:
+        asked = error.args[0] if error.args else ()
+        return GraphInterrupt([_interrupt(each, task.ns, len(task.pad.answers)) for each in asked])
+    if "ParentCommand" in names:
+        return ParentCommand(ours(error.args[0]))
+    return GraphDrained(str(error)) if "GraphDrained" in names else None
+
+
+def _interrupt(asked: Any, ns: str, answered: int) -> Interrupt:
+    schema = getattr(asked, "response_schema", None)
+    id_of = getattr(sys.modules.get(type(asked).__module__), "_interrupt_id", None)
+    # One that the task itself asks gets the id that we would give it; one of a graph inside keeps its own.
+    if id_of is not None and asked.id in (id_of(ns, answered), id_of(ns, 0)):
+        return Interrupt.from_ns(asked.value, ns, answered, schema)
+    return Interrupt(asked.value, asked.id, schema)

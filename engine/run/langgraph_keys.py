@@ -1,0 +1,97 @@
+"""What LangGraph's functions look for in a task's config: how its ``interrupt``, writer and tools find ours.
+
+The keys are LangGraph's, the values ours, of the shape it expects.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.state import RESUME
+from ..core.superstep import read_fresh
+from ..core.task import NodeTask, RunEnv
+from ..runtime import make_runtime
+from ..types import MISSING
+from .resume import take_answer
+
+
+class _Scratchpad:
+    """Where an attempt is, to LangGraph: its questions, their answers, and its subgraphs, counted."""
+
+    def __init__(self, task: NodeTask) -> None:
+        self._env, self._pad = task.env, task.pad
+        self.step = task.step
+        self.stop = task.env.recursion_limit
+
+    @property
+    def resume(self) -> list[Any]:
+        """The answers that are known, which LangGraph adds to."""
+        if not isinstance(self._pad.answers, list):
+            self._pad.answers = list(self._pad.answers)
+        return self._pad.answers
+
+    def interrupt_counter(self) -> int:
+        """Count a question."""
+        self._pad.asked += 1
+        return self._pad.asked - 1
+
+    def call_counter(self) -> int:
+        """Count a functional call."""
+        self._pad.calls += 1
+        return self._pad.calls - 1
+
+    def subgraph_counter(self) -> int:
+        """Count a subgraph."""
+        self._pad.subgraphs += 1
+        return self._pad.subgraphs - 1
+
+    def get_null_resume(self, consume: bool = False) -> Any:
+        """Return the answer that was given without an interrupt id, if there is one."""
+        answer = take_answer(self._env, keep=not consume)
+        return None if answer is MISSING else answer
+
+
+def is_loaded() -> bool:
+    """Whether the program has loaded LangGraph, and any code could look for its keys."""
+    return "langgraph" in sys.modules
+
+
+def langgraph_keys(task: NodeTask) -> dict[str, Any]:
+    """Return them for ``configurable``."""
+    env, pad = task.env, task.pad
+
+    def send(writes: Sequence[tuple[str, Any]]) -> None:
+        for name, value in writes:
+            if name == RESUME:
+                pad.answered = list(value)
+            else:
+                pad.pushed.append((name, value))
+
+    def read(select: str | Sequence[str], fresh: bool = False) -> Any:
+        keys = (select,) if isinstance(select, str) else tuple(select)
+        found = read_fresh(env.state, pad.pushed if fresh else [], keys)
+        return found.get(select) if isinstance(select, str) and isinstance(found, dict) else found
+
+    keys = {
+        "__pregel_runtime": make_runtime(task),
+        "__pregel_scratchpad": _Scratchpad(task),
+        "__pregel_send": send,
+        "__pregel_read": read,
+        "__pregel_task_id": task.id,
+    }
+    saver = _saver(task)
+    if saver is not None:
+        keys["__pregel_checkpointer"] = saver
+        keys["__pregel_resuming"] = bool(env.continuation.goes_on)
+    return keys
+
+
+def _saver(task: NodeTask) -> Any:
+    env: RunEnv | None = task.env
+    while env is not None:
+        if env.memory is not None:
+            return env.memory.checkpointer
+        env = env.around
+    return None
