@@ -14,7 +14,8 @@ from .types import Interrupt
 class _AlsoLangGraphs:
     """Makes an exception one of LangGraph's class of that name, too, in a program that has loaded it.
 
-    So its ``except`` clauses, in code and helpers that still import them from there, know ours.
+    So the ``except`` clauses of code that still imports them from there know ours. Each class calls
+    ``Exception.__init__`` itself: what LangGraph's do with their arguments is not for ours.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -95,14 +96,14 @@ class GraphDrained(GraphBubbleUp):
 
     def __init__(self, reason: str = "shutdown") -> None:
         self.reason = reason
-        super().__init__(reason)
+        Exception.__init__(self, reason)
 
 
 class GraphInterrupt(GraphBubbleUp):
     """A node waits for a human; never surfaces from a root graph. ``args[0]`` holds the interrupts."""
 
     def __init__(self, interrupts: Sequence[Any] = ()) -> None:
-        super().__init__(interrupts)
+        Exception.__init__(self, interrupts)
 
 
 class NodeInterrupt(GraphInterrupt):
@@ -118,7 +119,7 @@ class ParentCommand(GraphBubbleUp):
     args: tuple[Any]
 
     def __init__(self, command: Any) -> None:
-        super().__init__(command)
+        Exception.__init__(self, command)
 
 
 class NodeCancelledError(_AlsoLangGraphs, Exception):
@@ -126,7 +127,9 @@ class NodeCancelledError(_AlsoLangGraphs, Exception):
 
     def __init__(self, node: str, message: str | None = None) -> None:
         self.node = node
-        super().__init__(message or f"node {node!r} raised CancelledError although its run was not cancelled")
+        Exception.__init__(
+            self, message or f"node {node!r} raised CancelledError although its run was not cancelled"
+        )
 
 
 class NodeTimeoutError(Exception):
@@ -185,7 +188,7 @@ class UnknownInterruptError(_AlsoLangGraphs, Exception):
         interrupt_ids: Sequence[str] = (),
         pending_ids: Sequence[str] = (),
     ) -> None:
-        super().__init__(message)
+        Exception.__init__(self, message)
         self.reason = reason
         self.interrupt_ids = tuple(interrupt_ids)
         self.pending_ids = tuple(pending_ids)
