@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from ..core.state import RESUME
@@ -51,6 +52,19 @@ class _Scratchpad:
         """Return the answer that was given without an interrupt id, if there is one."""
         answer = take_answer(self._env, keep=not consume)
         return None if answer is MISSING else answer
+
+
+class Live(dict[str, Any]):
+    """``configurable`` with what only means something here and now, so that it is not pickled along."""
+
+    def _rest(self) -> dict[str, Any]:
+        return {key: value for key, value in self.items() if not key.startswith("__pregel_")}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(self._rest(), memo)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (dict, (self._rest(),))
 
 
 def is_loaded() -> bool:

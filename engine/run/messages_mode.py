@@ -24,7 +24,7 @@ from ..core.task import NodeTask
 from ..runtime import show_life
 from ..task_config import TaskConfig, speaking_task, task_metadata
 from ..types import Config
-from .langgraph_keys import is_loaded, langgraph_keys
+from .langgraph_keys import Live, is_loaded, langgraph_keys
 
 #: The tag that keeps a model's messages from being shown.
 NOSTREAM: Final = "nostream"
@@ -78,7 +78,7 @@ class LangChainHook:
         if handler is not None or config.get("callbacks") is not None:
             config["callbacks"] = _langchain().manager(handler, config)
         if is_loaded():
-            config["configurable"].update(langgraph_keys(task))
+            config["configurable"] = Live({**config["configurable"], **langgraph_keys(task)})
 
     def _handler(self, task: NodeTask) -> Any:
         emit, again = partial(_emit, task), partial(_emit_again, task)
