@@ -55,7 +55,7 @@ def environment(version: str) -> Path:
             *(["--pre", "--upgrade"] if version == NEXT else ["--upgrade"] if version == NEWEST else []),
             wanted,
             *TOOLS,
-            *("--constraint", constraints.name, "--editable", f"{ROOT}[langgraph]"),
+            *("--constraint", constraints.name, "--editable", f"{ROOT}[langgraph,otlp]"),
         )
     return python
 
