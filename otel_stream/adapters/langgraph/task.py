@@ -34,6 +34,7 @@ class Teller(Protocol):
 
     def sources_of(self, task: NodeTask) -> tuple[tuple[str, NodeTask], ...]:
         """Return what triggered ``task``, as long as its superstep begins; then nothing."""
+        ...
 
     def is_left_behind(self) -> None:
         """Report the end of the run, for its caller has ended."""
