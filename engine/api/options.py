@@ -96,7 +96,7 @@ class Asked(NamedTuple):
         for name in given:
             if name not in _DEFAULTS and name != "checkpoint_during":
                 raise TypeError(f"{name!r} is no option of a run; known: {', '.join(_DEFAULTS)}")
-        said = cast("Options", {**_DEFAULTS, **given})
+        said: dict[str, Any] = {**_DEFAULTS, **given}
         chosen = modes if said["stream_mode"] is None else said["stream_mode"]
         parse_modes(chosen)
         debug = debug if said["debug"] is None else bool(said["debug"])

@@ -57,7 +57,7 @@ class Patience:
             self.retrying = False
 
     def _persist(self, attempt: Callable[[float], Answer], deadline: float) -> Answer:
-        pause = FIRST_PAUSE
+        pause, answer = FIRST_PAUSE, Answer(False)
         for _ in range(MOST_TRIES):
             answer = attempt(max(0.001, deadline - time.monotonic()))
             if answer.again is None or self.stopped.is_set():

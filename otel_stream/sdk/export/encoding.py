@@ -53,7 +53,7 @@ def _spans(items: Sequence[Any]) -> Message:
     return encode_spans([sound_span(item) for item in items])
 
 
-def _span_entries(request: Message) -> Iterator[Message]:
+def _span_entries(request: Any) -> Iterator[Message]:
     for resource in request.resource_spans:
         for scope in resource.scope_spans:
             yield from scope.spans
@@ -66,7 +66,7 @@ def _logs(items: Sequence[Any]) -> Message:
     return encode_logs([sound_log_record(item) for item in items])
 
 
-def _log_entries(request: Message) -> Iterator[Message]:
+def _log_entries(request: Any) -> Iterator[Message]:
     for resource in request.resource_logs:
         for scope in resource.scope_logs:
             yield from scope.log_records
@@ -103,7 +103,7 @@ def _metrics(items: Sequence[Point]) -> Message:
     return encode_metrics(MetricsData(resources))
 
 
-def _metric_entries(request: Message) -> Iterator[Message]:
+def _metric_entries(request: Any) -> Iterator[Message]:
     for resource in request.resource_metrics:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:

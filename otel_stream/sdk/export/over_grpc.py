@@ -64,7 +64,8 @@ class GrpcSender:
         try:
             if self._call is None:
                 self._open()
-            said = self._call(body, timeout=seconds, metadata=self._metadata)
+            call: Any = self._call
+            said = call(body, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             return self._refusal(error)
         except Exception as error:  # noqa: BLE001 - a sender never raises; a closed channel is a ValueError

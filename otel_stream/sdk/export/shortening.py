@@ -51,7 +51,7 @@ def shorten(item: Message, limit: int) -> None:
             _leave_out(item, field, counter, excess)
 
 
-def shorten_attributes(record: Message, limit: int) -> None:
+def shorten_attributes(record: Any, limit: int) -> None:
     """Make the attributes of a log ``record`` ``limit`` bytes long together, at most, if it can be."""
     attributes = record.attributes
     if sum(one.ByteSize() for one in attributes) > limit:

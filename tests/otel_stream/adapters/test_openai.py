@@ -14,7 +14,7 @@ from anyio import to_thread
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from engine import START, StateGraph
-from otel_stream.adapters import chunks
+from otel_stream.adapters import client_streams
 from otel_stream.adapters.chunks import MessageChunk
 from otel_stream.adapters.openai import stream_messages
 from otel_stream.config import ConfigError
@@ -422,7 +422,7 @@ def test_what_is_no_stream_is_refused_with_the_remedy() -> None:
 async def test_without_langchain_chunks_are_our_own_and_add_up_alike(
     service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "_langchain", lambda: None)
+    monkeypatch.setattr(client_streams, "_langchain", lambda: None)
     service.events = HELLO
     whole = joined(await run_sync(service, lambda stream: {"events": [*stream]}))
     assert whole == MessageChunk(
