@@ -10,6 +10,7 @@ from typing import Any, Final
 
 # Upstream's file is marked as a whole not to be checked, so checkers see nothing in it.
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from wrapt import register_post_import_hook
 
 from otel_stream.adapters.langgraph.names import LOOPS, missing
 
@@ -53,6 +54,16 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         for name in LOOPS:
             _replace("langgraph.pregel.main", name, tapped)
         _replace("langgraph.graph._branch:BranchSpec", "_finish", hearing)
+        # Who uses no graph elsewhere need not wait for its client to be imported.
+        register_post_import_hook(self._observe_remote, "langgraph.pregel.remote")
+
+    def _observe_remote(self, module: Any) -> None:
+        from otel_stream.adapters.langgraph.remote import streaming, streaming_later
+
+        graph = module.RemoteGraph
+        if _BEFORE and not any(where is graph for where, *_ in _BEFORE):
+            _replace(f"{module.__name__}:RemoteGraph", "stream", streaming)
+            _replace(f"{module.__name__}:RemoteGraph", "astream", streaming_later)
 
     def _uninstrument(self, **_: Any) -> None:
         fallback = sys.modules.get("otel_stream.adapters.langgraph.callbacks")
@@ -74,7 +85,7 @@ def _replace(place: str, name: str, make: Callable[[Any], Any]) -> None:
         where = getattr(where, kind) if kind else where
         original = getattr(where, name)
     except (ImportError, AttributeError):
-        logger.warning("%s.%s of LangGraph is not there any more: what it chooses is not told", place, name)
+        logger.warning("%s.%s of LangGraph is not there any more: what it does is not told", place, name)
         return
     _BEFORE.append((where, name, original))
     setattr(where, name, make(original))
