@@ -287,7 +287,7 @@ def _flush(
 def _overridden(processor: SpanProcessor, method: str) -> Any:
     """Return a method that does something, None if it is the one of the base class."""
     mine = getattr(type(processor), method, None)
-    return None if mine is getattr(SpanProcessor, method) else getattr(processor, method)
+    return None if mine is getattr(SpanProcessor, method, None) else getattr(processor, method)
 
 
 def _watch(expire: WeakMethod[Any], stop: Event, pause: float) -> None:
