@@ -59,7 +59,6 @@ class Run:
         "ns",
         "parent",
         "resumes",
-        "root",
         "span_id",
         "tags",
         "telemetry",
@@ -86,8 +85,6 @@ class Run:
         self.ns = ns
         #: The task this run is a subgraph of.
         self.parent = parent
-        #: The outermost run: itself unless this is a subgraph.
-        self.root: Run = parent.run.root if parent is not None else self
         self.thread_id = thread_id
         self.tags = tuple(tags)
         self.metadata: Mapping[str, Any] = metadata or {}
@@ -102,6 +99,11 @@ class Run:
         self.resumes: Resumption | None = None
         #: A slot for telemetry's own bookkeeping.
         self.telemetry: Any = None
+
+    @property
+    def root(self) -> Run:
+        """The outermost run: itself unless this is a subgraph. Not stored, so that no run is a circle."""
+        return self if self.parent is None else self.parent.run.root
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, graph={self.graph!r}, ns={self.ns!r})"

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 
 ROWS = {
     "async-superstep": "superstep",
+    "run": "run",
+    "run-traced": "run",
     "sync-superstep": "superstep",
     "all-modes": "superstep",
     "all-modes-astream": "superstep",

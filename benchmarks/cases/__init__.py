@@ -35,6 +35,8 @@ class Row:
 ROWS: tuple[Row, ...] = (
     Row("async-superstep", "superstep", "asynchronous"),
     Row("sync-superstep", "superstep", "synchronous"),
+    Row("run", "per_run", "bare"),
+    Row("run-traced", "per_run", "traced", Telemetry.SAMPLED),
     Row("all-modes", "modes", "open_stream"),
     Row("all-modes-astream", "modes", "astream"),
     Row("traced", "traced", "sampled", Telemetry.SAMPLED),

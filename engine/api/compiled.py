@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, Unpack
 
 from otel_stream.config import StreamConfig
 
+from ..core.task import NodeTask
 from ..executors import Executor, ThreadExecutor, async_executor, drive
 from ..graph.description import Description
 from ..graph.drawing import Drawing, draw
@@ -141,8 +142,9 @@ class CompiledStateGraph(StateApi):
         asked = Asked.of(options, modes="values")
         if asked.modes != "values":
             return list(stream(self.spec, input, config, asked))
-        executor = ThreadExecutor(concurrency(self.spec, config))
-        loop = self._launch(input, config, asked, executor)
+        caller = caller_of(self.spec, config)
+        executor = ThreadExecutor(concurrency(self.spec, config, caller))
+        loop = self._launch(input, config, asked, executor, caller)
         try:
             drive(loop.execute())
         finally:
@@ -155,16 +157,19 @@ class CompiledStateGraph(StateApi):
         asked = Asked.of(options, modes="values")
         if asked.modes != "values":
             return [part async for part in astream(self.spec, input, config, asked)]
-        executor = async_executor(concurrency(self.spec, config))
-        loop = self._launch(input, config, asked, executor)
+        caller = caller_of(self.spec, config)
+        executor = async_executor(concurrency(self.spec, config, caller))
+        loop = self._launch(input, config, asked, executor, caller)
         await loop.execute()
         return self._output(loop, asked.version)
 
-    def _launch(self, input: Any, config: Config | None, asked: Asked, executor: Executor) -> RunLoop:
+    def _launch(
+        self, input: Any, config: Config | None, asked: Asked, executor: Executor, caller: NodeTask | None
+    ) -> RunLoop:
         if asked.printed:
-            return launch_printing(self.spec, input, config, asked, executor)
-        observer = inherited_observer(caller_of(self.spec, config))
-        return launch(self.spec, input, config, asked, executor, observer)
+            return launch_printing(self.spec, input, config, asked, executor, caller)
+        observer = inherited_observer(caller)
+        return launch(self.spec, input, config, asked, executor, observer, caller=caller)
 
     def _output(self, loop: RunLoop, version: str) -> Any:
         value = loop.result if loop.shown else None

@@ -143,7 +143,9 @@ def inherited_metadata(config: Config) -> dict[str, Any]:
     The rest of ``configurable`` may be anything, keys to services included, so it stays out.
     """
     metadata = dict(config.get("metadata") or {})
-    configurable = config.get("configurable") or {}
+    configurable = config.get("configurable")
+    if not configurable:
+        return metadata
     metadata.update((key, configurable[key]) for key in _BELONGING - metadata.keys() if configurable.get(key))
     return metadata
 

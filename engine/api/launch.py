@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
+from os import urandom
 from typing import Any, NamedTuple
 
 from otel_stream.adapters.ambient import ambient_config
@@ -54,9 +54,8 @@ class Call(NamedTuple):
     run: GraphRun
 
 
-def concurrency(graph: GraphSpec, config: Config | None) -> int | None:
+def concurrency(graph: GraphSpec, config: Config | None, caller: NodeTask | None) -> int | None:
     """Return how many tasks of a superstep may run side by side; None: any number. Subgraphs inherit it."""
-    caller = caller_of(graph, config)
     inherited = caller.env.config if caller is not None else None
     for source in (config, inherited, graph.config):
         if source and source.get("max_concurrency"):
@@ -77,10 +76,11 @@ def launch(
     executor: Executor,
     observer: Observer | None,
     *,
+    caller: NodeTask | None = None,
     detached: bool = False,
     drain: Drain | None = None,
 ) -> RunLoop:
-    """Make the loop of one run. Inside a node it becomes a subgraph's run, unless ``detached``.
+    """Make the loop of one run. Called by a node's task it becomes a subgraph's run, unless ``detached``.
 
     A detached run has an audience of its own; its checkpoints and interrupts still belong to the node. With a
     ``thread_id`` of its own it is the other way around: it is shown with the node, and otherwise on its own.
@@ -90,7 +90,7 @@ def launch(
         ValueError: a checkpointer without a thread_id, or a recursion limit below 1.
         RuntimeError: ``checkpointer=True`` at the root.
     """
-    call = calling(graph, config, asked, executor, observer, detached=detached)
+    call = calling(graph, config, asked, executor, observer, caller, detached=detached)
     checkpointer = _checkpointer(graph, call.parent, call.config)
     checkpoints = None if checkpointer is None else _checkpoints(call, checkpointer)
     if drain is None and observer is not None and (executor.is_async or not in_event_loop()):
@@ -105,11 +105,11 @@ def calling(
     asked: Asked,
     executor: Executor,
     observer: Observer | None,
+    caller: NodeTask | None,
     *,
     detached: bool = False,
 ) -> Call:
-    """Find out on whose behalf ``graph`` is called, and where its run has its place."""
-    caller = caller_of(graph, config)
+    """Find out where the run of ``graph`` that ``caller`` has called has its place."""
     parent = None if caller is not None and _is_elsewhere(graph, config, caller) else caller
     merged = _config(graph, config, caller, parent)
     namespace = _namespace(graph, parent)
@@ -182,7 +182,7 @@ def _checkpoints(call: Call, checkpointer: Any) -> Checkpoints:
 def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[str, ...]) -> GraphRun:
     thread_id = config.get("configurable", {}).get("thread_id")
     return GraphRun(
-        str(config.get("run_id") or uuid.uuid4()),
+        str(config.get("run_id") or _new_id()),
         graph.name,
         context=copy_context(),
         path=path,
@@ -193,6 +193,13 @@ def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[
         tags=config.get("tags") or (),
         metadata=inherited_metadata(config),
     )
+
+
+def _new_id() -> str:
+    """Return a random UUID of version 4, without the object that the standard library makes of it."""
+    chosen = urandom(16)
+    digits, variant = chosen.hex(), "89ab"[chosen[8] & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _is_elsewhere(graph: GraphSpec, config: Config | None, caller: NodeTask) -> bool:

@@ -93,6 +93,8 @@ class Asked(NamedTuple):
             ConfigError: a mode that does not exist.
             ValueError: both ``durability`` and what came before it.
         """
+        if not given and not debug:
+            return cls(modes=modes, whole=whole)
         for name in given:
             if name not in _DEFAULTS and name != "checkpoint_during":
                 raise TypeError(f"{name!r} is no option of a run; known: {', '.join(_DEFAULTS)}")

@@ -9,11 +9,12 @@ from otel_stream.events import Event
 from otel_stream.parts import StreamPart, v1_payload
 from otel_stream.stream.sink import Forwarder
 
+from ..core.task import NodeTask
 from ..executors import Executor
 from ..graph.spec import GraphSpec
 from ..run.loop import RunLoop
 from ..types import Config
-from .launch import caller_of, launch
+from .launch import launch
 from .options import Asked
 from .run_stream import audience, relay_outwards
 
@@ -36,13 +37,17 @@ def printers(asked: Asked, subgraphs: bool) -> tuple[Printer, ...]:
 
 
 def launch_printing(
-    graph: GraphSpec, input: Any, config: Config | None, asked: Asked, executor: Executor
+    graph: GraphSpec,
+    input: Any,
+    config: Config | None,
+    asked: Asked,
+    executor: Executor,
+    caller: NodeTask | None,
 ) -> RunLoop:
     """Make the loop of a run whose parts are printed; in a node they are shown to the run around it, too."""
-    caller = caller_of(graph, config)
     relay = relay_outwards(caller)
     heard = audience((*printers(asked, False), *(() if relay is None else (relay,))))
-    loop = launch(graph, input, config, asked, executor, heard, detached=caller is not None)
+    loop = launch(graph, input, config, asked, executor, heard, caller=caller, detached=caller is not None)
     if relay is not None:
         relay.place(loop)
     return loop

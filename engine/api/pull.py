@@ -88,7 +88,7 @@ async def _astream(
     relay = relay_outwards(caller)
     others = printers(asked, asked.subgraphs)
     stream = audience((receiver, *others) if relay is None else (receiver, relay, *others))
-    executor = async_executor(concurrency(graph, config))
+    executor = async_executor(concurrency(graph, config, caller))
     loop = launch(
         graph,
         input,
@@ -96,6 +96,7 @@ async def _astream(
         asked,
         executor,
         stream,
+        caller=caller,
         detached=caller is not None,
         drain=receiver.pulled,
     )
@@ -134,12 +135,12 @@ def stream(graph: GraphSpec, input: Any, config: Config | None, asked: Asked) ->
 
 
 def _stream(graph: GraphSpec, input: Any, config: Config | None, asked: Asked, shape: Shape) -> Iterator[Any]:
-    executor = ThreadExecutor(concurrency(graph, config))
+    caller = caller_of(graph, config)
+    executor = ThreadExecutor(concurrency(graph, config, caller))
     modes = parse_modes(asked.modes)
     executor.live = graph.program.start is None or asked.subgraphs or not _LIVE.isdisjoint(modes)
     receiver = _Pulled(modes, asked.subgraphs, bounded=executor.live, wake=executor.wake)
     executor.held = lambda: receiver.held
-    caller = caller_of(graph, config)
     relay = relay_outwards(caller)
     others = printers(asked, asked.subgraphs)
     heard = audience((receiver, *others) if relay is None else (receiver, relay, *others))
@@ -148,7 +149,17 @@ def _stream(graph: GraphSpec, input: Any, config: Config | None, asked: Asked, s
         while receiver.held:
             await PAUSE
 
-    loop = launch(graph, input, config, asked, executor, heard, detached=caller is not None, drain=hand_out)
+    loop = launch(
+        graph,
+        input,
+        config,
+        asked,
+        executor,
+        heard,
+        caller=caller,
+        detached=caller is not None,
+        drain=hand_out,
+    )
     if relay is not None:
         relay.place(loop)
     running = loop.execute()

@@ -173,8 +173,10 @@ class RunStream:
         graph, input, config, asked = self._launch
         detached = self._caller is not None
         try:
-            executor = execute(concurrency(graph, config))
-            loop = launch(graph, input, config, asked, executor, self._stream, detached=detached)
+            executor = execute(concurrency(graph, config, self._caller))
+            loop = launch(
+                graph, input, config, asked, executor, self._stream, caller=self._caller, detached=detached
+            )
         except BaseException as error:
             # Its end will never come otherwise, and lasting receivers would wait for it.
             self._stream.finish(End.ERROR, error)

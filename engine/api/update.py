@@ -19,7 +19,7 @@ from ..run.showing import with_map
 from ..run.writes import writes_of
 from ..task_config import CURRENT_TASK
 from ..types import END, INTERRUPT, START, Config, StateUpdate
-from .launch import calling, environment
+from .launch import caller_of, calling, environment
 from .options import Asked
 from .snapshots import Snapshots
 
@@ -94,7 +94,9 @@ class _Update:
         self, checkpoints: Checkpoints, saved: Any, state: State, step: int, updates: Sequence[StateUpdate]
     ) -> None:
         ids = _ids(self.snapshots.tasks(step + 1, state)) if saved is not None else {}
-        call = calling(self.graph, self.place, Asked(), self.executor, None)
+        call = calling(
+            self.graph, self.place, Asked(), self.executor, None, caller_of(self.graph, self.place)
+        )
         env = environment(call, None, state=state)
         tasks: list[tuple[str, NodeTask]] = []
         for index, update in enumerate(updates):

@@ -5,6 +5,7 @@ rest of the engine is written once, as coroutines that ask it.
 """
 
 from ..core.task import Executor
+from .asyncio import AsyncioExecutor
 from .background import on_trio
 from .base import InContext, finished
 from .threads import PAUSE, ThreadExecutor, drive
@@ -18,6 +19,4 @@ def async_executor(max_concurrency: int | None) -> Executor:
         from .trio import TrioExecutor
 
         return TrioExecutor(max_concurrency)
-    from .asyncio import AsyncioExecutor
-
     return AsyncioExecutor(max_concurrency)

@@ -171,6 +171,7 @@ class RunLoop:
 
     def _ended(self, end: End, error: BaseException | None) -> None:
         self.end, self.error = end, error
+        self.env.lineage.finish(())  # else the last tasks and what they share would wait for the collector
         reports.run_ended(self.env, self.step, end, self.result, error, self.interrupts)
 
     # -- one superstep ---------------------------------------------------------------------------
