@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-#: ratio: ours / theirs. microseconds: ours a unit. added: ours a unit, less the row named ``over``.
+#: ratio: ours / theirs. microseconds: ours a unit. added: ours a unit, less what ``over`` names.
 #: amount: ours, in the quantity of the row.
 Kind = Literal["ratio", "microseconds", "added", "amount"]
 #: What the numbers of a row are. CPU time is taken by the harness; anything else is what a call returns.
@@ -29,7 +29,7 @@ class Goal:
     kind: Kind = "ratio"
     must: float | None = None
     aim: float | None = None
-    #: For ``added``: the row of the same run that is subtracted.
+    #: For ``added``: the row of the same run that is subtracted, or "theirs".
     over: str | None = None
 
 

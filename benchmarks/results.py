@@ -120,7 +120,10 @@ def _value(goal: Mapping[str, Any], row: Measured, others: Mapping[str, Measured
         return row.ratio
     if goal["kind"] in ("microseconds", "amount") or ours is None:
         return ours
-    base = others[goal["over"]].least("ours") if goal["over"] in others else None
+    if goal["over"] == "theirs":
+        base = row.least("theirs")
+    else:
+        base = others[goal["over"]].least("ours") if goal["over"] in others else None
     return None if base is None else ours - base
 
 

@@ -20,6 +20,10 @@ ROWS = {
     "traced": "superstep",
     "traced-sdk": "superstep",
     "unsampled": "superstep",
+    "adapter-idle": "superstep",
+    "adapter-traced": "superstep",
+    "adapter-receiver": "superstep",
+    "adapter-unsampled": "superstep",
     "custom-part": "part",
     "receivers-1": "part and receiver",
     "receivers-4": "part and receiver",
@@ -131,6 +135,11 @@ def test_what_a_row_adds_is_measured_over_the_row_it_names(judged: Any) -> None:
         "must": None,
         "aim": {"limit": 15.0, "met": True},
     }
+
+
+def test_what_a_row_adds_may_be_measured_over_its_other_side(judged: Any) -> None:
+    goal = {"kind": "added", "over": "theirs", "must": None, "aim": 15.0}
+    assert judged(goal, [425.0, 430.0], [400.0, 410.0])["value"] == 25.0
 
 
 def test_an_amount_is_judged_as_it_is(judged: Any) -> None:
