@@ -100,7 +100,7 @@ def _targets(report: Report, options: Options) -> list[Target]:
             chosen: list[Destination] = destinations(signal, os.environ, endpoint=options.endpoint)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        otlp = [target(signal, place, os.environ) for place in chosen if place.kind == "otlp"]
+        otlp = [target(signal, place) for place in chosen if place.kind == "otlp"]
         if otlp:
             found += otlp
             report.signals[signal].endpoint = ", ".join(f"{one.url} ({one.protocol})" for one in otlp)

@@ -1,17 +1,14 @@
 """Where the exporters of ``configure()`` will send each signal, taken apart so that it can be tried.
 
-Pure; a test compares it with the exporters themselves.
+Pure: what a destination says, in the words of sockets.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
-from opentelemetry.util.re import parse_env_headers
 
 from otel_stream.cli.options import UsageError
 
@@ -59,54 +56,31 @@ class Target(msgspec.Struct, frozen=True):
         return self.host.lower() in _LOOPBACK or self.host.startswith("127.")
 
 
-def target(signal: str, place: Destination, environ: Mapping[str, str]) -> Target:
+def target(signal: str, place: Destination) -> Target:
     """Return where ``place`` sends ``signal``.
 
     Raises:
         UsageError: the endpoint has no host or port, or a scheme that HTTP does not have.
     """
     protocol = place.protocol or "http/protobuf"
-    variable, address = _address(signal, place, protocol, environ)
-    parts, port = _split(variable or "the endpoint", address, protocol)
-    secure = _is_secure(signal, parts, protocol, environ)
-
-    def setting(name: str) -> str:
-        own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}")
-        return own or environ.get(f"OTEL_EXPORTER_OTLP_{name}", "")
-
-    headers = dict(parse_env_headers(setting("HEADERS"), liberal=True))
-    if parts.username is not None and protocol != "grpc" and "authorization" not in headers:
-        basic = base64.b64encode(f"{parts.username}:{parts.password or ''}".encode()).decode()
-        headers["authorization"] = f"Basic {basic}"
-    certificate = setting("CERTIFICATE")
-    # The exporter for gRPC looks for a client's certificate only beside one of its own to trust.
-    client = protocol != "grpc" or bool(certificate)
+    field = "ENDPOINT" if place.source == "endpoint" else place.source
+    parts, port = _split(field or "the endpoint", place.endpoint or "", protocol)
+    # Of gRPC, the address that was given is only in what is shown of it.
+    said = urlsplit(place.shown) if "://" in place.shown else parts
     return Target(
         signal=signal,
         protocol=protocol,
         host=parts.hostname or "",
         port=port,
-        tls=secure,
+        tls=not place.insecure if protocol == "grpc" else parts.scheme == "https",
         path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-        headers=headers,
-        variable=variable,
-        scheme=parts.scheme,
-        certificate=certificate,
-        client_certificate=setting("CLIENT_CERTIFICATE") if client else "",
-        client_key=setting("CLIENT_KEY") if client else "",
+        headers=place.headers,
+        variable=field,
+        scheme=said.scheme,
+        certificate=place.certificate,
+        client_certificate=place.client_certificate,
+        client_key=place.client_key,
     )
-
-
-def _address(signal: str, place: Destination, protocol: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    if place.endpoint is not None:
-        return "ENDPOINT", place.endpoint
-    own, general = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
-    if environ.get(own):
-        return own, environ[own].strip()
-    base = environ.get(general, "").strip()
-    if protocol == "grpc":
-        return (general if base else ""), base or "http://localhost:4317"
-    return (general if base else ""), f"{(base or 'http://localhost:4318').removesuffix('/')}/v1/{signal}"
 
 
 def _split(field: str, address: str, protocol: str) -> tuple[SplitResult, int]:
@@ -122,14 +96,3 @@ def _split(field: str, address: str, protocol: str) -> tuple[SplitResult, int]:
         raise UsageError(f"{field}: {shown!r} has no usable port; write a number, such as 4318") from None
     # Without a port, gRPC goes to that of HTTPS whatever the scheme says.
     return parts, port or (443 if protocol == "grpc" or parts.scheme == "https" else 80)
-
-
-def _is_secure(signal: str, parts: SplitResult, protocol: str, environ: Mapping[str, str]) -> bool:
-    if protocol != "grpc":
-        return parts.scheme == "https"
-    if parts.scheme == "https":
-        return True
-    for name in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"):
-        if name in environ:
-            return environ[name].lower() != "true"
-    return parts.scheme != "http"
