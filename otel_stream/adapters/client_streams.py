@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
+from inspect import isawaitable, iscoroutinefunction
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
@@ -136,7 +137,9 @@ class AsyncToldStream(_Told):
                 yield event
         finally:
             if close := getattr(self._stream, "close", None):
-                await close()
+                closing = close()
+                if isawaitable(closing):  # of a wrapper for both kinds it need not be
+                    await closing
 
     async def __anext__(self) -> Any:
         event = await anext(self._stream)
@@ -164,6 +167,26 @@ class AsyncToldStream(_Told):
         return call
 
 
+class EitherToldStream(AsyncToldStream):
+    """A stream whose type has both protocols, as the wrappers of other instrumentations do.
+
+    Only one of them works, and whoever iterates knows which: both are offered here, too.
+    """
+
+    __iter__ = ToldStream.__iter__
+    __next__ = ToldStream.__next__
+    __enter__ = ToldStream.__enter__
+    __exit__ = ToldStream.__exit__
+
+    def _texts(self) -> Any:
+        own = self._stream.text_stream
+        return AsyncToldStream._texts(self) if hasattr(own, "__aiter__") else ToldStream._texts(self)  # type: ignore[arg-type]
+
+    def _drained(self, own: Callable[[], Any]) -> Callable[[], Any]:
+        kind = AsyncToldStream if iscoroutinefunction(own) else ToldStream
+        return kind._drained(self, own)  # type: ignore[arg-type]
+
+
 def told(stream: Any, read: Read, metadata: Mapping[str, Any]) -> Any:
     """Return ``stream``, made to show its events as messages of the node that is running here.
 
@@ -171,9 +194,10 @@ def told(stream: Any, read: Read, metadata: Mapping[str, Any]) -> Any:
         ConfigError: it can't be iterated.
     """
     kind = type(stream)
-    if hasattr(kind, "__aiter__") or hasattr(kind, "__aenter__"):
-        return AsyncToldStream(stream, read, metadata)
-    if hasattr(kind, "__iter__") or hasattr(kind, "__enter__"):
-        return ToldStream(stream, read, metadata)
+    in_turn = hasattr(kind, "__iter__") or hasattr(kind, "__enter__")
+    in_loop = hasattr(kind, "__aiter__") or hasattr(kind, "__aenter__")
+    if in_turn or in_loop:
+        wrapper = EitherToldStream if in_turn and in_loop else ToldStream if in_turn else AsyncToldStream
+        return wrapper(stream, read, metadata)
     remedy = "await it first" if hasattr(kind, "__await__") else "give what the client returns for a stream"
     raise ConfigError(f"stream_messages: {stream!r} is no stream; {remedy}")

@@ -25,8 +25,12 @@ def parent_context(run: Run) -> Context:
     if node is None:
         return current
     here = get_current_span(current).get_span_context()
-    inside = here.trace_id == get_current_span(node).get_span_context().trace_id
-    return current if inside and not _is_above(here, task) else node
+    above = get_current_span(node)
+    inside = here.trace_id == above.get_span_context().trace_id
+    if inside and not _is_above(here, task):
+        return current
+    # Baggage, suppression and whatever else the node has put there go on; only the span is another.
+    return set_span_in_context(above, current)
 
 
 def _node_context(task: Task) -> Context | None:
