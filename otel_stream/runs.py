@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import Context
 from enum import Enum
 from typing import Any
@@ -56,6 +56,7 @@ class Run:
         "graph",
         "id",
         "metadata",
+        "names",
         "ns",
         "parent",
         "resumes",
@@ -78,6 +79,7 @@ class Run:
         thread_id: str | None = None,
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
+        names: Collection[str] = (),
     ) -> None:
         self.id = id
         self.graph = graph
@@ -88,6 +90,8 @@ class Run:
         self.thread_id = thread_id
         self.tags = tuple(tags)
         self.metadata: Mapping[str, Any] = metadata or {}
+        #: What the graph's channels are called. Any other key of a state or an update is the user's.
+        self.names = names
         #: The caller's context variables; every task's context is a copy.
         self.context = context
         #: 32 and 16 hexadecimal digits, written by telemetry when the run is traced.

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 #: Instrumentation scope of everything that is emitted here.
 SCOPE: Final = "otel_stream"
+#: Schema of the names below, as the registry's manifest has it.
+SCHEMA_URL: Final = "https://otel-stream.example/schemas/0.1.0"
 
 # -- spans: the name, or its first word; all of kind INTERNAL -------------------------------------
 
@@ -122,6 +124,8 @@ GRAPH_STREAM_MODE: Final = "graph.stream.mode"
 GRAPH_STREAM_BODY_SIZE: Final = "graph.stream.body.size"
 #: string. Present if the body was cut. SHA-256 of the whole body, 64 hexadecimal digits.
 GRAPH_STREAM_BODY_SHA256: Final = "graph.stream.body.sha256"
+#: string. Of a span event, if spans have content. The body that the log event has.
+GRAPH_STREAM_PAYLOAD: Final = "graph.stream.payload"
 #: string. Absent if the body is the whole payload as JSON. What it is instead. One of summary, cut, error.
 GRAPH_STREAM_BODY_FORM: Final = "graph.stream.body.form"
 #: int. Present on a joined part. How many parts it stands for.

@@ -27,6 +27,8 @@ from typing import Final, NamedTuple
 
 #: Instrumentation scope of everything that is emitted here.
 SCOPE: Final = "otel_stream"
+#: Schema of the names below, as the registry's manifest has it.
+SCHEMA_URL: Final = "https://otel-stream.example/schemas/0.1.0"
 '''
 
 _METRIC: Final = '''

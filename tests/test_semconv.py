@@ -41,6 +41,7 @@ def test_the_module_has_the_names_of_the_registry_and_no_others() -> None:
     spans = {(span.group.ours.span_name or "").partition(" ")[0] for span in REGISTRY.spans.values()}
     assert words | set(names.EVENT_BY_MODE.values()) == {
         names.SCOPE,
+        names.SCHEMA_URL,
         *spans,
         *REGISTRY.attributes,
         *REGISTRY.events,

@@ -41,7 +41,7 @@ class GraphRun(Run):
         channels: Mapping[str, Channel] | None = None,
         **rest: Any,
     ) -> None:
-        super().__init__(id, graph, ns=ns, **rest)
+        super().__init__(id, graph, ns=ns, names=channels or (), **rest)
         #: The graph's channels, none of them in use: they know how writes are merged.
         self.channels = channels or {}
         #: The namespace of its checkpoints. Its parts go under ``ns``, which begins where the stream does.

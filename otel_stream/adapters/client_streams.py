@@ -173,18 +173,33 @@ class EitherToldStream(AsyncToldStream):
     Only one of them works, and whoever iterates knows which: both are offered here, too.
     """
 
-    __iter__ = ToldStream.__iter__
-    __next__ = ToldStream.__next__
-    __enter__ = ToldStream.__enter__
-    __exit__ = ToldStream.__exit__
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._in_turn())
+
+    def __next__(self) -> Any:
+        return next(self._in_turn())
+
+    def __enter__(self) -> Self:
+        self._stream = self._given.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return self._given.__exit__(kind, error, trace)
 
     def _texts(self) -> Any:
-        own = self._stream.text_stream
-        return AsyncToldStream._texts(self) if hasattr(own, "__aiter__") else ToldStream._texts(self)  # type: ignore[arg-type]
+        is_async = hasattr(self._stream.text_stream, "__aiter__")
+        return super()._texts() if is_async else self._in_turn()._texts()  # noqa: SLF001 - the same stream
 
     def _drained(self, own: Callable[[], Any]) -> Callable[[], Any]:
-        kind = AsyncToldStream if iscoroutinefunction(own) else ToldStream
-        return kind._drained(self, own)  # type: ignore[arg-type]
+        is_async = iscoroutinefunction(own)
+        return super()._drained(own) if is_async else self._in_turn()._drained(own)  # noqa: SLF001 - as above
+
+    def _in_turn(self) -> ToldStream:
+        stream = ToldStream(self._stream, self._read, self._metadata)
+        stream._speaker = self._speaker  # noqa: SLF001 - who listens is the same, too
+        return stream
 
 
 def told(stream: Any, read: Read, metadata: Mapping[str, Any]) -> Any:

@@ -12,13 +12,14 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 
+from otel_stream import semconv
 from otel_stream.sdk.configure.destinations import Destination, Signal, otlp_destination
 from otel_stream.sdk.configure.handle import Handle, Pipeline
 from otel_stream.sdk.export.accounting import (
@@ -36,7 +37,7 @@ from otel_stream.sdk.sampling.sampled_filter import SampledLogFilter
 from otel_stream.sdk.sampling.samplers import ForcedSampler
 from otel_stream.sdk.sampling.tail import TailSamplingProcessor
 from otel_stream.sdk.versions import SynchronousMultiLogRecordProcessor
-from otel_stream.telemetry.options import RecordAs
+from otel_stream.telemetry.options import TelemetryOptions
 
 _logger = logging.getLogger("otel_stream.sdk")
 
@@ -51,13 +52,13 @@ class Builder:
     def __init__(
         self,
         resource: Resource,
-        record_as: RecordAs,
+        options: TelemetryOptions,
         tail: Sequence[Any],
         longest: int = MAX_REQUEST,
         otlp: Callable[[Signal], Destination] = lambda signal: otlp_destination(signal, os.environ),
     ) -> None:
         self._resource = resource
-        self._record_as = record_as
+        self._options = options
         self._tail = tail
         self._longest = longest
         self._otlp = otlp
@@ -86,8 +87,8 @@ class Builder:
             pipes["traces"].provider.add_span_processor(processor)
         if "logs" in pipes:
             provider = pipes["logs"].provider
-            if self._record_as != "log_events":
-                provider.add_log_record_processor(EventToSpanEventBridge())
+            if self._options.record_as != "log_events":
+                provider.add_log_record_processor(_bridge(self._options))
             for processor in logs:
                 provider.add_log_record_processor(SampledLogFilter(processor))
         return [pipes[signal] for signal in chosen if signal in pipes]
@@ -115,8 +116,10 @@ class Builder:
         provider = self._provider("logs")
         pipe = pipes["logs"] = Pipeline("logs", provider)
         processors: list[Any] = []
-        if self._record_as == "span_events":
-            return processors  # the bridge is all that listens
+        if self._options.record_as == "span_events":
+            for exporter in exporters:
+                exporter.shutdown()  # the bridge is all that listens
+            return processors
         for exporter in exporters:
             account = Account(self._batch_lost)
             counted = CountedLogExporter(exporter, account)
@@ -169,6 +172,23 @@ class Builder:
             "metrics": exporters.OtlpJsonMetricExporter,
         }
         return kinds[signal](file)
+
+
+#: Attributes of log events that are content.
+_CONTENT: Final = (
+    semconv.GRAPH_RUN_TAGS,
+    semconv.GRAPH_VALUES_INTERRUPTS,
+    semconv.GRAPH_MESSAGE_ID,
+    semconv.EXCEPTION_MESSAGE,
+    semconv.EXCEPTION_STACKTRACE,
+)
+
+
+def _bridge(options: TelemetryOptions) -> EventToSpanEventBridge:
+    """Return the bridge that shows on spans what may be on spans."""
+    if options.span_content:
+        return EventToSpanEventBridge(body_attribute=semconv.GRAPH_STREAM_PAYLOAD)
+    return EventToSpanEventBridge(without=_CONTENT)
 
 
 def _otlp_exporter(signal: Signal, protocol: str) -> Callable[[], Any]:

@@ -14,11 +14,13 @@ from opentelemetry.context import Context
 from opentelemetry.trace import get_current_span
 
 from otel_stream import semconv
+from otel_stream.encoding import clean
 from otel_stream.events import End
 from otel_stream.telemetry.options import TelemetryOptions
+from otel_stream.telemetry.redaction import MASK
 from otel_stream.telemetry.scope import Attributes
 
-#: Longest text of an exception, and longest traceback, that is exported, in characters.
+#: Longest text of an exception, and longest traceback, that is exported, in bytes of UTF-8.
 MAX_MESSAGE: Final = 4096
 MAX_STACKTRACE: Final = 32768
 
@@ -77,7 +79,9 @@ def describe(error: BaseException, options: TelemetryOptions, *, with_text: bool
     attributes: Attributes = {semconv.EXCEPTION_TYPE: error_type(error, End.ERROR)}
     if with_text:
         attributes[semconv.EXCEPTION_MESSAGE] = message_of(error, options)
-        attributes[semconv.EXCEPTION_STACKTRACE] = _redacted(_stacktrace(error), options, "stacktrace")
+        attributes[semconv.EXCEPTION_STACKTRACE] = _redacted(
+            _stacktrace(error, options), options, "stacktrace", MAX_STACKTRACE
+        )
     return attributes
 
 
@@ -95,16 +99,42 @@ def message_of(error: BaseException, options: TelemetryOptions) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - the text of an exception is code of the user, too
         return ""
-    return _redacted(text, options, "message")[:MAX_MESSAGE]
+    return _redacted(text, options, "message", MAX_MESSAGE)
 
 
-def _stacktrace(error: BaseException) -> str:
+def _stacktrace(error: BaseException, options: TelemetryOptions) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        shown = "".join(traceback.format_exception(error))
+        rules = options.redaction
+        if rules is not None and rules.hides(("exception", "message")):
+            # It quotes the texts of the exception and of those behind it.
+            return _without(shown, _texts(error, set()))
     except Exception:  # noqa: BLE001 - as above
         return ""
+    return shown
 
 
-def _redacted(text: str, options: TelemetryOptions, what: str) -> str:
+def _texts(error: BaseException | None, seen: set[int]) -> list[str]:
+    """Return the texts of ``error``, of those it was raised from or beside, and of those in a group."""
+    if error is None or id(error) in seen:
+        return []
+    seen.add(id(error))
+    texts = [str(error), *(str(argument) for argument in error.args), *getattr(error, "__notes__", ())]
+    inside = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for other in (error.__cause__, error.__context__, *inside):
+        texts += _texts(other, seen)
+    return texts
+
+
+def _without(stacktrace: str, texts: list[str]) -> str:
+    lines = {line.strip() for text in texts for line in str(text).splitlines()} - {""}
+    for line in sorted(lines, key=len, reverse=True):
+        stacktrace = stacktrace.replace(line, MASK)
+    return stacktrace
+
+
+def _redacted(text: str, options: TelemetryOptions, what: str, longest: int) -> str:
+    text = clean(text)
     shown = text if options.redaction is None else options.redaction.text(text, "exception", what)
-    return shown[:MAX_STACKTRACE]
+    whole = shown.encode()
+    return shown if len(whole) <= longest else whole[:longest].decode(errors="ignore")

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from otel_stream import semconv
-from otel_stream.telemetry.redaction import Redaction
+from otel_stream.telemetry.redaction import Redaction, keyed_hash
 from otel_stream.telemetry.variables import number
 
 CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -24,6 +24,8 @@ EXCEPTION_OPT_IN: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 MIN_SPAN_DURATION: Final = "OTEL_STREAM_MIN_SPAN_DURATION"
 REDACT_PATHS: Final = "OTEL_STREAM_REDACT_PATHS"
 REDACT_PATTERN: Final = "OTEL_STREAM_REDACT_PATTERN"
+REDACT_HASH_PATHS: Final = "OTEL_STREAM_REDACT_HASH_PATHS"
+REDACT_KEY: Final = "OTEL_STREAM_REDACT_KEY"
 OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 RecordAs = Literal["log_events", "span_events", "both"]
@@ -76,6 +78,13 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     record_as: RecordAs = "log_events"
     exceptions: ExceptionsAs = "span_events"
     min_span_duration: float = 0.0
+    #: What hashes of ids are keyed with where no rule brings a key.
+    hash_key: str = ""
+
+    def pseudonym(self, text: str) -> str:
+        """Return a name for ``text``, the same in every process with the same key."""
+        rules = self.redaction
+        return keyed_hash(text, self.hash_key if rules is None else rules.key or self.hash_key)
 
 
 def resolve(
@@ -106,29 +115,45 @@ def resolve(
         chosen = DEFAULT_MODES if modes is None else _modes(modes, "modes")
     if max_body_bytes is not None and max_body_bytes < 1:
         raise ValueError(f"max_body_bytes={max_body_bytes!r} is no size: give a number of bytes, 1 or more.")
+    rules = _redaction(redaction, environ)
     return TelemetryOptions(
         modes=chosen,
         span_content=span_content,
         event_content=event_content,
         max_body_bytes=max_body_bytes or DEFAULT_MAX_BODY_BYTES,
         names=semconv.genai_names(environ.get(OPT_IN, "")),
-        redaction=_redaction(redaction, environ),
-        messages=_choice(MessagesAs, messages, "messages", EXPORT_MESSAGES, environ),
+        redaction=rules,
+        messages=_messages(messages, rules, environ),
         record_as=_choice(RecordAs, record_as, "record_as", RECORD_AS, environ),
         exceptions=_exceptions(environ.get(EXCEPTION_OPT_IN, "")),
         min_span_duration=_seconds(min_span_duration, environ),
+        hash_key=environ.get(REDACT_KEY, ""),
     )
 
 
+def _messages(given: str | None, rules: Redaction | None, environ: Mapping[str, str]) -> MessagesAs:
+    chosen: MessagesAs = _choice(MessagesAs, given, "messages", EXPORT_MESSAGES, environ)
+    if chosen == "chunks" and rules is not None and not rules.opens:
+        _logger.warning(
+            "Messages are exported joined, not as chunks: a secret that is split over chunks has no pattern."
+        )
+        return "joined"
+    return chosen
+
+
 def _redaction(given: Redaction | None, environ: Mapping[str, str]) -> Redaction | None:
-    paths = [path.strip() for path in environ.get(REDACT_PATHS, "").split(",") if path.strip()]
-    pattern = environ.get(REDACT_PATTERN, "")
-    if not paths and not pattern:
+    paths, hashed = _listed(environ, REDACT_PATHS), _listed(environ, REDACT_HASH_PATHS)
+    pattern, key = environ.get(REDACT_PATTERN, ""), environ.get(REDACT_KEY, "")
+    if not paths and not pattern and not hashed and (given is None or not key):
         return given
     try:
-        return (given or Redaction()).extended(paths, [pattern] if pattern else [])
+        return (given or Redaction()).extended(paths, [pattern] if pattern else [], hashed=hashed, key=key)
     except ValueError as error:
-        raise ValueError(f"{REDACT_PATHS} or {REDACT_PATTERN}: {error}") from None
+        raise ValueError(f"{REDACT_PATHS}, {REDACT_HASH_PATHS} or {REDACT_PATTERN}: {error}") from None
+
+
+def _listed(environ: Mapping[str, str], name: str) -> list[str]:
+    return [word.strip() for word in environ.get(name, "").split(",") if word.strip()]
 
 
 def _seconds(given: float | None, environ: Mapping[str, str]) -> float:

@@ -6,8 +6,10 @@ exported alone; receivers in the process are shown everything.
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import hashlib
+import hmac
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -37,6 +39,9 @@ class Redaction:
         patterns: regular expressions; what they match in a text or in a key is masked.
         call: called as ``call(path, value)`` for every text, number and truth value that is left;
             returns what to export instead. If it raises, the value is withheld, and counted.
+        hashed: globs of paths, as ``paths``: what they name is replaced by a hash instead of a mask, the same
+            for the same value, so that what belongs together can still be found together.
+        key: what the hashes are keyed with. Without one, who guesses a value can see that it is the one.
         max_value_bytes: longest text, in bytes of UTF-8; a longer one is cut, and its length and
             SHA-256 are told.
 
@@ -50,6 +55,8 @@ class Redaction:
         patterns: str | Iterable[str] = (),
         call: Call | None = None,
         *,
+        hashed: str | Iterable[str] = (),
+        key: str = "",
         max_value_bytes: int | None = None,
     ) -> None:
         if max_value_bytes is not None and max_value_bytes < 1:
@@ -60,19 +67,36 @@ class Redaction:
             raise ValueError(f"redaction by {call!r} is impossible: give a function of a path and a value.")
         self._paths = [_compiled_path(path) for path in _listed(paths)]
         self._patterns = [_compiled(pattern) for pattern in _listed(patterns)]
+        self._hashed = [_compiled_path(path) for path in _listed(hashed)]
+        self.key = key
         self._call = call
         self._max = max_value_bytes
         #: How often ``call`` raised.
         self.failures = 0
 
-    def extended(self, paths: Iterable[str], patterns: Iterable[str]) -> Redaction:
-        """Return these rules and more.
+    def extended(
+        self,
+        paths: Iterable[str] = (),
+        patterns: Iterable[str] = (),
+        *,
+        hashed: Iterable[str] = (),
+        key: str = "",
+    ) -> Redaction:
+        """Return these rules and more; ``key`` wins if there is one.
 
         Raises:
             ValueError: as when they are made.
         """
-        more = Redaction(paths, patterns, self._call, max_value_bytes=self._max)
+        more = Redaction(
+            paths,
+            patterns,
+            self._call,
+            hashed=hashed,
+            key=key or self.key,
+            max_value_bytes=self._max,
+        )
         more._paths += self._paths
+        more._hashed += self._hashed
         more._patterns += self._patterns
         return more
 
@@ -83,10 +107,17 @@ class Redaction:
 
     def hides(self, path: Path) -> bool:
         """Tell whether a path glob names exactly what is at ``path``."""
-        return any(
-            len(path) >= len(globs) and all(map(_matches, globs, path[len(path) - len(globs) :]))
-            for globs in self._paths
-        )
+        return _names(self._paths, path) or _names(self._hashed, path)
+
+    def hidden(self, value: Any, path: Path) -> str:
+        """Return what stands for a value that a path names: a mask, or its hash."""
+        if _names(self._paths, path):
+            return MASK
+        return keyed_hash(value if isinstance(value, str) else encode(value).decode(), self.key)
+
+    def keeps(self, keys: Iterable[str]) -> bool:
+        """Tell whether all ``keys`` leave as they are."""
+        return self.opens or all(self.masked(key) == key for key in keys)
 
     def text(self, text: str, *path: str) -> str:
         """Return ``text`` as it may leave the process: an exception's, a tag, a value of metadata.
@@ -129,6 +160,9 @@ class Redaction:
         """Return ``text`` with a mask in place of whatever a pattern matches."""
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
+        inside = _from_base64(text) if self._patterns else ""
+        if inside and any(pattern.search(inside) for pattern in self._patterns):
+            return MASK
         return text
 
     def called(self, value: Any, path: Path) -> Any:
@@ -165,7 +199,7 @@ class _Walk:
     def shown(self, value: Any, path: Path) -> Any:
         if path and self._rules.hides(path):
             self.count += 1
-            return MASK
+            return self._rules.hidden(value, path)
         if isinstance(value, dict):
             return {self._key(key): self.shown(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list):
@@ -240,6 +274,41 @@ class Writer:
         """Tell whether the value at ``path`` may be exported part by part."""
         rules = self._rules
         return rules is None or ((rules.opens or not path) and not rules.hides(path))
+
+    def keeps(self, keys: Iterable[str]) -> bool:
+        """Tell whether all ``keys`` of a mapping leave as they are."""
+        return self._rules is None or self._rules.keeps(keys)
+
+
+def keyed_hash(text: str, key: str) -> str:
+    """Return a name for ``text`` that does not tell what it is."""
+    digest = hmac.new(key.encode(errors="replace"), text.encode(errors="replace"), hashlib.sha256)
+    return f"hash:{digest.hexdigest()[:32]}"
+
+
+def _names(rules: Iterable[tuple[Callable[[str], Any], ...]], path: Path) -> bool:
+    if not rules:
+        return False
+    if any("." in name for name in path):  # a key with dots is named as the path that it looks like
+        path = tuple(part for name in path for part in name.split("."))
+    return any(
+        len(path) >= len(globs) and all(map(_matches, globs, path[len(path) - len(globs) :]))
+        for globs in rules
+    )
+
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+
+
+def _from_base64(text: str) -> str:
+    """Return the text that ``text`` is the base64 of, as bytes are shown in JSON; "" if it is none."""
+    if not _BASE64.fullmatch(text):
+        return ""
+    try:
+        whole = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if "-" in text else None)
+    except ValueError:
+        return ""
+    return whole.decode(errors="replace")
 
 
 def shown_tags(tags: Sequence[Any], redaction: Redaction | None) -> tuple[str, ...]:

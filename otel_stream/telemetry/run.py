@@ -10,6 +10,8 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import cache
+from importlib import metadata
 from typing import Any, ClassVar, Final
 from weakref import WeakSet, finalize
 
@@ -346,16 +348,26 @@ class _Signals:
             _logger.warning("Telemetry of runs is incomplete: %r", error, exc_info=error)
 
     def _ask(self, tracers: Any, loggers: Any, meters: Any) -> None:
-        tracer = tracers.get_tracer(semconv.SCOPE) if is_configured(tracers) else None
+        scope: Any = (semconv.SCOPE, version(), semconv.SCHEMA_URL)
+        tracer = tracers.get_tracer(*scope[:2], schema_url=scope[2]) if is_configured(tracers) else None
         # A disabled SDK (OTEL_SDK_DISABLED) hands out what its API calls "no-op".
         self.tracer = None if isinstance(tracer, NoOpTracer) else tracer
-        logger = loggers.get_logger(semconv.SCOPE) if is_configured(loggers) else None
+        logger = loggers.get_logger(*scope) if is_configured(loggers) else None
         self.logger = None if logger is None or isinstance(logger, _logs.NoOpLogger) else modern(logger)
-        meter = meters.get_meter(semconv.SCOPE) if is_configured(meters) else None
+        meter = meters.get_meter(*scope) if is_configured(meters) else None
         if isinstance(meter, metrics.NoOpMeter):
             meter = None
         if meter is not None:
             self.instruments = Instruments(meter, _gauges(meters, meter), self.options.names)
+
+
+@cache
+def version() -> str:
+    """Return the version of this distribution, "" if it runs without being installed."""
+    try:
+        return metadata.version("otel-stream")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _gauges(provider: Any, meter: metrics.Meter) -> Gauges:

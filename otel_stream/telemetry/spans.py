@@ -15,6 +15,7 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, get_current_sp
 from otel_stream import events, semconv
 from otel_stream.events import End
 from otel_stream.telemetry.exceptions import error_type, message_of
+from otel_stream.telemetry.identity import shown_id
 from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
 from otel_stream.telemetry.options import TelemetryOptions
 from otel_stream.telemetry.redaction import shown_tags
@@ -90,7 +91,9 @@ class Spans:
             semconv.GRAPH_RUN_ID: run.root.id,
         }
         if run.thread_id is not None:
-            attributes[semconv.GEN_AI_CONVERSATION_ID] = run.thread_id
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = shown_id(
+                run.thread_id, "thread_id", self._options, content=self._options.span_content
+            )
         if run.tags and self._options.span_content:
             attributes[semconv.GRAPH_RUN_TAGS] = shown_tags(run.tags, self._options.redaction)
         if run.ns:

@@ -27,6 +27,7 @@ def run_of(loop: Any, graph: Any, called_by: NodeTask | None) -> Run:
         thread_id=None if thread is None else str(thread),
         tags=tuple(config.get("tags") or ()),
         metadata=config.get("metadata"),
+        names=tuple(getattr(loop, "specs", ())),
     )
 
 

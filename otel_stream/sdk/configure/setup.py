@@ -33,7 +33,7 @@ from otel_stream.sdk.pipelines import Builder
 from otel_stream.sdk.sampling.tail_policies import PolicyLike
 from otel_stream.telemetry.options import TelemetryOptions, resolve, set_options
 from otel_stream.telemetry.redaction import Redaction
-from otel_stream.telemetry.run import is_configured
+from otel_stream.telemetry.run import is_configured, version
 from otel_stream.telemetry.variables import service_name_of, variable
 
 _logger = logging.getLogger("otel_stream.sdk")
@@ -92,7 +92,7 @@ def configure(
             instance (``otel_stream.sdk``); by default all are.
         langgraph: whether runs of LangGraph's graphs are observed, too; needs ``otel-stream[langgraph]``.
         max_request_bytes: longest request to an OTLP receiver, before compression; 3.5 MiB by default.
-        shutdown_timeout: seconds that the shutdown at exit may take.
+        shutdown_timeout: seconds that the shutdown at exit may take; 30 if all goes to a file.
 
     Raises:
         ImportError: ``langgraph`` is asked for, and what that needs is not installed.
@@ -189,7 +189,7 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
     }
     builder = Builder(
         _resource(arguments["service_name"]),
-        options.record_as,
+        options,
         arguments["tail"],
         arguments["max_request_bytes"] or MAX_REQUEST,
         lambda signal: otlp_destination(
@@ -199,6 +199,8 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
     pipelines = builder.build(chosen)
     if not pipelines:
         return Handle(reason="OTEL_{TRACES,LOGS,METRICS}_EXPORTER are all none.")
+    if shutdown_timeout == SHUTDOWN_TIMEOUT and _all_local(chosen):
+        shutdown_timeout = _LOCAL_TIMEOUT
     shown = dict.fromkeys(place.shown for places in chosen.values() for place in places)
     handle = Handle(
         pipelines,
@@ -218,8 +220,16 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
     for pipe in pipelines:
         install[pipe.signal](pipe.provider)
         if pipe.signal == "metrics":
-            show_exports(pipe.provider.get_meter(semconv.SCOPE), handle)
+            show_exports(pipe.provider.get_meter(semconv.SCOPE, version(), semconv.SCHEMA_URL), handle)
     return handle
+
+
+#: Seconds for what is written to a file: nobody is waited for there, it is only a matter of how much.
+_LOCAL_TIMEOUT: Final = 30.0
+
+
+def _all_local(chosen: dict[Signal, list[Destination]]) -> bool:
+    return all(place.kind == "file" for places in chosen.values() for place in places)
 
 
 def _nothing_to_do() -> str:

@@ -56,7 +56,8 @@ class OtlpJsonFile:
         self._torn = False
         # Unbuffered: one line is one write to a file in append mode, so that the lines of several
         # processes do not mix, and nothing is left behind in a buffer when the process is killed.
-        self._file = self.path.open("ab", buffering=0)
+        # It may hold content: a file that is made here is for its owner.
+        self._file = open(self.path, "ab", buffering=0, opener=_for_the_owner)  # noqa: SIM115 - closed by detach
         self._users = 0
 
     def _start_anew(self) -> None:
@@ -92,6 +93,10 @@ class OtlpJsonFile:
             except OSError:
                 self._torn = self._torn or len(rest) < len(whole)
                 raise
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def to_otlp_json(request: Message) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from opentelemetry._logs import SeverityNumber
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_value
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import get_current_span
@@ -13,6 +14,7 @@ from opentelemetry.trace import get_current_span
 from otel_stream.encoding import encode
 from otel_stream.sdk.mishaps import Mishaps
 from otel_stream.sdk.versions import ReadWriteLogRecord
+from otel_stream.telemetry.logs.events import SPAN_BODY
 
 
 class EventToSpanEventBridge(LogRecordProcessor):
@@ -31,12 +33,14 @@ class EventToSpanEventBridge(LogRecordProcessor):
 
     Args:
         body_attribute: name of the span event's attribute for the body; None: no body.
+        without: names of attributes that stay off the span.
 
     Never raises: what the span does not take is counted in ``failures`` and reported once.
     """
 
-    def __init__(self, *, body_attribute: str | None = None) -> None:
+    def __init__(self, *, body_attribute: str | None = None, without: Collection[str] = ()) -> None:
         self._body_attribute = body_attribute
+        self._without = frozenset(without)
         self._mishap = Mishaps("Adding a log event to its span")
 
     @property
@@ -56,9 +60,11 @@ class EventToSpanEventBridge(LogRecordProcessor):
             about = span.get_span_context()
             if not about.is_valid or (about.trace_id, about.span_id) != (record.trace_id, record.span_id):
                 return
-            attributes: dict[str, Any] = dict(record.attributes or {})
-            if self._body_attribute is not None and record.body is not None:
-                body = record.body
+            attributes: dict[str, Any] = {
+                name: value for name, value in (record.attributes or {}).items() if name not in self._without
+            }
+            body: Any = get_value(SPAN_BODY, record.context) or record.body
+            if self._body_attribute is not None and body is not None:
                 attributes[self._body_attribute] = body if isinstance(body, str) else encode(body).decode()
             span.add_event(record.event_name, attributes, record.timestamp or record.observed_timestamp)
         except Exception as error:  # noqa: BLE001 - what is raised here would reach the program that logs

@@ -11,6 +11,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from otel_stream import semconv
+from otel_stream.telemetry.run import version
 
 #: What metrics call the policy of a trace that no policy kept, by what made its decision due.
 _WITHOUT: Final = {"complete": "none", "timeout": "timeout", "full": "overflow", "flush": "flush"}
@@ -115,7 +116,7 @@ def show(account: Callable[[], Account], traces: Callable[[], int], provider: Me
     def waiting(_: CallbackOptions) -> Iterable[Observation]:
         yield Observation(traces())
 
-    meter = metrics.get_meter(semconv.SCOPE, meter_provider=provider)
+    meter = metrics.get_meter(semconv.SCOPE, version(), provider, semconv.SCHEMA_URL)
     counters: tuple[tuple[semconv.Metric, Read], ...] = (
         (semconv.TAIL_SAMPLING_TRACES, decisions),
         (semconv.TAIL_SAMPLING_ITEMS, items),

@@ -7,6 +7,7 @@ value that OTLP cannot carry would cost the whole batch its place.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, Final
 
@@ -49,14 +50,15 @@ def chunks(text: bytes, length: int) -> list[str]:
     return pieces
 
 
-def summary(mode: str, data: Any) -> str:
+def summary(mode: str, data: Any, names: Collection[str]) -> str:
     """Describe ``data`` without its content: JSON with its type, keys and sizes.
 
     Sizes are lengths as ``len()`` gives them, null for what has none; nothing is serialised to
-    learn them. In *values* and *updates* the keys are channels, the latter below their node.
+    learn them. In *values* and *updates* the keys are channels, the latter below their node; where one is
+    not among the ``names`` of the graph's, all of them are the user's, and counted only.
     """
     try:
-        return _describe(mode, data)
+        return _describe(mode, data, names)
     except Exception:  # noqa: BLE001 - len() of a user's object is the user's code
         return "{}"
 
@@ -66,20 +68,20 @@ def sized(value: Any, size: int) -> str:
     return _kind_and_size(type(value).__name__, str(size))
 
 
-def _describe(mode: str, data: Any) -> str:
+def _describe(mode: str, data: Any, names: Collection[str]) -> str:
     if mode == "updates" and type(data) is dict and len(data) == 1:
         node, update = next(iter(data.items()))
         if type(update) is dict:
-            return _keyed(update, node)
+            return _keyed(update, node, names)
     if mode == "messages" and isinstance(data, tuple | list) and data:
         return _sized(type(data[0]).__name__, getattr(data[0], "content", data[0]))
     if type(data) is dict and mode in _NAMED_KEYS:
-        return _keyed(data, None)
+        return _keyed(data, None, names if mode == "values" else data)
     return _sized(type(data).__name__, data)
 
 
-def _keyed(data: dict[Any, Any], node: Any) -> str:
-    if len(data) > _MAX_KEYS:
+def _keyed(data: dict[Any, Any], node: Any, names: Collection[str]) -> str:
+    if len(data) > _MAX_KEYS or not all(map(names.__contains__, data)):
         return _sized("dict", data)
     sizes = [_size(value) for value in data.values()]
     return f"{_prefix(node, *data)}{','.join(sizes)}]}}"

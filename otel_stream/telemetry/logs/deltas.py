@@ -184,7 +184,7 @@ class _Fields:
             # A container may have changed inside; anything else that is the same object is the same.
             if cell is not None and cell.value is item and type(item) not in _CONTAINERS:
                 continue
-            if cell is None and type(key) is not str:
+            if cell is None and (type(key) is not str or not writer.keeps((key,))):
                 return _SET
             change = self._change(key, cell, item, depth, path, writer)
             if change is not None:
@@ -216,6 +216,7 @@ def _cell(value: Any, depth: int, path: Path, writer: Writer) -> tuple[Cell, byt
         and depth < MAX_DEPTH
         and writer.opens(path)
         and all(type(key) is str for key in value)
+        and writer.keeps(value)
         and writer.is_new(value)
     ):
         fields = _Fields()

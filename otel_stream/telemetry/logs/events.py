@@ -12,11 +12,12 @@ from threading import Lock
 from typing import Final
 
 from opentelemetry._logs import Logger, SeverityNumber
-from opentelemetry.context import Context
+from opentelemetry.context import Context, create_key, set_value
 
 from otel_stream import semconv
 from otel_stream.events import Event, Run, RunEnded, Task
-from otel_stream.stream.modes import StreamPart
+from otel_stream.parts import StreamPart, message_id
+from otel_stream.telemetry.identity import shown_id
 from otel_stream.telemetry.logs import body
 from otel_stream.telemetry.logs.deltas import Chain, Frame
 from otel_stream.telemetry.logs.messages import Message, Messages
@@ -31,6 +32,8 @@ _DEBUG: Final = (SeverityNumber.DEBUG, "DEBUG")
 MAX_CHAINS: Final = 128
 #: Log events that one state may take up.
 MAX_CHUNKS: Final = 64
+#: Key of a log event's context for the body that it has as a span event, where that is another.
+SPAN_BODY: Final = create_key("otel_stream_span_body")
 #: The name under which the run's end is asked for.
 _END: Final = "end"
 
@@ -38,14 +41,31 @@ _END: Final = "end"
 class Logs:
     """Emits the log events of one root run and its subgraphs."""
 
-    __slots__ = ("_chains", "_emit", "_enabled", "_lock", "_logger", "_messages", "_number", "_options")
+    __slots__ = (
+        "_beside",
+        "_chains",
+        "_content",
+        "_emit",
+        "_enabled",
+        "_lock",
+        "_logger",
+        "_messages",
+        "_number",
+        "_options",
+    )
 
     def __init__(self, logger: Logger, options: TelemetryOptions) -> None:
         self._logger = logger
         self._emit = logger.emit
         self._options = options
         self._number = count()
-        self._messages = Messages(options.event_content) if options.messages == "joined" else None
+        spans_alone = options.record_as == "span_events"
+        #: Whether the bodies are content, or summaries.
+        self._content = options.span_content if spans_alone else options.event_content
+        #: Whether the spans get content although the log events beside don't.
+        self._beside = options.record_as == "both" and options.span_content and not self._content
+        kept = self._content or self._beside
+        self._messages = Messages(kept) if options.messages == "joined" else None
         self._lock = Lock()
         self._chains: dict[tuple[str, ...], Chain] = {}
         #: Modes that the logger was asked about already.
@@ -65,9 +85,11 @@ class Logs:
         if not self._wanted(mode, context):
             return
         attributes = self._attributes(part, run)
-        if not self._options.event_content:
+        if not self._content:
             attributes[semconv.GRAPH_STREAM_BODY_FORM] = "summary"
-            self._send(part, context, body.summary(mode, part.data), attributes)
+            self._send(
+                part, self._with_content(part, context), body.summary(mode, part.data, run.names), attributes
+            )
         elif mode == "values":
             self._emit_values(part, context, attributes)
         else:
@@ -149,16 +171,19 @@ class Logs:
             if message.parts > 1:
                 attributes[semconv.GRAPH_STREAM_AGGREGATE_PARTS] = message.parts
                 attributes[semconv.GRAPH_STREAM_AGGREGATE_FIRST_SEQ] = message.first_seq
-            identity = getattr(part.data[0], "id", None)
-            if isinstance(identity, str):
-                attributes[semconv.GRAPH_MESSAGE_ID] = identity
-            if self._options.event_content:
+            identity = message_id(part)
+            if identity is not None:
+                attributes[semconv.GRAPH_MESSAGE_ID] = shown_id(
+                    identity, "message_id", self._options, content=self._content
+                )
+            if self._content:
                 writer = Writer(self._options.redaction)
                 text = writer.text(part.data, body.PATHS["messages"])
                 self._send(part, context, self._fitted(text, writer, attributes), attributes)
             else:
                 attributes[semconv.GRAPH_STREAM_BODY_FORM] = "summary"
-                self._send(part, context, body.sized(part.data[0], message.size), attributes)
+                summary = body.sized(part.data[0], message.size)
+                self._send(part, self._with_content(part, context), summary, attributes)
 
     # -- all of them --------------------------------------------------------------------------
 
@@ -189,7 +214,7 @@ class Logs:
         attributes: Attributes = {semconv.GRAPH_RUN_ID: run.root.id, semconv.GRAPH_NAME: run.graph}
         if run.ns:
             attributes[semconv.GRAPH_NS] = "|".join(run.ns)
-        if run.tags and self._options.event_content:
+        if run.tags and self._content:
             attributes[semconv.GRAPH_RUN_TAGS] = shown_tags(run.tags, self._options.redaction)
         return attributes
 
@@ -203,6 +228,14 @@ class Logs:
         attributes[semconv.GRAPH_STREAM_BODY_SIZE] = len(text)
         attributes[semconv.GRAPH_STREAM_BODY_SHA256] = body.sha256(text)
         return body.head(text, self._options.max_body_bytes)
+
+    def _with_content(self, part: StreamPart, context: Context | None) -> Context | None:
+        """Return a context in which the bridge to span events finds what the log event does not say."""
+        if not self._beside or context is None:
+            return context
+        writer = Writer(self._options.redaction)
+        text = self._fitted(writer.text(part.data, body.PATHS.get(part.type, ())), writer, {})
+        return set_value(SPAN_BODY, text, context)
 
     def _send(self, part: StreamPart, context: Context | None, text: str, attributes: Attributes) -> None:
         mode = part.type

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import reduce
-from operator import add
 from typing import Any, Final
 
 import msgspec
 
 from otel_stream.events import Event
-from otel_stream.stream.modes import StreamPart
+from otel_stream.parts import StreamPart, message_id
 
 #: Messages that may wait for their last chunk at the same time; the oldest goes first if there are more.
 MAX_OPEN: Final = 64
@@ -44,7 +43,7 @@ class Messages:
     def add(self, part: StreamPart, event: Event) -> Iterator[Message]:
         """Take a part of mode *messages*; yield what is complete by it."""
         chunk = part.data[0]
-        key = part.task_id, getattr(chunk, "id", None)
+        key = part.task_id, message_id(part)
         message = self._open.pop(key, None)
         if message is None:
             message = Message(part, event, part.seq)
@@ -88,18 +87,30 @@ def _sum(chunks: list[Any]) -> Any:
         # Chunks of LangChain take all the others at once, which is a great deal faster.
         return first + chunks[1:]
     with suppress(Exception):
-        return reduce(add, chunks)
+        return reduce(_added, chunks)
     # Nobody's to join: they are shown side by side.
     return chunks
 
 
+def _added(before: Any, after: Any) -> Any:
+    """Return two chunks as one; of mappings, as some clients' are, the newer's fields and both contents."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return {**before, **after, "content": before.get("content", "") + after.get("content", "")}
+    return before + after
+
+
 def _is_last(chunk: Any) -> bool:
     """Tell whether nothing more comes of this message: it is whole, or can't be told from another."""
-    if getattr(chunk, "id", None) is None or getattr(chunk, "chunk_position", None) == "last":
+    if _field(chunk, "id") is None or _field(chunk, "chunk_position") == "last":
         return True
-    return not type(chunk).__name__.endswith("Chunk")
+    kind = chunk.get("type", "Chunk") if isinstance(chunk, dict) else type(chunk).__name__
+    return not str(kind).endswith("Chunk")
+
+
+def _field(chunk: Any, name: str) -> Any:
+    return chunk.get(name) if isinstance(chunk, dict) else getattr(chunk, name, None)
 
 
 def _length(chunk: Any) -> int:
-    content = getattr(chunk, "content", None)
+    content = _field(chunk, "content")
     return len(content) if isinstance(content, str | list) else 0

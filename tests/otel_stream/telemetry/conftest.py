@@ -62,6 +62,7 @@ class Scene:
     def run(self, graph="triage", *, parent=None, context=None, resumed=False, **more):
         ns = () if parent is None else (*parent.run.ns, f"{parent.node}:{parent.id}")
         resumes = more.pop("resumes", None)
+        more = {"names": ("secret", "n", "messages", "x"), **more}
         run = Run("run-1", graph, context=(context or copy_context()), parent=parent, ns=ns, **more)
         run.resumes = resumes
         self.emit(e.RunStarted(run, {}, resumed, self.now()))

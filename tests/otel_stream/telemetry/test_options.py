@@ -112,7 +112,8 @@ def test_the_environment_hides_more_and_never_less():
 
 def test_a_pattern_of_the_environment_that_cannot_be_meant_is_refused():
     with pytest.raises(
-        ValueError, match=r"^OTEL_STREAM_REDACT_PATHS or OTEL_STREAM_REDACT_PATTERN: '\(' is no"
+        ValueError,
+        match=r"OTEL_STREAM_REDACT_HASH_PATHS or OTEL_STREAM_REDACT_PATTERN: '\(' is no",
     ):
         resolve(environ={REDACT_PATTERN: "("})
 
