@@ -165,14 +165,15 @@ def declares_fields(kind: type) -> bool:
 
 
 def field_updates(value: Any) -> list[tuple[str, Any]]:
-    """Turn a state object into writes, except pydantic fields that were not set and keep their default."""
+    """Turn a state object into writes; of a pydantic model not what is None because nobody has set it."""
     model_fields = getattr(type(value), "model_fields", None)
     if model_fields is not None:
+        pairs = [(name, spec, getattr(value, name)) for name, spec in model_fields.items()]
         is_set = value.model_fields_set
         return [
-            (name, getattr(value, name))
-            for name, spec in model_fields.items()
-            if name in is_set or getattr(value, name) != spec.get_default(call_default_factory=True)
+            (name, held)
+            for name, spec, held in pairs
+            if held is not None or name in is_set or spec.default is not None
         ]
     names = [f.name for f in fields(value)] if is_dataclass(value) else list(get_type_hints(type(value)))
     return [(name, getattr(value, name)) for name in names if getattr(value, name, MISSING) is not MISSING]

@@ -31,7 +31,7 @@ class Replay:
 class Continuation:
     """Whether a run goes on, and with what; a run inside takes over what the one around it knows."""
 
-    __slots__ = ("anew", "answers", "goes_on", "previous", "replay")
+    __slots__ = ("anew", "answers", "goes_on", "previous", "replay", "stop")
 
     def __init__(self, around: Continuation | None) -> None:
         #: Whether subgraphs go on, too; None once a superstep is over, and when that is not known yet.
@@ -43,6 +43,8 @@ class Continuation:
         self.anew = False
         #: What an ``entrypoint`` remembered from the run before.
         self.previous: Any = None
+        #: The superstep by which it must have ended.
+        self.stop = 0
 
     def begin(
         self,
@@ -51,8 +53,10 @@ class Continuation:
         answers: Mapping[str, Any] | None,
         replay: Replay | None,
         previous: Any,
+        stop: int,
     ) -> None:
         """Take note of how the run has started."""
+        self.stop = stop
         self.goes_on, self.anew, self.answers = goes_on, anew, answers
         self.replay, self.previous = replay, previous
 

@@ -147,6 +147,11 @@ class Compiler:
             keys = self.graph.schemas[branch.own_schema or schema]
             names = tuple(k for k, key in keys.items() if isinstance(key, Channel))
             prepared.append(
-                replace(branch, keys=names, make=state_factory(branch.own_schema or schema, keys))
+                replace(
+                    branch,
+                    keys=names,
+                    make=state_factory(branch.own_schema or schema, keys),
+                    managed={k: key for k, key in keys.items() if not isinstance(key, Channel)},
+                )
             )
         return tuple(prepared)

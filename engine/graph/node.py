@@ -210,6 +210,8 @@ class Branch:
     #: Keys to read for the router, and what to make of them.
     keys: tuple[str, ...] = ()
     make: Callable[[dict[str, Any]], Any] | None = None
+    #: Its keys that are computed anew for every task.
+    managed: Mapping[str, Any] = field(default_factory=dict)
     own_schema: Any = None
 
     def targets(self, answer: Any) -> list[str | Send]:

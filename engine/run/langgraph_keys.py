@@ -24,7 +24,7 @@ class _Scratchpad:
     def __init__(self, task: NodeTask) -> None:
         self._env, self._pad = task.env, task.pad
         self.step = task.step
-        self.stop = task.env.recursion_limit
+        self.stop = task.env.continuation.stop
 
     @property
     def resume(self) -> list[Any]:

@@ -131,7 +131,9 @@ class RunLoop:
         begun = await start(self.env, self.state, self.checkpoints, self.input)
         self.step, self.stop, self.updated = begun.step, begun.stop, begun.updated
         self.resumed = begun.resumed
-        self.env.continuation.begin(begun.goes_on, begun.anew, begun.answers, begun.replay, begun.previous)
+        self.env.continuation.begin(
+            begun.goes_on, begun.anew, begun.answers, begun.replay, begun.previous, begun.stop
+        )
         if begun.resumed:
             self._show_values()
         node = self.env.program.start

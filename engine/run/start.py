@@ -13,6 +13,7 @@ from ..core.superstep import apply, plan
 from ..core.task import RunEnv
 from ..errors import EmptyInputError, InvalidUpdateError, UnknownInterruptError
 from ..graph.node import TASKS, Writes, branch_to
+from ..graph.schema import ROOT
 from ..types import END, INTERRUPT, MISSING, START, Command, Send
 from . import reporting as reports
 from .checkpointing import NULL_TASK, Checkpoints
@@ -68,13 +69,18 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
         # Questions are asked anew: what they were answered with belongs to the branch we leave.
         checkpoints.drop(RESUME)
     forks = resumed and travelling and needs_branch(checkpoints)
-    carried, answers = await _take_command(env, checkpoints, input, forks)
+    command: Command[Any] | None = input if isinstance(input, Command) else None
+    if command is not None and resumed:
+        _check_awaited(env, state, command, step)
+    elif command is not None and env.program.start is not None:
+        input, command = _as_input(env, command), None
+    carried, answers = await _take_command(env, checkpoints, command, forks)
     _apply_null_writes(env, state, [*checkpoints.of_task(NULL_TASK), *carried])
     stop = env.recursion_limit if saved is None else step + env.recursion_limit + 1
     updated = None
     if resumed:
         step = await _go_on(state, checkpoints, step, forks)
-    elif not isinstance(input, Command):
+    elif command is None:
         updated = _take_input(env, state, input, goes_on, step, stop)
         if updated is not None:
             checkpoints.drop()
@@ -100,10 +106,13 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
 async def _without_past(env: RunEnv, state: State, input: Any, goes_on: bool | None) -> Start:
     """Begin a run that keeps nothing: with its input, or with what a command writes."""
     step, updated = -1, None
-    if isinstance(input, Command):
+    if isinstance(input, Command) and input.resume is None and env.program.start is not None:
+        input = _as_input(env, input)
+    elif isinstance(input, Command):
         carried, _ = await _take_command(env, None, input, forks=False)
         _apply_null_writes(env, state, carried)
-    else:
+        input = MISSING
+    if input is not MISSING:
         updated = _take_input(env, state, input, goes_on, step, env.recursion_limit)
         step += updated is not None
     around = env.continuation
@@ -147,6 +156,45 @@ def _is_resuming(
     return env.parent_task is None and run_id == checkpoints.metadata.get("run_id")
 
 
+def _as_input(env: RunEnv, command: Command[Any]) -> Any:
+    """Return what a run that starts takes for its input where that is a command: what it updates and goes to.
+
+    Raises:
+        EmptyInputError: it is empty, or an answer although nothing has been asked.
+        InvalidUpdateError: it is for a parent.
+    """
+    if command.graph == Command.PARENT:
+        raise InvalidUpdateError("There is no parent graph")
+    if command.resume is not None:
+        raise EmptyInputError(_NOTHING_ASKED.format(env.run.thread_id))
+    if any(command.destinations()):
+        return command
+    if command.update is None:
+        raise EmptyInputError(_EMPTY)
+    writes = command.update_as_tuples()
+    return writes[0][1] if [name for name, _ in writes] == [ROOT] else dict(writes)
+
+
+_EMPTY = "Received empty Command input: give it an update, a goto or a resume"
+_NOTHING_ASKED = (
+    "Command(resume=...): thread {!r} waits for no answer; start it with its input, or name the thread that "
+    "was interrupted"
+)
+
+
+def _check_awaited(env: RunEnv, state: State, command: Command[Any], step: int) -> None:
+    """Refuse an answer for a thread that waits for nothing: it would be lost, or answer a later question."""
+    if command.resume is None or env.parent_task is not None or any(command.destinations()):
+        return
+    if not plan(env.program, state, env.run, step, step, None) and not _holds_input(state):
+        raise EmptyInputError(_NOTHING_ASKED.format(env.run.thread_id))
+
+
+def _holds_input(state: State) -> bool:
+    start = state.channels.get(START)
+    return start is not None and start.available
+
+
 async def _take_command(
     env: RunEnv, checkpoints: Checkpoints | None, command: Any, forks: bool
 ) -> tuple[Writes, Mapping[str, Any] | None]:
@@ -161,7 +209,7 @@ async def _take_command(
     answers = None if command.resume is None else _answers_by_id(env, checkpoints, command.resume)
     writes = _command_writes(command, skip_resume=answers is not None)
     if not writes and answers is None:
-        raise EmptyInputError("Received empty Command input: give it an update, a goto or a resume")
+        raise EmptyInputError(_EMPTY)
     if forks or checkpoints is None:
         return writes, answers
     if writes:

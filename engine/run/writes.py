@@ -57,10 +57,14 @@ _INJECT: dict[str, Any] = {
 
 async def route(task: NodeTask, context: Context, branch: Branch, answer: Any, writes: Writes) -> None:
     """Ask a conditional edge where to go, and add its choice to ``writes``."""
-    value = read_fresh(task.env.state, writes, branch.keys)
+    env = task.env
+    value = read_fresh(env.state, writes, branch.keys)
+    stop = env.continuation.stop or task.step + env.recursion_limit  # who updates a state runs nothing
     if isinstance(value, dict):
         if isinstance(answer, dict) and branch.own_schema is None:
             value = {**answer, **value}
+        for key, managed in branch.managed.items():
+            value[key] = managed.get(task.step, stop)
         if branch.make is not None:
             value = branch.make(value)
     path = branch.path
