@@ -6,8 +6,10 @@ import copy
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from types import GenericAlias
 from typing import Any, Generic, TypeVar, Unpack
 
+from otel_stream.adapters.runnable import borrowed, is_borrowed, register
 from otel_stream.config import StreamConfig
 
 from ..core.task import NodeTask
@@ -15,7 +17,7 @@ from ..executors import Executor, ThreadExecutor, async_executor, drive
 from ..graph.description import Description
 from ..graph.drawing import Drawing, draw
 from ..graph.program import Program
-from ..graph.schema import json_schema
+from ..graph.schema import json_schema, model_of
 from ..graph.spec import GraphSpec
 from ..run.caching import cache_namespace
 from ..run.loop import RunLoop
@@ -63,6 +65,7 @@ class CompiledStateGraph(StateApi):
 
     def __init__(self, spec: GraphSpec) -> None:
         self.spec = spec
+        register(type(self))
 
     #: What it was compiled of and with; to change one is to have another ``spec``.
     name = Declared[str]()
@@ -92,9 +95,61 @@ class CompiledStateGraph(StateApi):
         """The schema of the run context, None if the graph takes none."""
         return self.spec.description.context_schema
 
-    def get_name(self, suffix: str | None = None) -> str:
+    # -- as LangChain's Runnable -----------------------------------------------------------------
+
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        """Allow ``CompiledStateGraph[State]`` in annotations."""
+        return GenericAlias(cls, item)
+
+    def __repr__(self) -> str:
+        return f"CompiledStateGraph(name={self.name!r}, nodes=[{', '.join(map(repr, self.nodes))}])"
+
+    def __getattr__(self, name: str) -> Any:
+        """Borrow what only LangChain's Runnable has: ``with_retry``, ``bind``, ``astream_events``, ..."""
+        if is_borrowed(name):
+            return borrowed(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def __or__(self, other: Any) -> Any:
+        """Make a chain of the graph and what is called with its result."""
+        return borrowed(self, "__or__")(other)
+
+    def __ror__(self, other: Any) -> Any:
+        """Make a chain of what is called first and the graph."""
+        return borrowed(self, "__ror__")(other)
+
+    @property
+    def InputType(self) -> Any:  # noqa: N802 - LangChain's name
+        """The type of the input."""
+        return self.spec.description.input_schema
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
+        """The type of the output."""
+        return self.spec.description.output_schema
+
+    def get_input_schema(self, config: Config | None = None) -> Any:
+        """Return a pydantic model of the input."""
+        return model_of(self.spec.description.input_schema, self.get_name("Input"))
+
+    def get_output_schema(self, config: Config | None = None) -> Any:
+        """Return a pydantic model of the output."""
+        return model_of(self.spec.description.output_schema, self.get_name("Output"))
+
+    @property
+    def input_schema(self) -> Any:
+        """A pydantic model of the input."""
+        return self.get_input_schema()
+
+    @property
+    def output_schema(self) -> Any:
+        """A pydantic model of the output."""
+        return self.get_output_schema()
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the graph's name, LangChain's way of asking for it."""
-        return f"{self.name}{suffix}" if suffix else self.name
+        found = name or self.name
+        return f"{found}{suffix}" if suffix else found
 
     def with_config(self, config: Config | None = None, **settings: Any) -> CompiledStateGraph:
         """Return the same graph with ``config`` merged into every run's."""

@@ -23,7 +23,7 @@ from ..run.loop import RunLoop
 from ..run.messages_mode import langchain_hook
 from ..run.reporting import checkpoint_stored
 from ..run.time_travel import checkpoints_around
-from ..task_config import TaskConfig, origin_of, speaking_task
+from ..task_config import TaskConfig, origin_of, speaking_task, task_config
 from ..types import Config, ours
 from .config import (
     inherited_metadata,
@@ -215,6 +215,7 @@ def _config(
         return merge_configs(ambient, graph.config, config)
     inherited = dict(caller.env.config)
     inherited.pop("run_id", None)
+    inherited.pop("run_name", None)
     configurable = inherited.pop("configurable", {})
     if parent is not None:
         inherited["configurable"] = {k: v for k, v in configurable.items() if k not in _PLACE}
@@ -223,6 +224,8 @@ def _config(
     said = [without_origin(source) for source in (ambient, graph.config, config)]
     if any(source and source.get("callbacks") is not None for source in (ambient, config)):
         inherited.pop("callbacks", None)  # they are among those
+    elif inherited.get("callbacks"):
+        inherited["callbacks"] = task_config(caller).get("callbacks")  # so that the node is the parent
     return merge_configs(inherited, *said)
 
 

@@ -143,6 +143,15 @@ class Memory(Protocol):
 class ModelCalls(Protocol):
     """Lets LangChain's calls in nodes inherit the run's config, and shows their messages."""
 
+    def begin(self, env: RunEnv, input: Any) -> None:
+        """Tell the callbacks of the run's config that it starts."""
+
+    def end(self, result: Any, error: BaseException | None) -> None:
+        """Tell the callbacks how the run ended."""
+
+    def failed(self, task: NodeTask, error: BaseException) -> None:
+        """Tell the callbacks that a node raised."""
+
     def attempt(self, task: NodeTask, context: Context) -> None:
         """Prepare for the calls of an attempt, which runs in ``context``."""
 

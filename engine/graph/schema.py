@@ -140,17 +140,25 @@ def _may_be_none(hint: Any) -> bool:
 
 def json_schema(schema: Any, name: str) -> dict[str, Any]:
     """Return the JSON schema of a state schema, or of any annotation, titled ``name``."""
-    from pydantic import BaseModel, PydanticUserError, RootModel, TypeAdapter, create_model
+    from pydantic import PydanticUserError, TypeAdapter
 
-    if inspect.isclass(schema) and issubclass(schema, BaseModel):
-        return schema.model_json_schema()
     if is_typeddict(schema):
         try:
             return TypeAdapter(schema).json_schema()
         except PydanticUserError:  # pydantic refuses typing's own TypedDict before Python 3.12
             name = schema.__name__
+    found: dict[str, Any] = model_of(schema, name).model_json_schema()
+    return found
+
+
+def model_of(schema: Any, name: str) -> Any:
+    """Return a pydantic model of a state schema, or of any annotation; ``name`` it if it has to be made."""
+    from pydantic import BaseModel, RootModel, create_model
+
+    if inspect.isclass(schema) and issubclass(schema, BaseModel):
+        return schema
     if schema is Any or not hasattr(schema, "__annotations__"):
-        return create_model(name, __base__=RootModel[schema]).model_json_schema()
+        return create_model(name, __base__=RootModel[schema])
     hints = get_type_hints(schema, include_extras=True)
     plain = get_type_hints(schema)
     spec: dict[str, Any] = {
@@ -158,8 +166,7 @@ def json_schema(schema: Any, name: str) -> dict[str, Any]:
         for key, hint in hints.items()
         if _managed(hint) is None
     }
-    made: type[BaseModel] = create_model(name, **spec)
-    return made.model_json_schema()
+    return create_model(name, **spec)
 
 
 def _is_model(schema: type) -> bool:

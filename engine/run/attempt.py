@@ -142,14 +142,15 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
             answer = await env.executor.limited(task, context, kwargs)
         else:
             answer = await env.executor.call(callback, context, task.input, kwargs)
-    except ParentCommand as bubble:
-        return await writes_of(task, context, _obey(task, bubble.args[0]))
     except BaseException as error:
+        if env.langchain is not None:
+            env.langchain.failed(task, error)
         foreign = bubble_of(error, task)
-        if isinstance(foreign, ParentCommand):
-            return await writes_of(task, context, _obey(task, foreign.args[0]))
+        bubble = foreign or error
+        if isinstance(bubble, ParentCommand):
+            return await writes_of(task, context, _obey(task, bubble.args[0]))
         if task.scratch is not None and task.scratch.called:
-            cancel = not isinstance(foreign or error, GraphBubbleUp)
+            cancel = not isinstance(bubble, GraphBubbleUp)
             await env.executor.settle(task.scratch.called, cancel=cancel)
         if foreign is not None:
             raise foreign from error

@@ -86,6 +86,8 @@ class RunLoop:
             BaseException: whatever a node raised.
         """
         end, error = End.OK, None
+        if self.env.langchain is not None:
+            self.env.langchain.begin(self.env, self.input)
         try:
             await self._start()
             while await self._superstep():
@@ -174,6 +176,8 @@ class RunLoop:
     def _ended(self, end: End, error: BaseException | None) -> None:
         self.end, self.error = end, error
         self.env.lineage.finish(())  # else the last tasks and what they share would wait for the collector
+        if self.env.langchain is not None:
+            self.env.langchain.end(self.result, error)
         reports.run_ended(self.env, self.step, end, self.result, error, self.interrupts)
 
     # -- one superstep ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from otel_stream.adapters.ambient import ambient_variable
 from otel_stream.adapters.chunks import register
 from otel_stream.events import MessageReturned, MessageWritten, Observer
 
-from ..core.task import NodeTask
+from ..core.task import NodeTask, RunEnv
 from ..runtime import show_life
 from ..task_config import TaskConfig, speaking_task, task_metadata
 from ..types import Config
@@ -57,6 +57,25 @@ class LangChainHook:
         self.seen: set[str] = outer.seen if outer is not None else set()
         #: Those that only subgraphs have shown, so that who sees no subgraphs has not seen them.
         self.inside: set[str] = outer.inside if outer is not None else set()
+        #: Who tells the user's callbacks of graph and nodes, if there are any.
+        self._chains: Any = None
+
+    def begin(self, env: RunEnv, input: Any) -> None:
+        """Tell the callbacks of the run's config that it starts."""
+        if env.config.get("callbacks"):
+            from otel_stream.adapters.chains import Chains
+
+            self._chains = Chains(env.run.graph, input, env.config)
+
+    def end(self, result: Any, error: BaseException | None) -> None:
+        """Tell the callbacks how the run ended."""
+        if self._chains is not None:
+            self._chains.ended(result, error)
+
+    def failed(self, task: NodeTask, error: BaseException) -> None:
+        """Tell the callbacks that a node raised."""
+        if self._chains is not None:
+            self._chains.node_failed(task, error)
 
     @property
     def _wanted(self) -> bool:
@@ -70,11 +89,16 @@ class LangChainHook:
             if self.nested or self.inside:
                 self._place(task, known)
             self.seen.update(known)
+        if self._chains is not None:
+            self._chains.node_started(task, task_metadata(task))
         context.run(self._variable.set, TaskConfig(task))
 
     def complete(self, task: NodeTask, config: Config) -> None:
         """Add to a task's config what LangChain's and LangGraph's functions look for in it."""
         handler = self._handler(task) if self._wanted else None
+        inside = self._chains.callbacks_of(task) if self._chains is not None else None
+        if inside is not None:
+            config["callbacks"] = inside
         if handler is not None or config.get("callbacks") is not None:
             config["callbacks"] = _langchain().manager(handler, config)
         if is_loaded():
@@ -88,6 +112,8 @@ class LangChainHook:
         """Report messages that the node returns and that nobody has seen."""
         if self._wanted and _may_hold_messages(answer):
             self._handler(task).node_output(task, answer)
+        if self._chains is not None:
+            self._chains.node_ended(task, answer)
 
     def shown(self, task: NodeTask, id: str) -> None:
         """Take note that ``task`` shows a message, so that it is not shown again when a node returns it."""
