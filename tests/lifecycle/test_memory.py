@@ -1,7 +1,13 @@
-"""Abandoned streams do not add up. ABANDONED=10000 in the environment makes it ten thousand of them."""
+"""Runs and streams do not add up, whichever way they end.
+
+ABANDONED=10000 in the environment makes it ten thousand abandoned streams, RUNS=20000 as many runs a kind.
+"""
 
 import gc
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,6 +19,9 @@ from otel_stream.config import StreamConfig
 from tests.engine.samples import compiled, side_by_side, sub
 from tests.lifecycle.scene import living
 
+ROOT = Path(__file__).parents[2]
+#: How many come first, and how many are looked at; of few it is only what is lost in a big way that shows.
+FIRST, RUNS = (1000, int(os.environ["RUNS"])) if "RUNS" in os.environ else (200, 200)
 COUNT = int(os.environ.get("ABANDONED", "500"))
 CONFIG = StreamConfig(modes=["custom", "updates"], subgraphs=True)
 
@@ -64,3 +73,21 @@ async def test_abandoned_streams_leave_memory_flat(way: Any, anyio_backend_name:
     before = await many(way, graph, 20, anyio_backend_name, tasks)
     after = await many(way, graph, COUNT, anyio_backend_name, tasks)
     assert after - before < COUNT  # not even one object for each
+
+
+@pytest.mark.clause("S-END-7")
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells memory as Linux does")
+@pytest.mark.parametrize("kind", ["short", "failing", "abandoned", "unread", "lasting", "subgraphs"])
+def test_after_the_first_runs_memory_stays_flat(kind: str) -> None:
+    """With telemetry, and a consumer that keeps the last part at hand while an error passes by."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lifecycle.soak", kind, str(FIRST), str(RUNS)],
+        cwd=ROOT,
+        env={**os.environ, "OTEL_METRICS_EXPORTER": "none"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 5 * 1024

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Lock
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
@@ -19,6 +18,7 @@ from opentelemetry.util.types import Attributes
 
 from otel_stream import semconv
 from otel_stream.config import ConfigError
+from otel_stream.sdk.sampling.bucket import TokenBucket
 
 
 class RateLimitingSampler(Sampler):
@@ -46,10 +46,7 @@ class RateLimitingSampler(Sampler):
             raise ConfigError(f"RateLimitingSampler.burst: {burst!r} lets nothing pass; give 1 or more")
         self._rate = per_second
         self._burst = max(1.0, per_second) if burst is None else burst
-        self._clock = clock
-        self._lock = Lock()
-        self._tokens = self._burst
-        self._filled = clock()
+        self._bucket = TokenBucket(per_second, self._burst, clock)
 
     def should_sample(
         self,
@@ -62,18 +59,8 @@ class RateLimitingSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Sample if there is a token left."""
-        decision = Decision.RECORD_AND_SAMPLE if self._take() else Decision.DROP
+        decision = Decision.RECORD_AND_SAMPLE if self._bucket.take() else Decision.DROP
         return SamplingResult(decision, attributes, _trace_state(parent_context, trace_state))
-
-    def _take(self) -> bool:
-        with self._lock:
-            now = self._clock()
-            self._tokens = min(self._burst, self._tokens + max(0.0, now - self._filled) * self._rate)
-            self._filled = now
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True
 
     def get_description(self) -> str:
         """Return the name with its settings."""

@@ -5,9 +5,7 @@ A policy is anything with a ``name`` and a method ``keeps``; a plain function of
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any, Final, Protocol, TypeAlias
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -16,6 +14,7 @@ from opentelemetry.trace import StatusCode
 from otel_stream import semconv
 from otel_stream.config import ConfigError
 from otel_stream.events import End
+from otel_stream.sdk.sampling.bucket import TokenBucket
 from otel_stream.sdk.versions import ReadWriteLogRecord
 
 
@@ -180,28 +179,18 @@ class KeepRate:
     name = "rate_limit"
 
     def __init__(self, per_second: float) -> None:
-        self._rate = number("KeepRate.per_second", per_second, 0, None)
-        if not self._rate:
+        rate = number("KeepRate.per_second", per_second, 0, None)
+        if not rate:
             raise ConfigError("KeepRate.per_second: 0 keeps nothing; leave the policy out")
-        self._most = max(1.0, self._rate)
-        self._tokens = self._most
-        self._filled = time.monotonic()
-        self._lock = Lock()
+        self._bucket = TokenBucket(rate, max(1.0, rate))
 
     def keeps(self, trace: TailTrace, /) -> bool:
         """Take a token, if there is one."""
-        with self._lock:
-            now = time.monotonic()
-            self._tokens = min(self._most, self._tokens + (now - self._filled) * self._rate)
-            self._filled = now
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True
+        return self._bucket.take()
 
     def after_fork(self) -> None:
         """Replace what a thread of the parent may hold."""
-        self._lock = Lock()
+        self._bucket.after_fork()
 
 
 def number(field: str, value: float, least: float, most: float | None) -> float:

@@ -1,0 +1,93 @@
+"""So many runs of one kind, and how much memory is kept: ``soak.py KIND FIRST COUNT`` prints KiB."""
+
+import asyncio
+import gc
+import logging
+import operator
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import otel_stream
+from engine import START, ExecutionEngine, StateGraph
+from otel_stream import StreamConfig
+
+CONFIG = StreamConfig(
+    modes=("values", "updates", "tasks", "custom", "debug"), subgraphs=True, include_end=True
+)
+
+
+class State(TypedDict):
+    n: Annotated[int, operator.add]
+
+
+async def fine(state: Any, runtime: Any) -> dict[str, Any]:
+    runtime.stream_writer({"n": state["n"]})
+    return {"n": 1}
+
+
+async def fails(state: Any) -> None:
+    raise ValueError("x")
+
+
+async def stays(state: Any, runtime: Any) -> None:
+    runtime.stream_writer("here")
+    await asyncio.sleep(3600)
+
+
+def graph(node: Any) -> Any:
+    return StateGraph(State).add_node("a", node).add_edge(START, "a").compile(name="g")
+
+
+GRAPHS = {
+    "short": graph(fine),
+    "failing": graph(fails),
+    "abandoned": graph(stays),
+    "unread": graph(fine),
+    "lasting": graph(fine),
+    "subgraphs": graph(graph(fine)),
+}
+ENGINE = ExecutionEngine()
+
+
+async def once(kind: str) -> None:
+    """Run it, as people do."""
+    if kind == "lasting":
+        await ENGINE.execute(GRAPHS[kind], {"n": 0})
+        return
+    with suppress(ValueError):
+        async with GRAPHS[kind].open_stream({"n": 0}, CONFIG) as stream:
+            if kind == "unread":
+                await stream.wait()
+                return
+            async for part in stream:
+                if kind == "abandoned" and part.type == "custom":
+                    break
+
+
+def resident() -> int:
+    """Return how much memory this process has, in KiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+
+async def main(kind: str, first: int, count: int) -> None:
+    """Print by how much memory has grown since the ``first`` runs: until then caches fill."""
+    await ENGINE.stream(StreamConfig(modes="values", overflow="drop_oldest", buffer_size=8))
+    for _ in range(first):
+        await once(kind)
+    gc.collect()
+    before = resident()
+    for _ in range(count):
+        await once(kind)
+    gc.collect()
+    print(resident() - before)
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:
+        handle = otel_stream.configure("soak", path=f"{folder}/traces")
+        asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+        handle.shutdown()
