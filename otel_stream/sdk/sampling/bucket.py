@@ -12,10 +12,11 @@ class TokenBucket:
 
     __slots__ = ("_clock", "_filled", "_lock", "_most", "_per_second", "_tokens")
 
-    def __init__(self, per_second: float, most: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_second, self._most, self._clock = per_second, most, clock
+    def __init__(self, per_second: float, most: float, clock: Callable[[], float] | None = None) -> None:
+        self._per_second, self._most = per_second, most
+        self._clock = clock or time.monotonic
         self._tokens = most
-        self._filled = clock()
+        self._filled = self._clock()
         self._lock = Lock()
 
     def take(self) -> bool:

@@ -172,7 +172,7 @@ def test_a_rate_keeps_the_first_ones():
 
 def test_what_was_saved_up_is_one_seconds_worth(monkeypatch):
     now = 100.0
-    monkeypatch.setattr("otel_stream.sdk.sampling.tail_policies.time.monotonic", lambda: now)
+    monkeypatch.setattr("otel_stream.sdk.sampling.bucket.time.monotonic", lambda: now)
     policy = KeepRate(2)
     assert [policy.keeps(empty()) for _ in range(3)] == [True, True, False]
     now += 0.5
