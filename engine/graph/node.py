@@ -304,6 +304,8 @@ class Node:
     def _updates(self, answer: Any) -> Writes:
         if isinstance(answer, dict):
             pairs: Writes = list(answer.items())
+        elif isinstance(answer, Send):
+            pairs = []
         elif isinstance(answer, Command):
             pairs = [] if answer.graph == Command.PARENT else answer.update_as_tuples()
         elif _has_command(answer):

@@ -52,6 +52,8 @@ lt = langgraph.types
         (Command(update={"log": ["a"]}, goto=lt.Send("b", {})), ["a", "b"]),
         ([lt.Command(update={"log": ["a"]}), {"log": ["c"]}], ["a", "c"]),
         ((lt.Command(update={"log": ["a"]}), Command(goto="b")), ["a", "b"]),
+        (Send("b", {}), ["b"]),
+        (lt.Send("b", {}), ["b"]),
         ({"log": lt.Overwrite(["z"])}, ["z"]),
         (lt.Command(update={"log": lt.Overwrite(["z"])}), ["z"]),
         (lt.Command(update=[("log", ["a"]), ("log", ["c"])]), ["a", "c"]),
