@@ -61,6 +61,8 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING and record.name.startswith(("opentelemetry", "otel_stream"))
 
 
+# Coroutines of LangGraph's that are given up may await in their last breath.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(600 + EXAMPLES)
 @pytest.mark.parametrize("kind", ["configured", "plain"])
 def test_the_exported_run_is_the_run_that_happened(

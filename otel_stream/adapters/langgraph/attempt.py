@@ -41,10 +41,10 @@ class Attempts:
         try:
             answer = self._proc.invoke(input, config, **options)
         except BaseException as error:
-            _leave(here, error)
+            _leave(here)
             guarded(attempt_ended, self._task.tap, self._task, number, error)
             raise
-        _leave(here, None)
+        _leave(here)
         guarded(attempt_ended, self._task.tap, self._task, number, None, answer)
         return answer
 
@@ -55,10 +55,10 @@ class Attempts:
         try:
             answer = await self._proc.ainvoke(input, config, **options)
         except BaseException as error:
-            _leave(here, error)
+            _leave(here)
             guarded(attempt_ended, self._task.tap, self._task, number, error)
             raise
-        _leave(here, None)
+        _leave(here)
         guarded(attempt_ended, self._task.tap, self._task, number, None, answer)
         return answer
 
@@ -71,10 +71,10 @@ class Attempts:
                 here = _enter(self._task)
                 try:
                     part = await anext(parts)
-                except BaseException as error:
-                    _leave(here, error)
+                except BaseException:
+                    _leave(here)
                     raise
-                _leave(here, None)
+                _leave(here)
                 yield part
         except StopAsyncIteration:
             guarded(attempt_ended, self._task.tap, self._task, number, None)
@@ -95,9 +95,11 @@ def _enter(task: NodeTask) -> _Here:
     return CURRENT.set(task), None if task.values is None else attach(task.values)
 
 
-def _leave(here: _Here, error: BaseException | None) -> None:
-    """Go back to the context that was current before; a coroutine that is given up may end anywhere."""
-    if not isinstance(error, GeneratorExit):
-        if here[1] is not None:
-            detach(here[1])
+def _leave(here: _Here) -> None:
+    """Go back to the context that was current before, unless it was given up and ends elsewhere."""
+    try:
         CURRENT.reset(here[0])
+    except ValueError:
+        return
+    if here[1] is not None:
+        detach(here[1])
