@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -198,8 +199,21 @@ def _modes(given: str | Iterable[str], field: str) -> frozenset[str]:
             raise ValueError(  # noqa: TRY004 - a bad value of a known field, whatever its type
                 f"{field} contains {word!r}: name stream modes, such as {', '.join(sorted(DEFAULT_MODES))}."
             )
+        _check_typo(word.strip(), field)
     chosen = frozenset(word.strip() for word in words if word.strip())
     return frozenset() if chosen == {"none"} else chosen
+
+
+def _check_typo(word: str, field: str) -> None:
+    """Refuse a mode that is nearly one of ours: any other word may be a mode of the program's own."""
+    if word in _KNOWN_MODES:
+        return
+    near = get_close_matches(word.lower(), _KNOWN_MODES, 1, 0.8)
+    if near:
+        raise ValueError(f"{field} contains {word!r}, which is no mode: did you mean {near[0]!r}?")
+
+
+_KNOWN_MODES: Final = (*semconv.EVENT_BY_MODE, ROUTES, "none")
 
 
 class _Current:

@@ -71,7 +71,8 @@ def send(endpoint: str | None, seconds: float) -> Sent:
 
     with Notices() as notices:
         handle = configure(NAME, endpoint=endpoint)
-        if not handle.owned:
+        if handle.reason:
+            handle.shutdown(seconds)
             return Sent(reason=handle.reason)
         try:
             run_id, trace_id = within(seconds, lambda: asyncio.run(_run()))

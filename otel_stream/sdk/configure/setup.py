@@ -6,10 +6,10 @@ imported when they are chosen (that of gRPC alone takes 200 ms).
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from logging import getLogger
 from threading import Lock
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from otel_stream.sdk.export.accounting import quiet_exporters
 from otel_stream.sdk.export.limits import MAX_REQUEST
 from otel_stream.sdk.export.measured import show_exports
 from otel_stream.sdk.export.repair import sound_attributes
+from otel_stream.sdk.logs.python_logging import LogHandler
 from otel_stream.sdk.pipelines import Builder
 from otel_stream.sdk.sampling.tail_policies import PolicyLike
 from otel_stream.telemetry.options import TelemetryOptions, resolve, set_options
@@ -36,11 +37,15 @@ from otel_stream.telemetry.redaction import Redaction
 from otel_stream.telemetry.run import is_configured, version
 from otel_stream.telemetry.variables import service_name_of, variable
 
-_logger = logging.getLogger("otel_stream.sdk")
+_logger = getLogger("otel_stream.sdk")
 
 
 #: A span with its resource and its scope fits into that.
 _SHORTEST_REQUEST: Final = 16 * 1024
+
+
+#: Frames from a warning below ``_build`` up to who called ``configure``.
+_CALLER: Final = 5
 
 
 class _State:
@@ -65,14 +70,15 @@ def configure(
     tail: Sequence[PolicyLike] = (),
     langgraph: bool = False,
     max_request_bytes: int | None = None,
+    logging: bool = False,
     shutdown_timeout: float = SHUTDOWN_TIMEOUT,
 ) -> Handle:
     """Set up tracing, log events and metrics, once, and return a handle to flush and shut them down.
 
-    Every ``OTEL_*`` variable is honoured and wins over the arguments. If the program has set a
-    provider already, or ``OTEL_SDK_DISABLED`` is set, nothing is set up: ``handle.owned`` is
-    False and ``handle.reason`` says why; the providers that exist are used. A second call returns
-    the first one's handle, and warns if it asks for something else.
+    Every ``OTEL_*`` variable is honoured and wins over the arguments. Providers that the program
+    has set already are used, and only the other signals are set up; ``handle.reason`` says so. If there
+    are none, or ``OTEL_SDK_DISABLED`` is set, nothing is set up, and ``handle.owned`` is False. A second
+    call returns the first one's handle, and warns if it asks for something else.
 
     Args:
         service_name: the ``service.name`` of the resource.
@@ -92,6 +98,8 @@ def configure(
             instance (``otel_stream.sdk``); by default all are.
         langgraph: whether runs of LangGraph's graphs are observed, too; needs ``otel-stream[langgraph]``.
         max_request_bytes: longest request to an OTLP receiver, before compression; 3.5 MiB by default.
+        logging: whether records of Python's logging are exported, too, each on the span that is current
+            where it is written; what exporting itself causes is left out.
         shutdown_timeout: seconds that the shutdown at exit may take; 30 if all goes to a file.
 
     Raises:
@@ -120,11 +128,15 @@ def _configure(arguments: dict[str, Any]) -> Handle:
         _observe_langgraph()
     with _State.lock:
         if _State.handle is not None:
+            arguments.pop("logging")
             _warn_of_differences(arguments)
             return _State.handle
+        bridged = arguments.pop("logging")
         options = resolve(**{name: arguments[name] for name in _OPTIONS})
         handle = _build(arguments, options, shutdown_timeout)
         set_options(options)
+        if bridged and handle.owned:
+            getLogger().addHandler(LogHandler(_logs.get_logger_provider()))
         _State.handle, _State.arguments = handle, arguments
         return handle
 
@@ -177,6 +189,15 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
     reason = _nothing_to_do()
     if reason:
         return Handle(reason=reason)
+    taken = _taken()
+    if len(taken) == len(SIGNALS):
+        _warn_of_ignored(arguments)
+        return Handle(reason=_reason(taken))
+    if "traces" in taken and arguments["tail"]:
+        warnings.warn(
+            "configure(): tail ignored: the program has set a tracer provider, which samples by itself.",
+            stacklevel=_CALLER - 1,
+        )
     chosen: dict[Signal, list[Destination]] = {
         signal: destinations(
             signal,
@@ -186,6 +207,7 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
             path=arguments["path"],
         )
         for signal in SIGNALS
+        if signal not in taken
     }
     builder = Builder(
         _resource(arguments["service_name"]),
@@ -204,6 +226,7 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
     shown = dict.fromkeys(place.shown for places in chosen.values() for place in places)
     handle = Handle(
         pipelines,
+        reason=_reason(taken),
         destination=", ".join(shown),
         not_lean=builder.not_lean,
         shutdown_timeout=shutdown_timeout,
@@ -239,16 +262,35 @@ def _nothing_to_do() -> str:
         _logger.warning(
             "OTEL_CONFIG_FILE is not read by configure(): start the program with opentelemetry-instrument."
         )
-    found = [
-        name
-        for name, provider in (
-            ("tracer", trace.get_tracer_provider()),
-            ("logger", _logs.get_logger_provider()),
-            ("meter", metrics.get_meter_provider()),
+    return ""
+
+
+def _taken() -> dict[str, str]:
+    """Return the signals that the program has set a provider for, and what that is called."""
+    found = {
+        "traces": ("tracer", trace.get_tracer_provider()),
+        "logs": ("logger", _logs.get_logger_provider()),
+        "metrics": ("meter", metrics.get_meter_provider()),
+    }
+    return {signal: name for signal, (name, provider) in found.items() if is_configured(provider)}
+
+
+def _reason(taken: dict[str, str]) -> str:
+    if not taken:
+        return ""
+    return f"The program has set a {' and a '.join(taken.values())} provider already; they are used."
+
+
+def _warn_of_ignored(arguments: dict[str, Any]) -> None:
+    """Warn of what nothing can be done about: the program has set all providers by itself."""
+    places = {name: arguments[name] for name in ("service_name", "protocol", "endpoint", "path")}
+    ignored = [name for name, value in places.items() if value is not None]
+    ignored += [name for name in ("tail",) if arguments[name]]
+    if ignored:
+        warnings.warn(
+            f"configure(): {', '.join(ignored)} ignored: the program has set all providers already.",
+            stacklevel=_CALLER,
         )
-        if is_configured(provider)
-    ]
-    return f"The program has set a {' and a '.join(found)} provider already; they are used." if found else ""
 
 
 def _resource(service_name: str | None) -> Resource:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry.metrics import Counter, Histogram, Meter
 
 from otel_stream import events, semconv
+from otel_stream.encoding import clean
 from otel_stream.events import End, Run, Task
 from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
 from otel_stream.telemetry.exceptions import error_type
@@ -17,8 +18,10 @@ from otel_stream.telemetry.metrics.gauges import Active, Gauges
 from otel_stream.telemetry.scope import Attributes, FixedAttributes, OpenRun, OpenTask
 
 _SECONDS: Final = 1e-9
-#: Graphs and nodes that have attributes of their own kept; graphs made on the fly must not fill the memory.
-_MAX_KEPT: Final = 4096
+#: Graphs, and nodes, that are told apart; all that come later are counted together. What a user's input can
+#: vary without bound must fill neither the memory nor the receiver's.
+_MAX_KEPT: Final = 1000
+_OTHER: Final = "other"
 
 
 class Instruments:
@@ -53,21 +56,29 @@ class Instruments:
     def of_run(self, run: Run) -> Active:
         """Return what is known of a run's graph: its attributes, and how many of its runs are in progress."""
         known = self._runs.get(run.graph)
-        return known or _kept(self._runs, run.graph, {semconv.GRAPH_NAME: run.graph})
+        if known is not None:
+            return known
+        name = clean(run.graph) if len(self._runs) < _MAX_KEPT else _OTHER
+        return _kept(self._runs, name, {semconv.GRAPH_NAME: name})
 
     def of_task(self, task: Task) -> Active:
         """Return the same of a task's node."""
         key = (task.run.graph, task.node)
         known = self._nodes.get(key)
-        return known or _kept(
-            self._nodes, key, {semconv.GRAPH_NAME: key[0], semconv.GEN_AI_NODE_NAME: key[1]}
-        )
+        if known is not None:
+            return known
+        graph = self.named(task.run)
+        node = clean(task.node) if len(self._nodes) < _MAX_KEPT else _OTHER
+        return _kept(self._nodes, (graph, node), {semconv.GRAPH_NAME: graph, semconv.GEN_AI_NODE_NAME: node})
+
+    def named(self, run: Run) -> str:
+        """Return what a run's graph is called in metrics."""
+        return str(self.of_run(run).attributes[semconv.GRAPH_NAME])
 
 
 def _kept(known: dict[Any, Active], key: Any, attributes: Attributes) -> Active:
-    made = Active(FixedAttributes(attributes))
     # Two threads may both make one; the first that is stored is everybody's.
-    return known.setdefault(key, made) if len(known) < _MAX_KEPT else made
+    return known.get(key) or known.setdefault(key, Active(FixedAttributes(attributes)))
 
 
 def _histogram(meter: Meter, metric: semconv.Metric) -> Histogram:
@@ -105,7 +116,8 @@ class Metrics:
         instruments, run = self._instruments, event.run
         if scope.active is not None:
             scope.active.end()
-        about: Attributes = {semconv.GRAPH_NAME: run.graph, semconv.GRAPH_RUN_END: event.end.value}
+        name = instruments.named(run)
+        about: Attributes = {semconv.GRAPH_NAME: name, semconv.GRAPH_RUN_END: event.end.value}
         instruments.run_supersteps.record(scope.supersteps, about, scope.context)
         if event.end.failed:
             # Another one: older SDKs keep what they are given, without a copy.
@@ -115,7 +127,7 @@ class Metrics:
             self._interrupted(event, scope)
         attributes: Attributes = {
             semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN,
-            instruments.graph_attribute: run.graph,
+            instruments.graph_attribute: name,
             **about,
         }
         instruments.run_duration.record(_seconds(scope.started, event.time), attributes, scope.context)
@@ -125,7 +137,7 @@ class Metrics:
         attributes = self._instruments.of_run(event.run).attributes
         # A breakpoint is one, too, though it asks nothing and nobody can answer it by its id.
         self._instruments.interrupt_raised.add(len(ids) or 1, attributes, scope.context)
-        self._instruments.gauges.waiting.raised(event.run.graph, ids, event.time)
+        self._instruments.gauges.waiting.raised(self._instruments.named(event.run), ids, event.time)
 
     # -- supersteps and tasks -----------------------------------------------------------------
 
@@ -191,7 +203,7 @@ class Metrics:
 
     def watch(self, receiver: Any, run: Run) -> None:
         """Watch how much waits in ``receiver``."""
-        self._instruments.gauges.receivers.attached(receiver, run.graph)
+        self._instruments.gauges.receivers.attached(receiver, self._instruments.named(run))
 
     def receiver(self, receiver: Any, statistics: ReceiverStatistics, run: Run) -> None:
         """Count, by mode, what became of the parts that ``receiver`` was offered since the last call."""
@@ -202,7 +214,7 @@ class Metrics:
         for mode, now in statistics.by_mode.items():
             old = before.get(mode, _NOTHING)
             attributes: Attributes = {
-                semconv.GRAPH_NAME: run.graph,
+                semconv.GRAPH_NAME: self._instruments.named(run),
                 semconv.GRAPH_STREAM_MODE: mode,
                 semconv.GRAPH_STREAM_POLICY: receiver.config.overflow.value,
             }

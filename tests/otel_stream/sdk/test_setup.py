@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_stream.sdk import Counts, Handle, configure
@@ -238,12 +240,43 @@ def test_providers_of_the_program_are_left_alone(http_endpoint, run_something):
     handle = configure(endpoint=http_endpoint.url, capture_content=True)
     run_something()
     assert handle.shutdown() is True
-    assert (trace.get_tracer_provider(), http_endpoint.requests) == (mine, [])
+    assert trace.get_tracer_provider() is mine
     assert (handle.owned, handle.reason) == (
-        False,
+        True,
         "The program has set a tracer provider already; they are used.",
     )
+    # What nobody has set is filled: log events and metrics of the same runs.
+    assert (http_endpoint.spans(), bool(http_endpoint.records())) == ([], True)
+    assert http_endpoint.metrics() >= METRICS
     assert get_options().event_content is True
+
+
+def test_arguments_that_change_nothing_are_named_where_they_are_given(http_endpoint):
+    trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+    _logs.set_logger_provider(LoggerProvider(shutdown_on_exit=False))
+    metrics.set_meter_provider(MeterProvider(shutdown_on_exit=False))
+    with pytest.warns(UserWarning, match="service_name, endpoint ignored") as caught:
+        handle = configure("mine", endpoint=http_endpoint.url)
+    assert (handle.owned, [one.filename for one in caught]) == (False, [__file__])
+
+
+def test_pythons_logging_is_exported_on_the_span_that_is_current(http_endpoint):
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    handle = configure(endpoint=http_endpoint.url, logging=True)
+    try:
+        root.setLevel(logging.DEBUG)
+        with trace.get_tracer("app").start_as_current_span("mine") as span:
+            logging.getLogger("app").warning("hello %s", "world")
+        handle.flush()
+        handle.shutdown()
+    finally:
+        root.setLevel(level)
+        for one in set(root.handlers) - set(before):
+            root.removeHandler(one)
+    (record,) = http_endpoint.records()
+    assert record.body.string_value == "hello world"
+    assert int.from_bytes(record.span_id) == span.get_span_context().span_id
 
 
 def test_a_second_call_returns_the_first_handle(http_endpoint):

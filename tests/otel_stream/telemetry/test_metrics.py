@@ -306,8 +306,11 @@ def test_attribute_sets_of_graphs_made_on_the_fly_do_not_pile_up(make_scene, mon
     for number in range(5):
         scene.end(scene.run(f"graph-{number}"))
     instruments = scene.consumer._metrics._instruments
-    assert len(instruments.gauges.runs) == 2
-    assert len(scene.points()["gen_ai.invoke_workflow.duration"]) == 5
+    assert len(instruments.gauges.runs) == 3
+    points = scene.points()
+    for name in ("gen_ai.invoke_workflow.duration", "graph.run.active", "graph.run.supersteps"):
+        told = {about.get("graph.name", about.get("gen_ai.workflow.name")) for about, *_ in points[name]}
+        assert told == {"graph-0", "graph-1", "other"}
 
 
 def test_who_listens_and_how_far_they_are_behind_can_be_seen_while_they_are(scene):

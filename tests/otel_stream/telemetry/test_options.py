@@ -118,6 +118,12 @@ def test_a_pattern_of_the_environment_that_cannot_be_meant_is_refused():
         resolve(environ={REDACT_PATTERN: "("})
 
 
+@pytest.mark.parametrize("word", ["valeus", "Updates", "mesages"])
+def test_a_mode_with_a_typing_error_is_an_error_with_the_word_that_was_meant(word):
+    with pytest.raises(ValueError, match=f"contains {word!r}, which is no mode: did you mean"):
+        resolve(environ={EXPORT_MODES: word})
+
+
 def test_options_are_read_once_until_they_are_set(monkeypatch):
     set_options(None)
     first = get_options()
