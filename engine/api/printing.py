@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from otel_stream.config import StreamConfig, parse_modes
+from otel_stream.encoding import printable, shown
 from otel_stream.events import Event
 from otel_stream.parts import StreamPart, v1_payload
 from otel_stream.stream.sink import Forwarder
@@ -27,8 +28,9 @@ class Printer(Forwarder):
 
     def forward(self, part: StreamPart, event: Event | None) -> None:
         """Print ``part``."""
-        where = f"\x1b[1;30;33m[graph={part.ns}]\x1b[0m " if part.ns else ""
-        print(f"\x1b[1m[{part.type}]\x1b[0m {where}{v1_payload(part)!r}")  # noqa: T201
+        where = f"\x1b[1;30;33m[graph={printable(shown(part.ns))}]\x1b[0m " if part.ns else ""
+        text = printable(shown(v1_payload(part)))
+        print(f"\x1b[1m[{printable(part.type)}]\x1b[0m {where}{text}")  # noqa: T201
 
 
 def printers(asked: Asked, subgraphs: bool) -> tuple[Printer, ...]:

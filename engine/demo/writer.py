@@ -14,6 +14,8 @@ from typing import Protocol
 import anyio.lowlevel
 import msgspec
 
+from otel_stream.encoding import printable
+
 from .state import SEVERITIES, Audit, Finding, Inspection
 
 #: Findings that are listed one by one.
@@ -115,7 +117,7 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 def _finding(finding: Finding) -> str:
-    place = f"{finding['path']}:{finding['line']}"
+    place = printable(f"{finding['path']}:{finding['line']}")
     return f"{finding['severity']:<6} {place} {finding['message']} [{finding['rule']}]"
 
 
@@ -132,7 +134,7 @@ def _hardest(inspected: list[Inspection]) -> list[str]:
         branches = ", ".join(f"{count} {kind}" for kind, count in seen["branches"].items()) or "no branches"
         exits = _count(seen["exits"], "exit")
         lines += [
-            f"{rank}. {seen['path']}:{seen['line']} {seen['name']}: {shape}",
+            printable(f"{rank}. {seen['path']}:{seen['line']} {seen['name']}: {shape}"),
             f"   {branches}; {exits}; longest block: {seen['longest_block']}",
             f"   Suggestion: {seen['suggestion']}.",
         ]

@@ -16,6 +16,7 @@ from otel_stream.cli.backends import app as backends
 from otel_stream.cli.doctor.command import doctor
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.replay import replay
+from otel_stream.cli.terminal import complain, say
 from otel_stream.config import MODES, OverflowPolicy
 
 app = typer.Typer(
@@ -36,9 +37,9 @@ app.command()(doctor)
 def _version(wanted: bool) -> None:
     if wanted:
         try:
-            typer.echo(f"otel-stream {version('otel-stream')}")
+            say(f"otel-stream {version('otel-stream')}")
         except PackageNotFoundError:
-            typer.echo("otel-stream (not installed)")
+            say("otel-stream (not installed)")
         raise typer.Exit
 
 
@@ -128,7 +129,7 @@ def demo(
 
         code = run(options)
     except UsageError as error:
-        typer.echo(f"otel-stream: {error}", err=True)
+        complain(error)
         code = 2
     sys.stdout.flush()
     raise typer.Exit(code)

@@ -9,14 +9,13 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from rich.console import Console
-
 from otel_stream.cli import exported
 from otel_stream.cli.display import PlainView, TerminalView, View
 from otel_stream.cli.notices import Notices
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.summary import Outcome, one_line, print_summary
 from otel_stream.cli.tally import CONFIG, Account, Tally
+from otel_stream.cli.terminal import Output, complain, print_json
 from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
 
 
@@ -83,14 +82,12 @@ def load(options: DemoOptions) -> Audit:
 
 async def _print_parts(audit: Audit, options: DemoOptions, outcome: Outcome) -> None:
     """Print every part as a line of JSON."""
-    out = sys.stdout.buffer
     async with audit.graph.open_stream(audit.request, options.stream_config(), config=audit.config) as stream:
         (receiver,) = stream.receivers
         try:
             async for part in receiver:
                 outcome.tally.trace_id = outcome.tally.trace_id or part.trace_id
-                out.write(part.to_json() + b"\n")
-                out.flush()
+                print_json(part.to_json())
         except ReceiverOverflowError:
             await stream.wait()  # the run goes on without us
         finally:
@@ -131,20 +128,8 @@ def _note(outcome: Outcome, receiver: StreamReceiver) -> None:
     outcome.receiver_failed = receiver.failed
 
 
-class _Output(Console):
-    """Standard output, where a reader that left is an error like any other."""
-
-    def on_broken_pipe(self) -> None:
-        """Let it be raised, so that the run is stopped and telemetry shut down; rich would just exit."""
-        raise BrokenPipeError
-
-
-def _console() -> Console:
-    return _Output(highlight=False)
-
-
 def _view(outcome: Outcome, receiver: StreamReceiver) -> View:
-    console = _console()
+    console = Output()
     if console.is_terminal and not console.is_dumb_terminal:
         return TerminalView(console, outcome.tally, lambda: Account.of(receiver))
     return PlainView(console, outcome.tally)
@@ -155,10 +140,10 @@ def _account(options: DemoOptions, outcome: Outcome, telemetry: list[str], notic
         # Python flushes stdout once more at its end, and would complain that nobody is there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif options.json:
-        print(f"otel-stream: {one_line(outcome, telemetry)}", file=sys.stderr)
+        complain(one_line(outcome, telemetry))
         for notice in notices:
-            print(f"otel-stream: {notice}", file=sys.stderr)
+            complain(notice)
     else:
-        print_summary(_console(), outcome, telemetry, notices)
+        print_summary(Output(), outcome, telemetry, notices)
     if verdict := outcome.verdict():
-        print(f"otel-stream: {verdict}", file=sys.stderr)
+        complain(verdict)

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otel_stream.cli.tally import Account, Tally
+from otel_stream.cli.terminal import line as one_line
 from otel_stream.stream.modes import StreamPart
 from otel_stream.stream.statistics import ModeStatistics
 
@@ -66,7 +67,7 @@ class ReportLines:
 
 def styled(line: str) -> Text:
     """Return a line of the report with its title or severity in colour."""
-    text = Text(line)
+    text = one_line(line)
     text.highlight_regex(r"^\s*high\b", "bold red")
     text.highlight_regex(r"^\s*medium\b", "yellow")
     text.highlight_regex(r"^\s*low\b", "cyan")
@@ -143,7 +144,13 @@ def panel(tally: Tally, account: Account, writing: str = "") -> RenderableType:
     tables = Tables(nodes_table(tally, live=True), parts_table(account, live=True))
     lines: list[RenderableType] = [Text(), *_bars(tally), Text(), tables]
     now = writing or tally.place
-    return Group(*lines, Text(now, style="dim", overflow="ellipsis", no_wrap=True))
+    return Group(*lines, _placed(now))
+
+
+def _placed(place: str) -> Text:
+    text = one_line((place, "dim"))
+    text.overflow, text.no_wrap = "ellipsis", True
+    return text
 
 
 def _bars(tally: Tally) -> list[RenderableType]:
@@ -184,7 +191,9 @@ def nodes_table(tally: Tally, *, live: bool) -> Table:
         numbers = [node.running] if live else []
         style = "bold" if live and node.running else ""
         table.add_row(
-            name, *(_number(n) for n in [*numbers, node.done, node.failed, node.retries]), style=style
+            one_line(name),
+            *(_number(n) for n in [*numbers, node.done, node.failed, node.retries]),
+            style=style,
         )
     return table
 
@@ -201,9 +210,9 @@ def parts_table(account: Account, *, live: bool) -> Table:
     for mode in account.modes:
         numbers = account.statistics.by_mode.get(mode, ModeStatistics())
         dropped = "red" if numbers.dropped else ""
-        table.add_row(mode, *(_number(getattr(numbers, name)) for name in columns), style=dropped)
+        table.add_row(one_line(mode), *(_number(getattr(numbers, name)) for name in columns), style=dropped)
     return table
 
 
-def _number(value: int) -> str:
-    return f"{value:,}" if value else "[dim]0[/]"
+def _number(value: int) -> Text:
+    return Text(f"{value:,}") if value else Text("0", "dim")

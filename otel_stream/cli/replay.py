@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otel_stream.cli.options import UsageError
+from otel_stream.cli.terminal import complain, print_json, say
 from otel_stream.config import MODES
+from otel_stream.encoding import encode, printable
 
 if TYPE_CHECKING:
     from otel_stream.replay import Replay, ReplayedRun
@@ -51,7 +53,7 @@ def replay(
         code = _replay(file, run, modes, json, state_at)
         sys.stdout.flush()
     except UsageError as error:
-        typer.echo(f"otel-stream: {error}", err=True)
+        complain(error)
         code = 2
     except BrokenPipeError:
         # Python flushes stdout once more at its end, and would complain that nobody is there.
@@ -95,20 +97,16 @@ def _show(run: ReplayedRun, wanted: frozenset[str], json: bool) -> None:
     parts = [part for part in run.parts if not wanted or part.type in wanted]
     if json:
         for part in parts:
-            _print(part.to_json())
+            print_json(part.to_json())
         return
     number = len(run.parts) + len(run.withheld)
-    typer.echo(
-        f"run {run.id} of {run.graph}: {run.end or 'end unknown'}, {number} parts, {len(run.states)} states"
-    )
+    say(f"run {run.id} of {run.graph}: {run.end or 'end unknown'}, {number} parts, {len(run.states)} states")
     width = shutil.get_terminal_size((120, 24)).columns
     for part in parts:
-        typer.echo(_line(part)[:width])
+        say(printable(_line(part))[:width])
 
 
 def _line(part: StreamPart) -> str:
-    from otel_stream.encoding import encode
-
     where = "".join(f"{level.rpartition(':')[0] or level}/" for level in part.ns)
     step = "" if part.step is None else str(part.step)
     text = encode(part.data).decode()
@@ -118,13 +116,11 @@ def _line(part: StreamPart) -> str:
 def _show_state(run: ReplayedRun, step: int, json: bool) -> int:
     import msgspec
 
-    from otel_stream.encoding import encode
-
     state = run.state_at(step)
     text = encode(state.values)
-    _print(text if json else msgspec.json.format(text, indent=2))
+    print_json(text if json else msgspec.json.format(text, indent=2))
     if not state.trusted:
-        typer.echo(f"otel-stream: {state}", err=True)
+        complain(state)
     return 0 if state.trusted else 1
 
 
@@ -133,7 +129,7 @@ def _tell_problems(found: Replay, runs: list[ReplayedRun]) -> int:
     for run in runs:
         said += [f"run {run.id}: {problem}" for problem in _brief(run)]
     for sentence in said:
-        typer.echo(f"otel-stream: {sentence}", err=True)
+        complain(sentence)
     return 1 if said else 0
 
 
@@ -149,9 +145,3 @@ def _brief(run: ReplayedRun) -> list[str]:
     if run.end is None:
         problems.append("how it ended is unknown: it goes on, or its last log events are missing")
     return problems + [str(state) for state in run.states if not state.trusted and state.seq not in withheld]
-
-
-def _print(text: bytes) -> None:
-    # Not through text mode: the bytes are the point.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text + b"\n")

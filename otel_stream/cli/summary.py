@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.text import Text
 
 from otel_stream.cli.display import Tables, nodes_table, parts_table
 from otel_stream.cli.tally import Account, Tally
+from otel_stream.cli.terminal import line
 
 
 @dataclass(slots=True)
@@ -56,9 +56,9 @@ def print_summary(
         console.print(Tables(nodes_table(tally, live=False), parts_table(account, live=False)))
         console.print()
     for name, text in _facts(outcome, exported):
-        console.print(Text.assemble((f"{name:<11}", "dim"), text), soft_wrap=True)
+        console.print(line((f"{name:<11}", "dim"), text), soft_wrap=True)
     for notice in notices:
-        console.print(Text.assemble(("note       ", "yellow"), notice), soft_wrap=True)
+        console.print(line(("note       ", "yellow"), notice), soft_wrap=True)
 
 
 def _facts(outcome: Outcome, exported: Sequence[str]) -> list[tuple[str, str]]:

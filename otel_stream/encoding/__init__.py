@@ -17,9 +17,10 @@ import msgspec
 
 from otel_stream.encoding.careful import Encoding
 from otel_stream.encoding.foreign import TOO_LARGE, clean, text_of
+from otel_stream.encoding.printing import printable
 from otel_stream.encoding.quick import MAX_DEPTH, quick, tiny
 
-__all__ = ["MAX_DEPTH", "Encoding", "clean", "decode", "encode", "joined", "shown", "tiny"]
+__all__ = ["MAX_DEPTH", "Encoding", "clean", "decode", "encode", "joined", "printable", "shown", "tiny"]
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder()
@@ -48,9 +49,12 @@ def decode(text: bytes | str) -> Any:
     """Return what JSON says.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or nested too deeply.
     """
-    return _DECODER.decode(text)
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from otel_stream import semconv
 from otel_stream.encoding import decode
-from otel_stream.replay.read import Record, ReplayError
+from otel_stream.replay.read import Record, ReplayError, out_of_shape
 from otel_stream.replay.states import State, States
 from otel_stream.stream.modes import StreamPart
 
@@ -119,25 +119,35 @@ class Replay(msgspec.Struct, frozen=True):
 def rebuild(records: Iterable[Record], damaged: tuple[str, ...] = ()) -> Replay:
     """Tell the runs apart and rebuild each, in the order in which they began."""
     by_run: dict[str, dict[int, Record]] = defaultdict(dict)
+    odd = 0
     for record in records:
-        for one in _rows(record):
+        rows = _rows(record)
+        odd += not rows
+        for one in rows:
             # What was delivered twice counts once.
             by_run[one.attributes[semconv.GRAPH_RUN_ID]].setdefault(
                 one.attributes[semconv.GRAPH_LOG_SEQ], one
             )
     runs = [(min(record.time for record in found.values()), id, found) for id, found in by_run.items()]
+    if odd:
+        damaged = (*damaged, f"{out_of_shape(odd)}: its rows are not those that were exported")
     return Replay(tuple(_run(id, found) for _, id, found in sorted(runs, key=lambda run: run[:2])), damaged)
 
 
-def _rows(record: Record) -> Iterator[Record]:
-    """Take apart the deltas that were put together; each row says what differs from the one before."""
+def _rows(record: Record) -> list[Record]:
+    """Take apart the deltas that were put together; each row says what differs from the one before.
+
+    If it is damaged its numbers are not to be known: it is a hole.
+    """
     if semconv.GRAPH_VALUES_ROWS not in record.attributes:
-        yield record
-        return
-    found = f"{crc32(str(record.body).encode()):08x}"
-    # If it is damaged, its numbers are not to be known: it is a hole.
-    if found == record.attributes.get(semconv.GRAPH_VALUES_ROWS_DIGEST):
-        yield from _taken_apart(record)
+        return [record]
+    found = f"{crc32(record.body.encode()):08x}"
+    if found != record.attributes[semconv.GRAPH_VALUES_ROWS_DIGEST]:
+        return []
+    try:
+        return _taken_apart(record)
+    except (TypeError, ValueError):
+        return []
 
 
 def _taken_apart(record: Record) -> list[Record]:
@@ -147,6 +157,8 @@ def _taken_apart(record: Record) -> list[Record]:
     base = record.attributes.get(semconv.GRAPH_VALUES_BASE_SEQ)
     rows = decode(record.body)
     for index, (numbers, seqs, nanos, steps, delta) in enumerate(rows, 1):
+        if not all(type(one) is int for one in (numbers, seqs, nanos, steps)):
+            raise TypeError("what a row counts is no whole number")
         number, seq, time, step = number + numbers, seq + seqs, time + nanos, step + steps
         own = {
             **attributes,
@@ -278,8 +290,13 @@ def _part(id: str, record: Record) -> StreamPart:
         record.trace_id,
         record.span_id,
         tuple(about.get(semconv.GRAPH_RUN_TAGS, ())),
-        (() if interrupts is None else tuple(decode(interrupts))) if mode == "values" else None,
+        _interrupts(interrupts) if mode == "values" else None,
     )
+
+
+def _interrupts(text: str | None) -> tuple[Any, ...]:
+    shown = () if text is None else _shown(text)
+    return tuple(shown) if isinstance(shown, list) else (shown,) if shown else ()
 
 
 def _holes(records: list[Record]) -> Iterator[Hole]:

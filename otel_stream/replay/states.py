@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -44,6 +45,12 @@ class _Known:
         self.sound = False
 
 
+def _digest(values: Any) -> str | None:
+    with suppress(RecursionError, TypeError, ValueError):
+        return f"{digest(values):08x}"
+    return None  # nested more deeply than anything of ours
+
+
 class States:
     """The states of a root run and its subgraphs, in the order of their log events."""
 
@@ -75,7 +82,7 @@ class States:
             known.sound = False
         elif expected is not None:
             # A state may be right again though something before it is missing: it was set anew.
-            known.sound = f"{digest(known.values):08x}" == expected
+            known.sound = _digest(known.values) == expected
             self._settle(part.ns, known.sound)
             why = why or "its digest is another one"
         elif not known.sound:
@@ -101,7 +108,7 @@ class States:
         try:
             delta = record.body if isinstance(record.body, dict) else decode(record.body)
             known.values = applied(known.values, delta)
-        except (ArithmeticError, LookupError, TypeError, ValueError):
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
             known.values, known.sound = None, False
             return why or "its delta does not fit the state before it"
         return why

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from otel_stream.cli.options import UsageError
+from otel_stream.cli.terminal import Output, complain, print_json
 
 EndpointArgument = Annotated[
     str | None,
@@ -59,7 +60,7 @@ def doctor(
     try:
         code = _examine(endpoint, given, wait, json=json)
     except UsageError as error:
-        typer.echo(f"otel-stream: {error}", err=True)
+        complain(error)
         code = 2
     except KeyboardInterrupt:
         code = 130
@@ -68,8 +69,6 @@ def doctor(
 
 
 def _examine(endpoint: str | None, given: dict[str, str], wait: float, *, json: bool) -> int:
-    from rich.console import Console
-
     from otel_stream.cli.doctor.examination import Options, examine
     from otel_stream.cli.doctor.following import addresses
     from otel_stream.cli.doctor.show import show
@@ -80,10 +79,10 @@ def _examine(endpoint: str | None, given: dict[str, str], wait: float, *, json: 
         options = Options(endpoint, dict(addresses(given)), wait, folder=Path.cwd())
     except ValueError as error:
         raise UsageError(str(error)) from None
-    with Console(stderr=True, highlight=False).status("looking around", spinner="dots") as status:
+    with Output(stderr=True).status("looking around", spinner="dots") as status:
         report = examine(options, status.update)
     if json:
-        sys.stdout.write(report.to_json().decode() + "\n")
+        print_json(report.to_json())
     else:
-        show(report, Console(highlight=False))
+        show(report, Output())
     return 0 if report.arrived else 1

@@ -6,10 +6,10 @@ import textwrap
 from itertools import zip_longest
 
 from rich.console import Console
-from rich.text import Text
 
 from otel_stream.cli.doctor.findings import Finding, Report, State
 from otel_stream.cli.doctor.sending import WORDS
+from otel_stream.cli.terminal import line
 
 _MARKS: dict[State, tuple[str, str]] = {
     "ok": ("ok  ", "green"),
@@ -28,12 +28,12 @@ def show(report: Report, console: Console) -> None:
     for name, signal in report.signals.items():
         if signal.arrived:
             found = f", found in {' and '.join(signal.found_in)}" if signal.found_in else ""
-            fate = Text(f"arrived: {signal.exported} {WORDS[name][1]}{found}", "green")
+            fate = (f"arrived: {signal.exported} {WORDS[name][1]}{found}", "green")
         else:
-            fate = Text(f"stopped at: {signal.stopped_at or 'run'}", "bold red")
-        console.print(Text.assemble(f"{name:<9}", fate), soft_wrap=True)
+            fate = (f"stopped at: {signal.stopped_at or 'run'}", "bold red")
+        console.print(line(f"{name:<9}", fate), soft_wrap=True)
     if report.trace_id:
-        console.print(f"{'trace':<9}{report.trace_id}", soft_wrap=True)
+        console.print(line(f"{'trace':<9}{report.trace_id}"), soft_wrap=True)
 
 
 def _show(finding: Finding, all_signals: int, console: Console, *, silent: bool) -> None:
@@ -41,12 +41,12 @@ def _show(finding: Finding, all_signals: int, console: Console, *, silent: bool)
     verdict = finding.verdict
     mark, style = _MARKS[verdict.state]
     about = "" if len(finding.signals) == all_signals else f" [{', '.join(finding.signals)}]"
-    line = Text.assemble((mark, style), f"  {verdict.tried}", (about, "dim"), (f": {verdict.seen}", "dim"))
-    console.print(line, soft_wrap=True)
+    found = line((mark, style), f"  {verdict.tried}", (about, "dim"), (f": {verdict.seen}", "dim"))
+    console.print(found, soft_wrap=True)
     if verdict.message and not silent:
         indent = " " * 6
         width = max(console.width, 40)
         for text in textwrap.wrap(
             verdict.message, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False
         ):
-            console.print(Text(text), soft_wrap=True)
+            console.print(line(text), soft_wrap=True)

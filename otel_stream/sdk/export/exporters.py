@@ -52,12 +52,13 @@ class OtlpJsonFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._start_anew()
         in_child(self._start_anew)
-        #: Whether the last line is one that could not be written to its end.
-        self._torn = False
         # Unbuffered: one line is one write to a file in append mode, so that the lines of several
         # processes do not mix, and nothing is left behind in a buffer when the process is killed.
+        # Readable, so that the end of the last line can be seen; a pipe and a device have none.
+        self._is_file = self.path.is_file() or not self.path.exists()
+        how = "a+b" if self._is_file else "ab"
         # It may hold content: a file that is made here is for its owner.
-        self._file = open(self.path, "ab", buffering=0, opener=_for_the_owner)  # noqa: SIM115 - closed by detach
+        self._file = open(self.path, how, buffering=0, opener=_for_the_owner)  # noqa: SIM115 - closed by detach
         self._users = 0
 
     def _start_anew(self) -> None:
@@ -76,7 +77,7 @@ class OtlpJsonFile:
                 self._file.close()
 
     def append(self, line: bytes) -> None:
-        """Write ``line`` and its end.
+        """Write ``line`` and its end; first that of a half line, which a full disk or a crash left.
 
         Raises:
             OSError: the disk is full, or the like; a part of the line may have been written. The next one
@@ -84,15 +85,16 @@ class OtlpJsonFile:
             ValueError: the file is closed.
         """
         with self._lock:
-            whole = memoryview(b"\n" + line + b"\n" if self._torn else line + b"\n")
-            rest = whole
-            try:
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-                self._torn = False
-            except OSError:
-                self._torn = self._torn or len(rest) < len(whole)
-                raise
+            rest = memoryview((b"\n" if self._ends_in_half_a_line() else b"") + line + b"\n")
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    def _ends_in_half_a_line(self) -> bool:
+        return self._is_file and self._file.seek(0, os.SEEK_END) > 0 and self._last_byte() != b"\n"
+
+    def _last_byte(self) -> bytes:
+        self._file.seek(-1, os.SEEK_END)
+        return self._file.read(1)
 
 
 def _for_the_owner(path: str, flags: int) -> int:
