@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 import typer
 
+from otel_stream.cli.terminal import complain, say
+
 app = typer.Typer(
     name="backends",
     help="Run a Collector with stores and Grafana behind it, in containers.",
@@ -56,9 +58,10 @@ def up(stores: StoresOption = "tempo-loki", collector: CollectorOption = "local"
     _compose("up", "--detach", "--wait", *services, variables=chosen)
     for service, (title, default) in _PLACES.items():
         if service in services:
-            typer.echo(f"{title:<14}{_url(service, default)}")
-    typer.echo(f"\nexport OTEL_EXPORTER_OTLP_ENDPOINT={_url('http', 4318)}")
-    typer.echo("stop with: otel-stream backends down")
+            say(f"{title:<14}{_url(service, default)}")
+    say("")
+    say(f"export OTEL_EXPORTER_OTLP_ENDPOINT={_url('http', 4318)}")
+    say("stop with: otel-stream backends down")
 
 
 def _url(name: str, default: int) -> str:
@@ -120,5 +123,5 @@ def _file() -> Path:
 
 
 def _end(sentence: str, code: int = 1) -> None:
-    typer.echo(f"otel-stream: {sentence}", err=True)
+    complain(sentence)
     raise typer.Exit(code)
