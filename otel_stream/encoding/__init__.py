@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from otel_stream.encoding.careful import Encoding
-from otel_stream.encoding.foreign import TOO_LARGE, clean, text_of
+from otel_stream.encoding.foreign import NO_TEXT, TOO_LARGE, clean, text_of
 from otel_stream.encoding.printing import printable
 from otel_stream.encoding.quick import MAX_DEPTH, quick, tiny
 
@@ -58,6 +58,6 @@ def decode(text: bytes | str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """Return ``repr(value)``, or its JSON if that is too much to ask for. Never fails."""
+    """Return ``repr(value)``, or its JSON if that is broken, or too much to ask for. Never fails."""
     text = text_of(value)
-    return encode(value).decode() if text is TOO_LARGE else text
+    return encode(value).decode() if text in (NO_TEXT, TOO_LARGE) else text

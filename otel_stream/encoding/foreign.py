@@ -16,6 +16,7 @@ import msgspec
 from otel_stream.encoding.measure import PLAIN, definer, fits, is_model
 
 __all__ = [
+    "NO_TEXT",
     "REST",
     "asked",
     "can_be_walked",
@@ -41,6 +42,8 @@ _DEPTH: Final = 128
 _ROOM: Final = 4 * 1024
 #: What is said instead of what foreign code would say of them.
 TOO_LARGE: Final = "<too large>"
+#: What is said where it breaks.
+NO_TEXT: Final = "<no repr>"
 _REQUIRED: Final = object()
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -93,7 +96,7 @@ def asked(ask: Callable[[Any], str], value: Any) -> str:
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - even that may be broken
-        return "<no repr>"
+        return NO_TEXT
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}… ({len(text)} characters)"
     return clean(text)

@@ -63,7 +63,7 @@ class Undumpable:
         (Unprintable(), {"type": "Unprintable", "repr": "<no repr>"}),
         ([Undumpable(), 1], [{"type": "Undumpable", "repr": "<Undumpable>"}, 1]),
         ({("a", 1): 2, "b": {3}}, {"('a', 1)": 2, "b": [3]}),
-        (["\ud800", 10**40, float("nan")], ["?", 10**40, None]),
+        (["\ud800", 10**40, float("nan")], ["\ufffd", 10**40, None]),
         (Model, {"type": "ModelMetaclass", "repr": repr(Model)}),
     ],
 )
