@@ -94,7 +94,8 @@ class OtlpJsonFile:
 
     def _last_byte(self) -> bytes:
         self._file.seek(-1, os.SEEK_END)
-        return self._file.read(1)
+        last: bytes = self._file.read(1)
+        return last
 
 
 def _for_the_owner(path: str, flags: int) -> int:
