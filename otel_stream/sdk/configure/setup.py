@@ -295,10 +295,8 @@ def _warn_of_ignored(arguments: dict[str, Any]) -> None:
 
 def _resource(service_name: str | None) -> Resource:
     """Return the resource: the name of the environment, ``OTEL_SERVICE_NAME`` first, then the program's."""
-    attributes = {}
-    if not service_name_of(os.environ) and service_name:
-        # What is passed here would win over the environment.
-        attributes["service.name"] = service_name
-    resource = Resource.create(attributes)
+    resource = Resource.create()
+    if service_name and not service_name_of(os.environ):
+        resource = resource.merge(Resource({"service.name": service_name}))
     sound: Any = sound_attributes(resource.attributes)
     return resource if sound is resource.attributes else Resource(sound, resource.schema_url)

@@ -431,3 +431,52 @@ async def test_without_langchain_chunks_are_our_own_and_add_up_alike(
         finish_reason="stop",
         usage={"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
     )
+
+
+class _Both:
+    """A stream with both protocols, of which one works, as wrappers of other instrumentations have them."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self._items = iter(items)
+        self.closed = 0
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._items)
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+async def test_a_wrapper_of_both_kinds_is_iterated_either_way() -> None:
+    with stream_messages(_Both([1, 2])) as stream:
+        assert list(stream) == [1, 2]
+    async with stream_messages(_Both([1, 2])) as other:
+        assert [one async for one in other] == [1, 2]
+    abandoned = _Both([1, 2])
+    for _ in stream_messages(abandoned):
+        break
+    assert abandoned.closed
