@@ -214,7 +214,8 @@ def test_buckets_are_fit_for_seconds(scene):
     (resource,) = scene.reader.get_metrics_data().resource_metrics
     bounds = {
         metric.name: (point.explicit_bounds[0], point.explicit_bounds[-1])
-        for metric in resource.scope_metrics[0].metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
         for point in metric.data.data_points
         if metric.name.endswith(".duration")
     }
@@ -350,7 +351,8 @@ def test_supersteps_are_measured_the_same_whether_or_not_their_starts_are_told(o
     (resource,) = reader.get_metrics_data().resource_metrics
     found = {
         metric.name: [(point.count, point.sum) for point in metric.data.data_points]
-        for metric in resource.scope_metrics[0].metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
         if metric.name in ("graph.superstep.tasks", "graph.run.supersteps", "graph.superstep.duration")
     }
     assert found["graph.superstep.tasks"] == [(1, 2)]
