@@ -61,6 +61,11 @@ peers: $(VENV)/.dev ## Measure the telemetry of others for LangGraph beside ours
 survey: $(VENV)/.dev ## Run all of LangGraph's public-API tests against our engine, and list what fails
 	$(BIN)/python -m tests.conformance.survey $(ARGS)
 
+SECONDS ?= 60
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Mutate records, states, configs and answers of nodes for SECONDS each (ARGS="states" for one)
+	$(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
 .PHONY: semconv
 semconv: $(VENV)/.dev ## Generate the names and their reference page from semconv/registry
 	$(BIN)/python -m semconv

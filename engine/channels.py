@@ -15,6 +15,8 @@ import collections.abc
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Annotated, Any, NotRequired, Required, Self, get_origin
 
+from otel_stream.encoding import shown
+
 from .errors import ErrorCode, InvalidUpdateError
 from .types import MISSING, Overwrite
 
@@ -241,7 +243,7 @@ class NamedBarrierValue(Channel):
         for value in values:
             if value not in self.names:
                 raise InvalidUpdateError(
-                    f"At key '{self.key}': {value!r} is not one of {sorted(map(str, self.names))}"
+                    f"At key '{self.key}': {shown(value)} is not one of {sorted(map(str, self.names))}"
                 )
             self.seen.add(value)
         self._look()

@@ -65,7 +65,8 @@ class Interrupt:
     def from_ns(cls, value: Any, ns: str, answered: int = 0, response_schema: Any = None) -> Interrupt:
         """Make the interrupt that a task asks after ``answered`` answers; the id is stable over resumes."""
         key = f"{ns}|{answered}" if answered else ns
-        return cls(value, blake2b(key.encode(), digest_size=16).hexdigest(), response_schema)
+        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        return cls(value, digest, response_schema)
 
 
 class Send:

@@ -324,7 +324,7 @@ class NodeTask(Task):
     def _make_id(self) -> str:
         """Derive the id from the checkpoint and the task's place, so that a resumed run finds it again."""
         place = f"{self.seed}\0{path_of(self.run)}\0{self.step}\0{self.node}\0{self.path}"
-        digest = blake2b(place.encode(), digest_size=16).hexdigest()
+        digest = blake2b(place.encode(errors="surrogatepass"), digest_size=16).hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
     @property

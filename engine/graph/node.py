@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
+from otel_stream.encoding import shown
+
 from ..errors import ErrorCode, InvalidUpdateError, ParentCommand
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from ..types import END, START, Command, Send, declares_fields, field_updates, ours
@@ -230,7 +232,7 @@ class Branch:
             if target is None or target == START:
                 raise ValueError(
                     f"Branch did not return a valid destination: conditional edge '{self.name}' "
-                    f"returned {answer!r}; "
+                    f"returned {shown(answer)}; "
                     f"return a node name, a Send, END, or a list of them"
                 )
             if isinstance(target, Send) and target.node == END:
@@ -243,7 +245,7 @@ class Branch:
             return self.ends[answer]
         except KeyError:
             raise KeyError(
-                f"conditional edge '{self.name}' returned {answer!r}, which its path_map does not know; "
+                f"conditional edge '{self.name}' returned {shown(answer)}, which its path_map does not know; "
                 f"known: {', '.join(map(repr, self.ends))}"
             ) from None
 
@@ -314,7 +316,7 @@ class Node:
             pairs = field_updates(answer)
         else:
             raise InvalidUpdateError(
-                f"Expected dict, got {answer!r}: node '{self.name}' must return a mapping of state keys "
+                f"Expected dict, got {shown(answer)}: node '{self.name}' must return a mapping of state keys "
                 f"to values, a Command, or None. [{ErrorCode.INVALID_GRAPH_NODE_RETURN_VALUE.value}]"
             )
         return [pair for pair in pairs if pair[0] in self.writable]

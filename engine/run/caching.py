@@ -17,7 +17,8 @@ def _key(task: NodeTask) -> tuple[tuple[str, ...], str]:
     policy = task.spec.cache
     assert policy is not None
     found = policy.key_func(task.input)
-    digest = blake2b(found.encode() if isinstance(found, str) else found, digest_size=16).hexdigest()
+    text = found.encode(errors="surrogatepass") if isinstance(found, str) else found
+    digest = blake2b(text, digest_size=16).hexdigest()
     return cache_namespace(task.spec), digest
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from otel_stream.encoding import shown
 from otel_stream.events import CheckpointSaved
 
 from ..core.payloads import result_payload
@@ -67,7 +68,7 @@ def shown_task(program: Program, task: NodeTask, writes: Writes, state: Any, *, 
         task.id,
         task.node,
         task.path,
-        repr(error) if isinstance(error, BaseException) else error,
+        shown(error) if isinstance(error, BaseException) else error,
         () if live and outcome else asked,
         state,
         _result(program, outcome) if outcome else None,

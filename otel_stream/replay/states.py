@@ -108,7 +108,7 @@ class States:
         try:
             delta = record.body if isinstance(record.body, dict) else decode(record.body)
             known.values = applied(known.values, delta)
-        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             known.values, known.sound = None, False
             return why or "its delta does not fit the state before it"
         return why
