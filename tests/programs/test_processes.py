@@ -152,7 +152,9 @@ def test_a_run_on_a_daemon_thread_does_not_keep_a_program_from_ending(programs):
     started.wait()
     """
     assert programs.run(HEAD + program) == ("", "")
-    assert programs.exported().names == TREE
+    exported = programs.exported()
+    assert exported.names == sorted([*TREE, "invoke_node endless", "invoke_workflow triage", "superstep"])
+    assert sorted(exported.ends("graph.run.end")) == ["cancelled", "ok"]
 
 
 def test_a_program_may_shut_down_itself_and_run_on(programs):

@@ -7,6 +7,7 @@ gets the time of a shutdown first, and then ends by the signal, as it would have
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import signal
 import sys
@@ -24,12 +25,15 @@ class _Termination:
     """The answer to SIGTERM: nothing is done in the handler, which may interrupt whoever holds a lock.
 
     The call is made in a thread of its own, started without any lock of Python's, so that the interrupted
-    thread goes on and releases what it holds. The thread then sends the signal again.
+    thread goes on and releases what it holds. The thread then sends the signal again. A program that comes to
+    its own end meanwhile ends by the signal all the same.
     """
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
         self._begun = False
+        self._busy = _thread.allocate_lock()
+        atexit.register(self._at_exit)
 
     def __call__(self, number: int, _: object) -> None:
         if self._begun:
@@ -37,12 +41,19 @@ class _Termination:
             _end(number)
             return
         self._begun = True
+        self._busy.acquire(blocking=False)
         _thread.start_new_thread(self._finish, (number,))
+
+    def _at_exit(self) -> None:
+        if self._begun:
+            self._busy.acquire()  # the call is bounded
+            _end(signal.SIGTERM)
 
     def _finish(self, number: int) -> None:
         try:
             self._call()
         finally:
+            self._busy.release()
             os.kill(os.getpid(), number)
             time.sleep(_GRACE)
             os._exit(_STATUS)
