@@ -37,7 +37,7 @@ def arrived(stack: Stack, run: Demo, wanted: dict[str, int]) -> dict[str, int]:
 
 
 def test_a_kill_in_the_middle_of_a_run_loses_nothing(stack: Stack, agent: Collector, demo: Any) -> None:
-    run = demo(agent.endpoint, "--limit", 60, **EAGER)
+    run = demo(agent.endpoint, "--limit", 160, **EAGER)
     # Killed while it holds what it has taken and not handed on; the run goes on meanwhile.
     held = eventually(lambda: on_hand(agent), lambda number: number >= 64)
     agent.kill()

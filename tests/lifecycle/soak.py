@@ -67,27 +67,27 @@ async def once(kind: str) -> None:
                     break
 
 
-def resident() -> int:
-    """Return how much memory this process has, in KiB."""
+def resident(handle: Any) -> int:
+    """Return how much memory this process has, in KiB, once nothing waits to be exported."""
+    handle.flush()
+    gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
-async def main(kind: str, first: int, count: int) -> None:
+async def main(handle: Any, kind: str, first: int, count: int) -> None:
     """Print by how much memory has grown since the ``first`` runs: until then caches fill."""
     await ENGINE.stream(StreamConfig(modes="values", overflow="drop_oldest", buffer_size=8))
     for _ in range(first):
         await once(kind)
-    gc.collect()
-    before = resident()
+    before = resident(handle)
     for _ in range(count):
         await once(kind)
-    gc.collect()
-    print(resident() - before)
+    print(resident(handle) - before)
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         handle = otel_stream.configure("soak", path=f"{folder}/traces")
-        asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+        asyncio.run(main(handle, sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
         handle.shutdown()

@@ -21,7 +21,7 @@ from tests.lifecycle.scene import living
 
 ROOT = Path(__file__).parents[2]
 #: How many come first, and how many are looked at; of few it is only what is lost in a big way that shows.
-FIRST, RUNS = (1000, int(os.environ["RUNS"])) if "RUNS" in os.environ else (200, 200)
+FIRST, RUNS = (1000, int(os.environ["RUNS"])) if "RUNS" in os.environ else (500, 500)
 COUNT = int(os.environ.get("ABANDONED", "500"))
 CONFIG = StreamConfig(modes=["custom", "updates"], subgraphs=True)
 
