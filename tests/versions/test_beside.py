@@ -31,7 +31,7 @@ def test_beside_azure_monitor(tmp_path):
         configure_azure_monitor(
             connection_string="InstrumentationKey=00000000-0000-0000-0000-000000000000;"
                               "IngestionEndpoint=http://127.0.0.1:9",
-            disable_offline_storage=True, enable_live_metrics=False,
+            disable_offline_storage=True, enable_live_metrics=False, sampling_ratio=1.0,
             span_processors=[SimpleSpanProcessor(spans)],
             log_record_processors=[export.SimpleLogRecordProcessor(logs)],
         )
