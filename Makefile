@@ -58,8 +58,15 @@ peers: $(VENV)/.dev ## Measure the telemetry of others for LangGraph beside ours
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 .PHONY: survey
-survey: $(VENV)/.dev ## Run all of LangGraph's public-API tests against our engine, and list what fails
+survey: survey-langgraph survey-ecosystem ## Run LangGraph's tests, and those of what is built on it, against our engine
+
+.PHONY: survey-langgraph
+survey-langgraph: $(VENV)/.dev ## Run all of LangGraph's public-API tests against our engine, and list what fails
 	$(BIN)/python -m tests.conformance.survey $(ARGS)
+
+.PHONY: survey-ecosystem
+survey-ecosystem: $(VENV)/.dev ## Run the suites of LangGraph's ecosystem on LangGraph and on our engine (ARGS="swarm" for one)
+	$(BIN)/python -m tests.conformance.ecosystem $(ARGS)
 
 SECONDS ?= 60
 .PHONY: fuzz
@@ -92,6 +99,8 @@ lock: $(VENV)/.dev ## Resolve every dependency again into constraints.txt
 	@$(call INSTALL,--group lock)
 	$(BIN)/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --all-extras --group dev --group lock \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file constraints.txt
+	$(BIN)/uv pip compile pyproject.toml tests/conformance/ecosystem.in --quiet --upgrade --universal --python-version 3.11 \
+	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file tests/conformance/ecosystem.txt
 
 .PHONY: clean
 clean: ## Remove what was built, the virtual environment included

@@ -134,7 +134,9 @@ def lacking(target: str, names: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def install(target: str) -> None:
-    """Answer imports of langgraph with the package ``target`` from now on."""
+    """Answer imports of langgraph with the package ``target`` from now on; twice is once."""
+    if target == "langgraph" or any(isinstance(finder, EngineFinder) for finder in sys.meta_path):
+        return
     loaded = [name for name in sys.modules if name.partition(".")[0] == "langgraph"]
     if loaded:
         raise RuntimeError(f"LangGraph is loaded already ({loaded[0]}): its tests would not test {target}")

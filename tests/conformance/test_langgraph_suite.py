@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.suite import HERE, Outcome, SourceMissingError, cached_source, run, unpack
+from tests.conformance.sources import SourceMissingError
+from tests.conformance.suite import HERE, LANGGRAPH, Outcome, run, unpack
 
 TESTS = (HERE / "tests.txt").read_text().split()
 
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("conformance")]
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Outcome]]:
     try:
-        cached_source()
+        LANGGRAPH.cached()
     except SourceMissingError as error:
         if os.environ.get("CI"):
             raise

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import suite
+from tests.conformance.sources import SourceMissingError
 
 #: What runs in memory and in little time, and looks closely at what a run does.
 FILES = (
@@ -36,7 +37,7 @@ def named_in(file: Path) -> Iterator[str]:
 def test_langgraphs_own_tests_pass_while_it_is_observed(tmp_path: Path) -> None:
     try:
         suite.unpack(tmp_path)
-    except suite.SourceMissingError as error:
+    except SourceMissingError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"offline, and LangGraph's source distribution is not in the cache: {error}")

@@ -7,15 +7,13 @@ environment, made once. The newest OpenTelemetry is where the whole suite runs.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.environments import ROOT, made
+
 HOME = ROOT / ".venv" / "versions"
 #: What the tests themselves need.
 TOOLS = ("pytest", "pytest-timeout", "hypothesis", "langchain-core")
@@ -62,7 +60,7 @@ def main() -> int:
 
 def _passes(name: str, environment: Environment) -> bool:
     print(f"== {name}: {' '.join(environment.packages)}", flush=True)
-    python = _made(name, environment)
+    python = made(HOME / name, "--editable", f"{ROOT}[otlp,grpc]", *TOOLS, *environment.packages)
     tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *environment.tests]
     return all(
         subprocess.run(
@@ -71,27 +69,6 @@ def _passes(name: str, environment: Environment) -> bool:
         == 0
         for command in ([python, "-m", "pip", "check"], tests)
     )
-
-
-def _made(name: str, environment: Environment) -> str:
-    """Return the interpreter of an environment, made anew if what it is made of has changed."""
-    place = HOME / name
-    python = str(place / "bin" / "python")
-    made_of = (ROOT / "pyproject.toml").read_text() + repr(environment) + sys.version
-    stamp = hashlib.sha256(made_of.encode()).hexdigest()
-    if not (place / "stamp").exists() or (place / "stamp").read_text() != stamp:
-        shutil.rmtree(place, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        _install(python, ("--editable", f"{ROOT}[otlp,grpc]", *TOOLS, *environment.packages))
-        (place / "stamp").write_text(stamp)
-    return python
-
-
-def _install(python: str, what: tuple[str, ...]) -> None:
-    """Install ``what``, and with it what whoever installs it today gets."""
-    uv = shutil.which("uv")
-    start = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
-    subprocess.run([*start, "--quiet", *what], check=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import tempfile
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[4]
+from tests.environments import ROOT, install
+
 HERE = Path(__file__).parent
 TESTS = ("test_events", "test_instrumentor", "test_receivers", "test_telemetry", "test_versions")
 #: The oldest we support, one of each minor, and whatever is newest.
@@ -50,9 +51,9 @@ def environment(version: str) -> Path:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         constraints.write(_constraints())
         constraints.flush()
-        _install(
-            python,
-            *(["--pre", "--upgrade"] if version == NEXT else ["--upgrade"] if version == NEWEST else []),
+        install(
+            str(python),
+            *([_pre(), "--upgrade"] if version == NEXT else ["--upgrade"] if version == NEWEST else []),
             wanted,
             *TOOLS,
             *("--constraint", constraints.name, "--editable", f"{ROOT}[langgraph,otlp]"),
@@ -60,21 +61,15 @@ def environment(version: str) -> Path:
     return python
 
 
+def _pre() -> str:
+    """Return how whoever installs is told to take pre-releases."""
+    return "--prerelease=allow" if shutil.which("uv") else "--pre"
+
+
 def _constraints() -> str:
     """Return our pins, but for what comes with LangGraph."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return "\n".join(line for line in lines if not re.match(r"lang|ormsgpack|xxhash|pydantic", line))
-
-
-def _install(python: Path, *arguments: str) -> None:
-    uv = shutil.which("uv")
-    pip = (
-        [uv, "pip", "install", "--quiet", "--python", str(python)]
-        if uv
-        else [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    )
-    given = [one.replace("--pre", "--prerelease=allow") if uv else one for one in arguments]
-    subprocess.run([*pip, *given], check=True)
 
 
 def tested(version: str) -> bool:
