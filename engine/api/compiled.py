@@ -227,15 +227,12 @@ class CompiledStateGraph(StateApi):
         return launch(self.spec, input, config, asked, executor, observer, caller=caller)
 
     def _output(self, loop: RunLoop, version: str) -> Any:
-        value = loop.result if loop.shown else None
+        questions, is_mapping = loop.interrupts, loop.env.output.single is None
+        value = loop.result if loop.shown or (questions and is_mapping) else None
         if version == "v2":
-            return GraphOutput(coerced(self.program.make_output, value), loop.interrupts)
-        if loop.interrupts:
-            return (
-                {**value, INTERRUPT: list(loop.interrupts)}
-                if isinstance(value, dict)
-                else {INTERRUPT: list(loop.interrupts)}
-            )
+            return GraphOutput(coerced(self.program.make_output, value), questions)
+        if questions:
+            return {**(value if is_mapping else {}), INTERRUPT: list(questions)}
         return value
 
     def batch(
