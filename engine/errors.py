@@ -114,12 +114,10 @@ class NodeInterrupt(GraphInterrupt):
 
 
 class ParentCommand(GraphBubbleUp):
-    """A ``Command(graph=Command.PARENT)`` on its way to the graph it is for."""
+    """A ``Command(graph=Command.PARENT)``, or several, on the way to the graph they are for."""
 
-    args: tuple[Any]
-
-    def __init__(self, command: Any) -> None:
-        Exception.__init__(self, command)
+    def __init__(self, *commands: Any) -> None:
+        Exception.__init__(self, *commands)
 
 
 class NodeCancelledError(_AlsoLangGraphs, Exception):

@@ -24,7 +24,7 @@ def bubble_of(error: BaseException, task: NodeTask) -> GraphBubbleUp | None:
         asked = error.args[0] if error.args else ()
         return GraphInterrupt([_interrupt(each, task.ns, len(task.pad.answers)) for each in asked])
     if "ParentCommand" in names:
-        return ParentCommand(ours(error.args[0]))
+        return ParentCommand(*map(ours, error.args))
     return GraphDrained(str(error)) if "GraphDrained" in names else None
 
 

@@ -132,6 +132,7 @@ class TaskEnded(Event, frozen=True):
     ``result``: the same writes, channel by channel, for *tasks*.
     ``cached``: they come from the cache or a checkpoint; the node was not called.
     ``values``: the state to show beside ``interrupts``, None if there are none.
+    ``hands_off``: it ended with commands for the graph around, and has no update of its own.
     """
 
     bit: ClassVar[int] = 1 << 7
@@ -144,6 +145,7 @@ class TaskEnded(Event, frozen=True):
     cached: bool
     time: int
     values: Any = None
+    hands_off: bool = False
 
 
 class ValuesChanged(Event, frozen=True):

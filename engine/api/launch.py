@@ -15,7 +15,7 @@ from otel_stream.stream.wakeup import in_event_loop
 from ..core.continuation import Continuation
 from ..core.lineage import Lineage
 from ..core.state import State
-from ..core.task import Executor, Failing, GraphRun, NodeTask, RunEnv, path_of
+from ..core.task import Executor, Failing, GraphRun, NodeTask, RunEnv, path_of, without_ids
 from ..graph.program import View
 from ..graph.spec import GraphSpec
 from ..run.checkpointing import Checkpoints
@@ -296,9 +296,7 @@ def _namespace(graph: GraphSpec, parent: NodeTask | None) -> str:
 
 def own_namespace(graph: GraphSpec, namespace: str) -> str:
     """Return where a graph keeps its checkpoints: with ``checkpointer=True`` the same place in every run."""
-    if graph.checkpointer is not True:
-        return namespace
-    return "|".join(part.split(":")[0] for part in namespace.split("|"))
+    return without_ids(namespace) if graph.checkpointer is True else namespace
 
 
 def _view(graph: GraphSpec, keys: str | Sequence[str] | None) -> View | None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from ..checkpoint.saver import Saver
+from ..core.task import without_ids
 from ..executors import Executor, ThreadExecutor, async_executor, drive
 from ..graph.spec import GraphSpec
 from ..types import Config, StateSnapshot, StateUpdate
@@ -152,7 +153,7 @@ def _place(owner: GraphSpec, config: Config, *, for_update: bool = False) -> tup
 
 
 def _subgraph(owner: GraphSpec, namespace: str, for_update: bool) -> GraphSpec:
-    wanted = "|".join(part.split(":")[0] for part in namespace.split("|") if not part.isdigit())
+    wanted = without_ids("|".join(part for part in namespace.split("|") if not part.isdigit()))
     for _, found in _subgraphs(owner, wanted, recurse=True):
         spec: GraphSpec = found.spec
         return spec

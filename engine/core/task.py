@@ -62,6 +62,11 @@ def path_of(run: Run) -> tuple[str, ...]:
     return run.path if isinstance(run, GraphRun) else run.ns
 
 
+def without_ids(namespace: str) -> str:
+    """Return a namespace by the names of its nodes alone: the same in every run."""
+    return "|".join(part.split(":")[0] for part in namespace.split("|"))
+
+
 # -- whom a task may ask ---------------------------------------------------------------------------
 
 RunOne = Callable[["NodeTask"], Awaitable[None]]

@@ -324,9 +324,11 @@ class Node:
     def _control(self, answer: Any, writes: Writes) -> Writes:
         if isinstance(answer, Send):
             return [*writes, (TASKS, answer)]
-        for command in commands_in(answer):
-            if command.graph == Command.PARENT:
-                raise ParentCommand(command)
+        commands = commands_in(answer)
+        upwards = [command for command in commands if command.graph == Command.PARENT]
+        if upwards:
+            raise ParentCommand(*upwards)
+        for command in commands:
             writes.extend(goto_writes(command))
         return writes
 

@@ -15,8 +15,15 @@ from typing import Any
 from otel_stream.events import AttemptEnded, AttemptStarted, End
 
 from ..core.state import RETURN
-from ..core.task import NodeTask, RunEnv
-from ..errors import GraphBubbleUp, GraphInterrupt, NodeCancelledError, NodeTimeoutError, ParentCommand
+from ..core.task import NodeTask, RunEnv, without_ids
+from ..errors import (
+    GraphBubbleUp,
+    GraphInterrupt,
+    InvalidUpdateError,
+    NodeCancelledError,
+    NodeTimeoutError,
+    ParentCommand,
+)
 from ..graph.node import Writes
 from ..langgraph import bubble_of
 from ..task_config import CURRENT_TASK
@@ -58,9 +65,13 @@ async def _run_attempt(task: NodeTask, env: RunEnv) -> tuple[float, Exception] |
     except GraphInterrupt as interrupt:
         task.interrupts = tuple(interrupt.args[0] if interrupt.args else ())
         task.end = End.INTERRUPTED
+    except ParentCommand as handoff:
+        if env.parent_task is None:  # there is nobody to hand anything to
+            _fail(task, handoff)
+        else:
+            task.error, task.end = handoff, End.OK
     except GraphBubbleUp as bubble:
-        task.error = bubble
-        task.end = End.OK if isinstance(bubble, ParentCommand) else End.DRAINED
+        task.error, task.end = bubble, End.DRAINED
     except Exception as error:  # noqa: BLE001 - whatever a node raises is the outcome of its task
         failed, pause = error, _pause(task, error)
         if pause is None:
@@ -143,18 +154,18 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
         else:
             answer = await env.executor.call(callback, context, task.input, kwargs)
     except BaseException as error:
-        if env.langchain is not None:
-            env.langchain.failed(task, error)
         foreign = bubble_of(error, task)
         bubble = foreign or error
-        if isinstance(bubble, ParentCommand):
-            return await writes_of(task, context, _obey(task, bubble.args[0]))
-        if task.scratch is not None and task.scratch.called:
-            cancel = not isinstance(bubble, GraphBubbleUp)
-            await env.executor.settle(task.scratch.called, cancel=cancel)
-        if foreign is not None:
-            raise foreign from error
-        raise
+        if not isinstance(bubble, ParentCommand):
+            if env.langchain is not None:
+                env.langchain.failed(task, error)
+            if task.scratch is not None and task.scratch.called:
+                cancel = not isinstance(bubble, GraphBubbleUp)
+                await env.executor.settle(task.scratch.called, cancel=cancel)
+            if foreign is not None:
+                raise foreign from error
+            raise
+        answer = _commands_for(task, bubble)
     pad = task.scratch
     if pad is not None and pad.called:
         await env.executor.settle(pad.called, cancel=False)
@@ -166,10 +177,21 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
     return [*pad.pushed, *writes] if pad is not None and pad.pushed else writes
 
 
-def _obey(task: NodeTask, command: Command[Any]) -> Command[Any]:
-    """Take a command that came up from a subgraph as this node's answer, or pass it on upwards."""
-    if command.graph in (None, task.node):
-        return replace(command, graph=None)
-    if command.graph == Command.PARENT:
-        command = replace(command, graph=None)  # one level up, that is this graph
-    raise ParentCommand(command)
+def _commands_for(task: NodeTask, handoff: ParentCommand) -> Any:
+    """Take commands that came up from a subgraph as this node's answer, or pass them on upwards.
+
+    Raises:
+        InvalidUpdateError: they are for different graphs, of which only one can go on.
+        ParentCommand: they are for one further up.
+    """
+    names = (None, task.node, task.ns, without_ids(task.ns))
+    commands = [replace(one, graph=None) if one.graph in names else one for one in handoff.args]
+    targets = {one.graph for one in commands}
+    if len(targets) > 1:
+        raise InvalidUpdateError(
+            f"node '{task.node}' was handed commands for different graphs: {', '.join(map(repr, commands))}; "
+            f"those of one superstep must be for the same"
+        )
+    if targets.isdisjoint((None, Command.PARENT)):
+        raise ParentCommand(*commands)
+    return commands[0] if len(commands) == 1 else commands

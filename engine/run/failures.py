@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 from otel_stream.events import End
 
 from ..core.state import ERROR, PUSH
 from ..core.superstep import order
 from ..core.task import NodeTask
-from ..errors import GraphInterrupt
+from ..errors import GraphInterrupt, ParentCommand
 
 
 def handler_of(task: NodeTask) -> NodeTask | None:
@@ -41,11 +43,19 @@ def raise_failures(tasks: list[NodeTask]) -> None:
     real = [task for task in failed if task.end is not None and task.end.failed]
     for task in real or failed:
         assert task.error is not None
+        if isinstance(task.error, ParentCommand) and not real and len(failed) > 1:
+            raise ParentCommand(*_commands(failed))
         _carry(task.error, [other for other in real if other is not task])
         raise task.error
     interrupts = tuple(interrupt for task in ordered for interrupt in task.interrupts)
     if interrupts or any(task.end is End.INTERRUPTED for task in ordered):
         raise GraphInterrupt(interrupts)
+
+
+def _commands(tasks: list[NodeTask]) -> Iterator[Any]:
+    for task in tasks:
+        if isinstance(task.error, ParentCommand):
+            yield from task.error.args
 
 
 _SIBLINGS = "_engine_siblings"

@@ -17,7 +17,7 @@ from otel_stream.events import CheckpointSaved, End
 from ..core.state import PULL
 from ..core.superstep import apply, order, plan, should_pause
 from ..core.task import NodeTask, RunEnv
-from ..errors import GraphDrained, GraphInterrupt, GraphRecursionError
+from ..errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
 from ..graph.node import Node
 from ..task_config import CURRENT_TASK
 from ..types import START, Interrupt
@@ -168,6 +168,8 @@ class RunLoop:
             return End.RECURSION_LIMIT
         if isinstance(failure, GraphDrained):
             return End.DRAINED
+        if isinstance(failure, ParentCommand) and self.env.parent_task is not None:
+            return End.OK  # what comes next is up to the graph around
         if not isinstance(failure, Exception):
             return End.ABANDONED if self.abandoned else End.CANCELLED
         failed = next((task for task in self.tasks if task.error is failure and task.end is not None), None)
@@ -177,7 +179,7 @@ class RunLoop:
         self.end, self.error = end, error
         self.env.lineage.finish(())  # else the last tasks and what they share would wait for the collector
         if self.env.langchain is not None:
-            self.env.langchain.end(self.result, error)
+            self.env.langchain.end(self.result, None if end is End.OK else error)
         reports.run_ended(self.env, self.step, end, self.result, error, self.interrupts)
 
     # -- one superstep ---------------------------------------------------------------------------

@@ -100,11 +100,12 @@ def task_ended(task: NodeTask) -> None:
             task.end or End.CANCELLED,
             updates_payload(program, writes, env.view),
             result_payload(program, writes),
-            task.error,
+            None if task.end is End.OK else task.error,
             interrupts,
             task.cached,
             time.time_ns(),
             env.view.read(env.state.channels) if interrupts else None,
+            task.error is not None and task.end is End.OK,
         )
     )
 

@@ -27,8 +27,8 @@ async def writes_of(task: NodeTask, context: Context, answer: Any) -> Writes:
     try:
         writes = spec.writes_of(answer)
     except ParentCommand as bubble:
-        # One level up, the command is for "this graph".
-        raise ParentCommand(replace(bubble.args[0], graph=None)) from None
+        # One level up, the commands are for "this graph".
+        raise ParentCommand(*(replace(command, graph=None) for command in bubble.args)) from None
     if env.observer is not None and type(answer) is not dict:
         targets = [target for command in commands_in(answer) for target in command.destinations()]
         if targets:

@@ -45,11 +45,15 @@ def _waits(event: events.TaskEnded) -> bool:
 
 
 def _has_update(event: events.TaskEnded) -> bool:
-    return event.end is End.OK or (event.end is End.INTERRUPTED and bool(event.interrupts))
+    if event.end is End.OK:
+        return not event.hands_off
+    return event.end is End.INTERRUPTED and bool(event.interrupts)
 
 
 def _update(event: events.TaskEnded) -> Any:
     if event.end is End.OK:
+        if event.hands_off:
+            return SKIP
         update = {event.task.node: snapshot(event.update)}
         if event.cached:
             update["__metadata__"] = {"cached": True}

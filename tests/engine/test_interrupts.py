@@ -127,6 +127,37 @@ def test_the_state_shows_who_still_waits_and_the_history_what_was_asked() -> Non
     )
 
 
+@pytest.mark.parametrize("input", [{}, {"name": "y"}], ids=["nothing new", "a key of the input"])
+@pytest.mark.parametrize("keys", [None, ["log"]])
+@pytest.mark.parametrize("nested", [False, True])
+async def test_what_is_returned_beside_a_question_is_the_state_whatever_has_changed(
+    input: Any, keys: Any, nested: bool, anyio_backend: str
+) -> None:
+    class Named(Log, total=False):
+        name: str
+
+    graph: Any = StateGraph(Named).add_node("ask", asks("?")).add_edge(START, "ask").compile(None)
+    if nested:
+        graph = StateGraph(Named).add_node("sub", graph).add_edge(START, "sub").compile(None)
+    graph.checkpointer = InMemorySaver()
+    graph.invoke({"name": "x", "log": ["in"]}, CONFIG)
+    graph.invoke(Command(resume="yes"), CONFIG)
+    log = graph.get_state(CONFIG).values["log"]
+    state = {"log": log, "name": "x", **input} if keys is None else {"log": log}
+    shown = graph.invoke(input, CONFIG, output_keys=keys)
+    assert [one.value for one in shown.pop("__interrupt__")] == ["?"]
+    assert shown == state
+    assert (await graph.ainvoke(input, CONFIG, output_keys=keys, version="v2")).value == state
+
+
+def test_beside_a_question_one_key_alone_is_not_taken_for_the_state() -> None:
+    class Settings(TypedDict, total=False):
+        settings: dict[str, str]
+
+    graph = StateGraph(Settings).add_node("ask", asks("?")).add_edge(START, "ask").compile(InMemorySaver())
+    assert [*graph.invoke({"settings": {"a": "b"}}, CONFIG, output_keys="settings")] == ["__interrupt__"]
+
+
 @pytest.mark.parametrize("checkpointer", [None, InMemorySaver()])
 def test_what_the_others_have_written_is_shown_whether_or_not_it_is_kept(checkpointer: Any) -> None:
     graph = beside(a=asks("A"), b=lambda state: {"log": ["b"]})

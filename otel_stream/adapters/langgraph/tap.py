@@ -296,7 +296,8 @@ class Tap:
             task.failed = (task.going, task.left_by or CancelledError(), time_ns())
             task.going = None
         tries.report_failed(self, task, None)
-        if isinstance(task.left_by, ParentCommand) and end is End.OK:
+        hands_off = isinstance(task.left_by, ParentCommand) and end is End.OK
+        if hands_off:
             task.routes.insert(0, (task.node, tuple(destinations(task.left_by.args[0]))))
         tries.report_routes(self, task)
         observer = self.observer
@@ -312,7 +313,9 @@ class Tap:
                 values = read_channels(loop.channels, loop.output_keys)
         error = None if end is End.OK or end is End.INTERRUPTED else task.left_by
         observer.emit(
-            events.TaskEnded(task, end, update, result, error, interrupts, cached, time_ns(), values)
+            events.TaskEnded(
+                task, end, update, result, error, interrupts, cached, time_ns(), values, hands_off
+            )
         )
 
     # -- state ---------------------------------------------------------------------------------------
