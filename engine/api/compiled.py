@@ -228,7 +228,7 @@ class CompiledStateGraph(StateApi):
 
     def _output(self, loop: RunLoop, version: str) -> Any:
         questions, is_mapping = loop.interrupts, loop.env.output.single is None
-        value = loop.result if loop.shown or (questions and is_mapping) else None
+        value: Any = loop.result if loop.shown or (questions and is_mapping) else None
         if version == "v2":
             return GraphOutput(coerced(self.program.make_output, value), questions)
         if questions:

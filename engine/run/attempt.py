@@ -77,10 +77,10 @@ async def _run_attempt(task: NodeTask, env: RunEnv) -> tuple[float, Exception] |
         if pause is None:
             _fail(task, error)
         else:
-            again = pause, error
+            task.writes, again = None, (pause, error)
     except BaseException as cancellation:
         failed = task.error = cancellation
-        task.end = End.CANCELLED
+        task.writes, task.end = None, End.CANCELLED
         own = _error_of_its_own(task, cancellation)
         if own is None:
             raise
@@ -173,8 +173,7 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
         env.langchain.answer(task, answer)
     if task.caller is not None:
         return [(RETURN, answer)]
-    writes = await writes_of(task, context, answer)
-    return [*pad.pushed, *writes] if pad is not None and pad.pushed else writes
+    return await writes_of(task, context, answer)
 
 
 def _commands_for(task: NodeTask, handoff: ParentCommand) -> Any:

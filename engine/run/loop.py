@@ -207,9 +207,9 @@ class RunLoop:
         if self.checkpoints is not None:
             await keep(task, self.checkpoints)
         if others:
-            await env.executor.run_all(take_back(env, others), run_task, self._done)
-        tasks = [task, *others]
-        later = self._finish(tasks, self._merge(tasks))
+            await self._run(others, task)
+            return
+        later = self._finish([task], self._merge([task]))
         if later is not None:
             await later
 
@@ -221,8 +221,13 @@ class RunLoop:
                 f"Recursion limit of {env.recursion_limit} reached without hitting a stop condition. You "
                 f"can increase the limit by setting the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
             )
-        if not tasks:
-            return False
+        if tasks:
+            await self._run(tasks)
+        return bool(tasks)
+
+    async def _run(self, tasks: list[NodeTask], *over: NodeTask) -> None:
+        """Run the tasks of a superstep to its end; those ``over`` have run already."""
+        env = self.env
         waiting: Sequence[NodeTask] = take_back(env, tasks) if self.checkpoints is not None else tasks
         if env.before or env.control is not None:
             self._heed_stops(tasks)
@@ -238,7 +243,7 @@ class RunLoop:
                 await run_task(waiting[0])
                 done = self._done(waiting[0])
                 waiting = () if done is None else await done or ()
-            updated = self._merge(tasks)
+            updated = self._merge([*over, *tasks] if over else tasks)
         except BaseException as failure:
             end = End.INTERRUPTED if isinstance(failure, GraphInterrupt) else self._end_of(failure)
             reports.superstep_broken(env, self.step, tasks, end)
@@ -248,7 +253,6 @@ class RunLoop:
         later = self._finish(tasks, updated)
         if later is not None:
             await later
-        return True
 
     def _plan(self, *first: NodeTask) -> list[NodeTask]:
         env = self.env
@@ -315,7 +319,7 @@ class RunLoop:
             self.checkpoints.drop()
             await self.checkpoints.save(self.state, "loop", self.step, updated)
         self.step += 1
-        if env.after and tasks[0].node != START and should_pause(self.state, env.after, tasks):
+        if env.after and should_pause(self.state, env.after, tasks):
             self._plan()
             raise GraphInterrupt
         if env.drain is not None:

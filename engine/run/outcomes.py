@@ -53,5 +53,7 @@ async def keep(task: NodeTask, memory: Memory) -> None:
     elif task.end is End.OK and task.error is None:
         await memory.keep(task.id, task.writes or [(NO_WRITES, None)])
     elif task.error is not None and task.end is not None and task.end.failed:
-        handled: Writes = [(ERROR_SOURCE, task.node)] if task.spec.error_handler is not None else []
-        await memory.keep(task.id, [(ERROR, task.error), *handled, *answered])
+        failure: Writes = [(ERROR, task.error), *answered]
+        if task.spec.error_handler is not None:  # it is over then: its handler takes over
+            failure += [(ERROR_SOURCE, task.node), *(task.writes or ())]
+        await memory.keep(task.id, failure)

@@ -91,7 +91,9 @@ def task_ended(task: NodeTask) -> None:
     observer = env.observer
     if observer is None or not observer.interest & TaskEnded.bit:
         return
-    program, writes = env.program, task.writes or []
+    program = env.program
+    # Who asks on an edge runs again: what it has written so far is nothing to go by.
+    writes = [] if task.writes is None or task.end is End.INTERRUPTED else task.writes
     # What a functional task asks, its caller asks: it is shown once.
     interrupts = () if task.caller is not None else task.interrupts
     observer.emit(

@@ -24,9 +24,11 @@ def take_back(env: RunEnv, tasks: list[NodeTask]) -> list[NodeTask]:
     for task in tasks:
         give_answers(task)
         outcome = [] if anew else memory.outcome_of(task.id)
-        if outcome:
+        if not anew and _take_back_failure(task, memory):
+            task.writes = outcome
+        elif outcome:
             task.writes, task.end, task.cached = outcome, End.OK, True
-        elif anew or not _take_back_failure(task, memory):
+        else:
             waiting.append(task)
             continue
         handler = handler_of(task)

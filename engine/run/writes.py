@@ -33,8 +33,11 @@ async def writes_of(task: NodeTask, context: Context, answer: Any) -> Writes:
         targets = [target for command in commands_in(answer) for target in command.destinations()]
         if targets:
             _report_route(task, task.node, targets)
+    if task.scratch is not None and task.scratch.pushed:
+        writes = [*task.scratch.pushed, *writes]
     if spec.edges:
         writes.extend(spec.edges)
+    task.writes = writes  # they stand, should a router raise
     for branch in spec.branches:
         await route(task, context, branch, answer, writes)
     return writes

@@ -45,22 +45,21 @@ def _waits(event: events.TaskEnded) -> bool:
 
 
 def _has_update(event: events.TaskEnded) -> bool:
-    if event.end is End.OK:
-        return not event.hands_off
-    return event.end is End.INTERRUPTED and bool(event.interrupts)
+    if event.end is End.INTERRUPTED:
+        return bool(event.interrupts)
+    # Who has answered, and failed on an edge, has written.
+    return not event.hands_off if event.end is End.OK else event.end.failed and event.update is not None
 
 
 def _update(event: events.TaskEnded) -> Any:
-    if event.end is End.OK:
-        if event.hands_off:
-            return SKIP
-        update = {event.task.node: snapshot(event.update)}
-        if event.cached:
-            update["__metadata__"] = {"cached": True}
-        return update
-    if event.end is End.INTERRUPTED and event.interrupts:
+    if not _has_update(event):
+        return SKIP
+    if event.end is End.INTERRUPTED:
         return {INTERRUPT: snapshot(tuple(event.interrupts))}
-    return SKIP
+    update = {event.task.node: snapshot(event.update)}
+    if event.cached:
+        update["__metadata__"] = {"cached": True}
+    return update
 
 
 def _breakpoint(event: events.RunInterrupted) -> Any:

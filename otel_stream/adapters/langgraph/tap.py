@@ -296,9 +296,9 @@ class Tap:
             task.failed = (task.going, task.left_by or CancelledError(), time_ns())
             task.going = None
         tries.report_failed(self, task, None)
-        hands_off = isinstance(task.left_by, ParentCommand) and end is End.OK
-        if hands_off:
-            task.routes.insert(0, (task.node, tuple(destinations(task.left_by.args[0]))))
+        handoff = task.left_by if isinstance(task.left_by, ParentCommand) and end is End.OK else None
+        if handoff is not None:
+            task.routes.insert(0, (task.node, tuple(destinations(handoff.args[0]))))
         tries.report_routes(self, task)
         observer = self.observer
         if task.hidden or not observer.interest & events.TaskEnded.bit:
@@ -306,15 +306,16 @@ class Tap:
         update = values = None
         interrupts: tuple[Any, ...] = ()
         result: Mapping[str, Any] = {}
+        ok = end is End.OK or end.failed  # a node whose edge raises has written
         if writes and executable is not None:
-            update, result = payloads(loop, executable, writes, ok=end is End.OK, cached=cached)
+            update, result = payloads(loop, executable, writes, ok=ok, cached=cached)
             if end is End.INTERRUPTED and not _is_call(task):
                 interrupts = tuple(_flat(value for name, value in writes if name == words.INTERRUPT))
                 values = read_channels(loop.channels, loop.output_keys)
         error = None if end is End.OK or end is End.INTERRUPTED else task.left_by
         observer.emit(
             events.TaskEnded(
-                task, end, update, result, error, interrupts, cached, time_ns(), values, hands_off
+                task, end, update, result, error, interrupts, cached, time_ns(), values, handoff is not None
             )
         )
 
