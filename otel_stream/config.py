@@ -15,9 +15,9 @@ from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunctio
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 SamplePer = Literal["part", "run"]
-StreamMode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"]
+StreamMode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools"]
 
-#: The seven modes, in the order of the documentation.
+#: The modes, in the order of the documentation.
 MODES: tuple[StreamMode, ...] = get_args(StreamMode)
 
 #: Parts that are no mode's: where parts were lost, and how the run ended.

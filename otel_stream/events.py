@@ -195,6 +195,19 @@ class MessageWritten(Event, frozen=True):
     time: int
 
 
+class ToolReported(Event, frozen=True):
+    """A tool that a node has called begins, has something to show, or ends.
+
+    ``data`` is a mapping: ``event`` is ``tool-started``, ``tool-output-delta``, ``tool-finished`` or
+    ``tool-error``, ``tool_call_id`` says which call it is of.
+    """
+
+    bit: ClassVar[int] = 1 << 16
+    task: Task
+    data: Mapping[str, Any]
+    time: int
+
+
 class RunInterrupted(Event, frozen=True):
     """The run stops and waits. ``interrupts`` is empty at a static breakpoint.
 
@@ -259,6 +272,7 @@ EVENTS: tuple[type[Event], ...] = (
     RouteChosen,
     CheckpointWritten,
     MessageReturned,
+    ToolReported,
 )
 
 #: Interest in everything.

@@ -182,6 +182,7 @@ EVENT_BY_MODE: Final[dict[str, str]] = {
     "tasks": "graph.tasks",
     "checkpoints": "graph.checkpoints",
     "debug": "graph.debug",
+    "tools": "graph.tools",
 }
 #: The run stops and waits, for answers to its interrupts or at a breakpoint.
 EVENT_INTERRUPT: Final = "graph.interrupt"

@@ -23,7 +23,7 @@ from .options import Asked
 from .printing import printers
 from .run_stream import audience, relay_outwards, stop_and_wait
 
-_LIVE = frozenset({"custom", "messages"})
+_LIVE = frozenset({"custom", "messages", "tools"})
 #: Parts that a node which awaits its writes may be ahead of the caller.
 _AHEAD = 1024
 _UNBOUNDED = 1 << 62

@@ -1,4 +1,4 @@
-"""Where *messages* come from when a node calls a LangChain chat model: the seam to the adapter.
+"""Where *messages* and *tools* come from when a node calls LangChain: the seam to the adapter.
 
 Nothing of LangChain is loaded unless somebody wants messages, or the program has loaded it already.
 
@@ -18,7 +18,7 @@ from typing import Any, Final, cast
 
 from otel_stream.adapters.ambient import ambient_variable
 from otel_stream.adapters.chunks import register
-from otel_stream.events import MessageReturned, MessageWritten, Observer
+from otel_stream.events import MessageReturned, MessageWritten, Observer, ToolReported
 
 from ..core.task import NodeTask, RunEnv
 from ..runtime import show_life
@@ -95,12 +95,14 @@ class LangChainHook:
 
     def complete(self, task: NodeTask, config: Config) -> None:
         """Add to a task's config what LangChain's and LangGraph's functions look for in it."""
-        handler = self._handler(task) if self._wanted else None
+        own = [self._handler(task)] if self._wanted else []
+        if self.observer is not None and self.observer.interest & ToolReported.bit:
+            own.append(_langchain().ToolsHandler(partial(_tell_of_tool, task)))
         inside = self._chains.callbacks_of(task) if self._chains is not None else None
         if inside is not None:
             config["callbacks"] = inside
-        if handler is not None or config.get("callbacks") is not None:
-            config["callbacks"] = _langchain().manager(handler, config)
+        if own or config.get("callbacks") is not None:
+            config["callbacks"] = _langchain().manager(own, config)
         if is_loaded():
             config["configurable"] = Live({**config["configurable"], **langgraph_keys(task)})
 
@@ -204,6 +206,13 @@ def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
     task.env.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
 
 
+def _tell_of_tool(task: NodeTask, data: Mapping[str, Any]) -> None:
+    """Report what a tool that ``task`` has called does."""
+    show_life(task)
+    if task.env.observer is not None:
+        task.env.observer.emit(ToolReported(task, data, time.time_ns()))
+
+
 def _emit_again(task: NodeTask, message: Any) -> None:
     """Report a message that a node returns to those who were not shown it: it came up in a subgraph."""
     hook = _hook(task)
@@ -237,7 +246,7 @@ def _in_subgraph(task: NodeTask, metadata: dict[str, Any]) -> None:
 
 def langchain_hook(observer: Observer | None, parent: NodeTask | None) -> LangChainHook | None:
     """Return the hook, or None when LangChain is not there, or nobody has loaded it or needs it."""
-    if observer is not None and observer.interest & MessageWritten.bit:
+    if observer is not None and observer.interest & (MessageWritten.bit | ToolReported.bit):
         _langchain()  # which loads it
     variable = ambient_variable()
     if variable is None:

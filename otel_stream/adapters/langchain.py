@@ -1,4 +1,4 @@
-"""LangChain's chat models as a source of *messages*, and its message classes: the one place that knows them.
+"""LangChain's chat models and tools as sources of parts, and its message classes: the place that knows them.
 
 The module can be imported without LangChain; ask ``available()`` before anything else is used. Importing it
 loads LangChain if that is there, 0.1 s, so import it late.
@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
@@ -196,15 +198,81 @@ def ids_in(state: Any) -> list[str]:
     return [message.id for message in _messages_in(_values(state)) if message.id is not None]
 
 
-def manager(handler: MessagesHandler | None, config: Mapping[str, Any]) -> CallbackManager:
-    """Return what every LangChain call that is given ``config`` reports to: its callbacks, and ``handler``.
+class ToolsHandler(BaseCallbackHandler):
+    """Tells ``tell`` of the tools that one task calls, as LangGraph's *tools* mode shows them."""
+
+    run_inline = True
+
+    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__()
+        self._tell = tell
+        #: The calls in progress, by their run ids: the call's id, and what puts LangGraph's writer back.
+        self._calls: dict[uuid.UUID, tuple[str, Callable[[], None]]] = {}
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,
+        *,
+        run_id: uuid.UUID,
+        tags: list[str] | None = None,
+        inputs: dict[str, Any] | None = None,
+        **about: Any,
+    ) -> None:
+        if NOSTREAM in (tags or ()):
+            return
+        call = str(about.get("tool_call_id") or run_id)
+        self._calls[run_id] = call, _lend_writer(lambda delta: self._say("output-delta", call, delta=delta))
+        name = (serialized or {}).get("name") or about.get("name") or ""
+        self._say("started", call, tool_name=name, **({} if inputs is None else {"input": inputs}))
+
+    def on_tool_end(self, output: Any, *, run_id: uuid.UUID, **_: Any) -> None:
+        call = self._over(run_id)
+        if call is not None:
+            self._say("finished", call, output=output)
+
+    def on_tool_error(self, error: BaseException, *, run_id: uuid.UUID, **_: Any) -> None:
+        call = self._over(run_id)
+        # A tool that asks, or is drained, only pauses: it starts again when the run goes on.
+        if call is not None and not any(kind.__name__ in _PAUSES for kind in type(error).__mro__):
+            self._say("error", call, message=str(error))
+
+    def _over(self, run_id: uuid.UUID) -> str | None:
+        call, put_back = self._calls.pop(run_id, (None, None))
+        if put_back is not None:
+            put_back()
+        return call
+
+    def _say(self, what: str, call: str, **more: Any) -> None:
+        self._tell({"event": f"tool-{what}", "tool_call_id": call, **more})
+
+
+#: Known by their names: neither engine's classes can be imported here.
+_PAUSES: Final = frozenset({"GraphInterrupt", "GraphDrained"})
+
+
+def _lend_writer(write: Callable[[Any], None]) -> Callable[[], None]:
+    """Let LangGraph's ``ToolRuntime.emit_output_delta`` find ``write``; return what ends that."""
+    variable = getattr(sys.modules.get("langgraph.pregel._tools"), "_tool_call_writer", None)
+    if not isinstance(variable, ContextVar):
+        return lambda: None
+    token = variable.set(write)
+
+    def put_back() -> None:
+        with suppress(ValueError):  # the tool ends in another context than it began in
+            variable.reset(token)
+
+    return put_back
+
+
+def manager(own: Sequence[BaseCallbackHandler], config: Mapping[str, Any]) -> CallbackManager:
+    """Return what every LangChain call that is given ``config`` reports to: its callbacks, and ``own``.
 
     The callbacks are a list or a manager; the handlers of an enclosing task among them give way. Tags and
     metadata are the manager's, too: a call's own replace the config's, and are added to these.
     """
     handlers, parent = _inherited(config.get("callbacks"))
-    if handler is not None:
-        handlers.append(handler)
+    handlers += own
     tags, metadata = config.get("tags") or (), config.get("metadata") or {}
     return CallbackManager(
         handlers,
@@ -262,7 +330,9 @@ def _inherited(source: Any) -> tuple[list[Any], uuid.UUID | None]:
     """Return the handlers in the ``callbacks`` of a config, each once, and the run they are children of."""
     handlers: list[Any] = []
     for handler in getattr(source, "inheritable_handlers", source) or ():
-        if not isinstance(handler, MessagesHandler) and not any(handler is known for known in handlers):
+        if not isinstance(handler, MessagesHandler | ToolsHandler) and not any(
+            handler is known for known in handlers
+        ):
             handlers.append(handler)
     return handlers, getattr(source, "parent_run_id", None)
 

@@ -75,6 +75,10 @@ def _custom(event: events.CustomWritten) -> Any:
     return event.data
 
 
+def _tool(event: events.ToolReported) -> Any:
+    return snapshot(event.data)
+
+
 def _task(event: events.TaskStarted) -> Any:
     task = event.task
     data = {"id": task.id, "name": task.node, "input": snapshot(task.input), "triggers": task.triggers}
@@ -168,6 +172,7 @@ TABLES: Final[Mapping[StreamMode, Mapping[type[Event], Recipe]]] = {
     },
     "messages": {events.MessageWritten: Recipe(_message)},
     "custom": {events.CustomWritten: Recipe(_custom)},
+    "tools": {events.ToolReported: Recipe(_tool)},
 }
 assert set(TABLES) == set(MODES)
 
@@ -180,6 +185,7 @@ COMES: Final[Mapping[Make, Callable[[Any], bool]]] = {
     _checkpoint: lambda _: True,
     _task: lambda _: True,
     _task_result: lambda _: True,
+    _tool: lambda _: True,
 }
 
 #: What *messages* shows besides to who sees no subgraphs.

@@ -26,6 +26,7 @@ KEPT = (
     "langgraph._internal",
     "langgraph.checkpoint.serde",
     "langgraph.prebuilt",
+    "langgraph.pregel._tools",
     "langgraph.typing",
     "langgraph.version",
     "langgraph.warnings",

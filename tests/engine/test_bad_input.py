@@ -21,7 +21,7 @@ from engine import (
 )
 from otel_stream.config import ConfigError, StreamConfig
 
-MODES = "values, updates, messages, custom, tasks, checkpoints, debug"
+MODES = "values, updates, messages, custom, tasks, checkpoints, debug, tools"
 
 
 class State(TypedDict, total=False):

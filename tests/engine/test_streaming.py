@@ -131,7 +131,7 @@ async def test_several_modes_at_once_are_each_mode_alone_interleaved() -> None:
     for mode in MODES:
         alone = await of(mode, mode)
         assert comparable([part for part in together if part.type == mode]) == comparable(alone)
-        assert alone != []
+        assert (alone == []) is (mode == "tools")  # it calls none
 
 
 @pytest.mark.clause("S-ORD-1", "S-ORD-2", "S-ORD-3")

@@ -1,4 +1,4 @@
-"""*messages*: what chat models say in nodes, by LangGraph's own handlers, put beside those of the caller.
+"""*messages* and *tools*: what models and tools say in nodes, by handlers put beside those of the caller.
 
 A receiver that wants messages is what a caller is that asks LangGraph for them: models that are only invoked
 stream, and a message without an id is given one. Telemetry alone listens without either (``Overheard``): a
@@ -8,6 +8,7 @@ program must not run in another way because it is watched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from time import time_ns
 from typing import Any
 from uuid import uuid4
@@ -15,18 +16,32 @@ from uuid import uuid4
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.pregel._messages import StreamMessagesHandler
 
+from otel_stream.adapters.langchain import ToolsHandler
 from otel_stream.adapters.langgraph.tap import Tap
 from otel_stream.adapters.langgraph.task import CURRENT, NodeTask
 from otel_stream.adapters.langgraph.words import HIDDEN
-from otel_stream.events import MessageReturned, MessageWritten, Observer
+from otel_stream.events import MessageReturned, MessageWritten, Observer, ToolReported
 
 
 def listen(loop: Any, tap: Tap) -> None:
-    """Hear the messages of a root run and its subgraphs, through the callback manager of its loop."""
+    """Hear models and tools of a root run and its subgraphs, through the callback manager of its loop."""
     observer = tap.observer
-    if tap.run.parent is not None or loop.manager is None or not observer.interest & MessageWritten.bit:
+    if tap.run.parent is not None or loop.manager is None:
         return
     handlers = loop.manager.inheritable_handlers
+    if observer.interest & ToolReported.bit:
+        handlers.append(ToolsHandler(partial(_tell_of_tool, observer)))
+    if observer.interest & MessageWritten.bit:
+        _listen_to_models(handlers, observer, tap)
+
+
+def _tell_of_tool(observer: Observer, data: Mapping[str, Any]) -> None:
+    task = speaker(observer)
+    if task is not None:
+        observer.emit(ToolReported(task, data, time_ns()))
+
+
+def _listen_to_models(handlers: list[BaseCallbackHandler], observer: Observer, tap: Tap) -> None:
     if not tap.audience.messages:
         tap.overheard = Overheard(observer)
         handlers.append(tap.overheard)

@@ -349,7 +349,7 @@ async def by_hand(
     context = copy_context()
     ns = metadata["langgraph_checkpoint_ns"]
     asked = {**USER, "metadata": metadata, "configurable": {"thread_id": "1", "checkpoint_ns": ns}}
-    config = {**asked, "callbacks": manager(handler, asked)}
+    config = {**asked, "callbacks": manager([handler], asked)}
     context.run(var_child_runnable_config.set, config)
     args = (state, config) if node is calls_with_the_config_it_was_given else (state,)
     if iscoroutinefunction(node):

@@ -21,7 +21,7 @@ def model() -> GenericFakeChatModel:
 
 def install(context: Context, handler: MessagesHandler | None, config: dict[str, Any]) -> None:
     """Let LangChain calls in ``context`` inherit what those in a task do."""
-    inherited: Any = {**config, "callbacks": manager(handler, config)}
+    inherited: Any = {**config, "callbacks": manager([handler] if handler else [], config)}
     context.run(var_child_runnable_config.set, inherited)
 
 
