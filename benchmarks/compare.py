@@ -1,9 +1,9 @@
 """``python -m benchmarks.compare COMMIT``: this tree and that commit by turns, row by row, in CPU time.
 
-Both trees run under this Python, with the same libraries, each row in two processes that take short samples by
-turns: whoever else uses the machine disturbs both alike, and the minimum is what the work costs undisturbed. A
-row is measured with several pairs of processes, since where a process happens to lie in memory is worth some
-percent. What the commit's own benchmarks lack is taken from this tree.
+Both trees run under this Python, with the same libraries, each row in two processes that take short
+samples by turns: whoever else uses the machine disturbs both alike, and the minimum is what the work costs
+undisturbed. A row is measured with several pairs of processes, since where a process happens to lie in memory
+is worth some percent. What the commit's own benchmarks lack is taken from this tree.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,8 +31,8 @@ ROOT = Path(__file__).parent.parent
 PARTS = ("engine", "otel_stream", "benchmarks")
 #: What of this tree's benchmarks replaces the commit's.
 OURS = ("turns.py", "cases/__init__.py")
-#: Seconds of a sample: shorter than most interference, longer than the clock's grain.
-SAMPLE = 0.1
+#: Seconds of a sample: shorter than a turn that the system gives a process, so that some are undisturbed.
+SAMPLE = 0.01
 
 
 @dataclass
@@ -56,15 +57,16 @@ class Side:
         env = {name: value for name, value in os.environ.items() if not name.startswith(AMBIENT)}
         command = [sys.executable, "-m", "benchmarks.turns", row.name, str(SAMPLE)]
         self._errors = errors
-        self._process = subprocess.Popen(
-            command,
-            cwd=tree,
-            env=env | {"PYTHONHASHSEED": "0"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors.open("w"),
-            text=True,
-        )
+        with errors.open("w") as stderr:
+            self._process = subprocess.Popen(
+                command,
+                cwd=tree,
+                env=env | {"PYTHONHASHSEED": "0"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
 
     def read(self) -> str:
         """Return what it says next.
@@ -109,18 +111,18 @@ def tree_of(commit: str) -> Iterator[Path]:
         yield tree
 
 
-def compare(row: Row, before: Path, *, pairs: int, rounds: int) -> Compared:
+def compare(row: Row, before: Path, *, pairs: int, seconds: float) -> Compared:
     """Measure one row in both trees."""
     found = Compared()
     try:
         for _ in range(pairs):
-            _compare_once(row, before, rounds, found)
+            _compare_once(row, before, seconds / pairs, found)
     except RuntimeError as error:
         found.error = str(error)
     return found
 
 
-def _compare_once(row: Row, before: Path, rounds: int, found: Compared) -> None:
+def _compare_once(row: Row, before: Path, seconds: float, found: Compared) -> None:
     with ExitStack() as ending, tempfile.TemporaryDirectory() as directory:
         sides = []
         for tree, name in ((before, "before"), (ROOT, "after")):
@@ -129,8 +131,11 @@ def _compare_once(row: Row, before: Path, rounds: int, found: Compared) -> None:
             sides.append(side)
         for side in sides:
             said = json.loads(side.read())
-            found.unit = said["unit"] if said["quantity"] == "CPU µs" else f"{said['quantity']}: {said['unit']}"
-        for _ in range(rounds):
+            found.unit = (
+                said["unit"] if said["quantity"] == "CPU µs" else f"{said['quantity']}: {said['unit']}"
+            )
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             found.before.append(sides[0].sample())
             found.after.append(sides[1].sample())
 
@@ -138,10 +143,10 @@ def _compare_once(row: Row, before: Path, rounds: int, found: Compared) -> None:
 Commit = Annotated[str, typer.Argument(help="The commit to compare with.")]
 Names = Annotated[list[str] | None, typer.Option(help="Measure this row only; may be given more than once.")]
 Pairs = Annotated[int, typer.Option(help="How many pairs of processes a row is measured with.", min=1)]
-Rounds = Annotated[int, typer.Option(help="How many samples each process takes.", min=1)]
+Seconds = Annotated[float, typer.Option(help="How long samples of a row are taken.", min=1)]
 
 
-def main(commit: Commit, only: Names = None, pairs: Pairs = 2, rounds: Rounds = 15) -> None:
+def main(commit: Commit, only: Names = None, pairs: Pairs = 2, seconds: Seconds = 8) -> None:
     """Compare this tree with a commit of it by turns, in CPU time."""
     # Late: the names of rows are those of the table.
     from benchmarks.__main__ import chosen
@@ -150,15 +155,13 @@ def main(commit: Commit, only: Names = None, pairs: Pairs = 2, rounds: Rounds = 
     print(f"{'row':<20}{'before':>10}{'after':>10}{'ratio':>8}  unit (CPU µs unless it says so; minima)")
     with tree_of(commit) as before:
         for row in chosen(only):
-            found = compare(row, before, pairs=pairs, rounds=rounds)
+            found = compare(row, before, pairs=pairs, seconds=seconds)
             failed = failed or bool(found.error)
             if found.error:
                 print(f"{row.name:<20}{found.error}", flush=True)
             else:
                 then, now = min(found.before), min(found.after)
-                print(
-                    f"{row.name:<20}{then:>10.4g}{now:>10.4g}{found.ratio:>8.3f}  {found.unit}", flush=True
-                )
+                print(f"{row.name:<20}{then:>10.4g}{now:>10.4g}{found.ratio:>8.3f}  {found.unit}", flush=True)
     raise typer.Exit(failed)
 
 

@@ -1,12 +1,15 @@
-"""What the source says of itself: who imports whom, and who writes whose attributes.
+"""What the source says of itself: who imports whom, who writes whose attributes, and how much there is of it.
 
 ``python -m tests.source`` prints the circles of files, the imports of annotations included, and the
-attributes of runs that are written outside of their own file.
+attributes of runs that are written outside of their own file. ``--lines COMMIT`` prints the lines of each
+room then and now instead, without what generators write.
 """
 
 import ast
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -18,6 +21,45 @@ OWNERS = {
     "engine/run/checkpointing.py": {"checkpoints", "persist", "memory"},
     "engine/core/continuation.py": {"continuation"},
     "engine/core/lineage.py": {"lineage"},
+}
+
+
+#: What files were added for since there are rooms, so that lines can be counted with and without them.
+FEATURES = {
+    "engine and streams that hold (issue 12)": (
+        "engine/api/printing.py",
+        "engine/graph/injection.py",
+        "engine/langgraph.py",
+        "engine/run/langgraph_keys.py",
+        "engine/run/showing.py",
+        "otel_stream/adapters/chains.py",
+        "otel_stream/adapters/runnable.py",
+        "otel_stream/encoding/",
+        "otel_stream/stream/coalescing.py",
+        "otel_stream/stream/copying.py",
+        "otel_stream/stream/guard.py",
+        "otel_stream/stream/inbox.py",
+    ),
+    "telemetry that arrives (issue 13)": (
+        "otel_stream/sdk/configure/losses.py",
+        "otel_stream/sdk/configure/termination.py",
+        "otel_stream/sdk/export/answers.py",
+        "otel_stream/sdk/export/delivery.py",
+        "otel_stream/sdk/export/encoding.py",
+        "otel_stream/sdk/export/over_",
+        "otel_stream/sdk/export/otlp.py",
+        "otel_stream/sdk/export/repair.py",
+        "otel_stream/sdk/export/shortening.py",
+        "otel_stream/sdk/logs/python_logging.py",
+        "otel_stream/telemetry/variables.py",
+    ),
+    "LangGraph's runs (issue 14)": ("otel_stream/adapters/langgraph/",),
+    "ranges and backends (issue 10)": (
+        "otel_stream/cli/backends.py",
+        "otel_stream/sdk/lean/rehearsal.py",
+        "otel_stream/sdk/versions.py",
+        "otel_stream/telemetry/logs/older.py",
+    ),
 }
 
 
@@ -95,7 +137,83 @@ def _owner(target: ast.Attribute) -> str | None:
     return next((file for file, names in OWNERS.items() if name.lstrip("_") in names), None)
 
 
+# --- Lines ------------------------------------------------------------------------------------------
+
+
+def lines_now(root: Path = ROOT) -> dict[str, int]:
+    """Return the lines of each file of ours that nobody has generated."""
+    files = (path for name in PACKAGES for path in (root / name).rglob("*.py"))
+    texts = {path.relative_to(root).as_posix(): path.read_text() for path in files}
+    return {name: text.count("\n") for name, text in texts.items() if not _is_generated(text)}
+
+
+def lines_then(commit: str, root: Path = ROOT) -> dict[str, int]:
+    """Return the same of a commit."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
+        ).stdout
+
+    names = [
+        name
+        for name in git("ls-tree", "-r", "--name-only", commit, *PACKAGES).split()
+        if name.endswith(".py")
+    ]
+    texts = {name: git("show", f"{commit}:{name}") for name in names}
+    return {name: text.count("\n") for name, text in texts.items() if not _is_generated(text)}
+
+
+def _is_generated(text: str) -> bool:
+    return "\nGenerated from" in text[:400]
+
+
+def print_lines(then: dict[str, int], now: dict[str, int]) -> None:
+    """Print the lines of each room, what was added for another purpose behind."""
+    for name in PACKAGES:
+        mine = [
+            {file: count for file, count in one.items() if file.startswith(f"{name}/")} for one in (then, now)
+        ]
+        rooms = [_summed(one, _room) for one in mine]
+        for room in sorted(rooms[0] | rooms[1]):
+            _print(room, rooms[0][room], rooms[1][room])
+        _print(f"{name}: all", *(sum(one.values()) for one in mine))
+        added = [{file: count for file, count in one.items() if _added(file)} for one in mine]
+        features = [_summed(one, _added) for one in added]
+        for feature in sorted(features[0] | features[1]):
+            _print(f"  for {feature}", features[0][feature], features[1][feature])
+        _print(
+            f"{name}: the rest",
+            *(sum(one.values()) - sum(more.values()) for one, more in zip(mine, added, strict=True)),
+        )
+        print()
+
+
+def _print(what: str, then: int, now: int) -> None:
+    print(f"{what:<60}{then:>8}{now:>8}{now - then:>+8}")
+
+
+def _summed(lines: dict[str, int], key: Callable[[str], str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for file, count in lines.items():
+        found[key(file)] += count
+    return found
+
+
+def _room(file: str) -> str:
+    parts = file.split("/")
+    return "/".join(parts[:2]) if len(parts) > 2 else parts[0]
+
+
+def _added(file: str) -> str:
+    """Return which feature a file, or its folder, was added for; "" if it is of the house."""
+    return next((feature for feature, places in FEATURES.items() if file.startswith(places)), "")
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--lines"]:
+        print_lines(lines_then(sys.argv[2]), lines_now())
+        sys.exit()
     found = circles(imports())
     print(f"{len(found)} circles of files")
     for circle in found:

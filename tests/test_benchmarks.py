@@ -171,3 +171,48 @@ def test_a_row_whose_process_fails_says_why_and_the_others_go_on(monkeypatch: py
         ("fan-out", True, None),
     ]
     assert told[0] is found[0]
+
+
+def test_a_commit_is_laid_out_with_the_benchmarks_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import compare
+
+    def write(name: str, text: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(tmp_path)]
+    for name in ("engine/a.py", "otel_stream/b.py", "benchmarks/providers.py"):
+        write(name, "then")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "then"]):
+        subprocess.run([*git, *command], check=True)
+    for name in (
+        "engine/a.py",
+        "engine/new.py",
+        *(f"benchmarks/{one}" for one in ("turns.py", "providers.py")),
+    ):
+        write(name, "now")
+    monkeypatch.setattr(compare, "ROOT", tmp_path)
+    with compare.tree_of("HEAD") as tree:
+        found = {path.relative_to(tree).as_posix(): path.read_text() for path in tree.rglob("*.py")}
+    assert found == {
+        "engine/a.py": "then",
+        "otel_stream/b.py": "then",
+        "benchmarks/providers.py": "then",
+        "benchmarks/turns.py": "now",
+    }
+
+
+def test_both_sides_of_a_row_are_measured_in_their_own_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.cases import Row
+    from benchmarks.compare import compare
+
+    found = compare(Row("fan-out", "fan_out", "fan_out"), ROOT, pairs=1, seconds=0.01)
+    assert (found.unit, found.error) == ("task", "")
+    assert len(found.before) == len(found.after) >= 1
+    lost = compare(Row("no-such-row", "nowhere", "nothing"), ROOT, pairs=1, seconds=0.01)
+    assert lost.error == "no-such-row: no row is called so; see benchmarks/cases/__init__.py"
