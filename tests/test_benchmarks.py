@@ -206,7 +206,8 @@ def test_a_commit_is_laid_out_with_the_benchmarks_that_it_lacks(
     }
 
 
-def test_both_sides_of_a_row_are_measured_in_their_own_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(240)
+def test_a_row_is_compared_by_turns_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     from benchmarks.cases import Row
     from benchmarks.compare import compare
