@@ -22,16 +22,17 @@ def bubble_of(error: BaseException, task: NodeTask) -> GraphBubbleUp | None:
     names = {base.__name__ for base in type(error).__mro__ if base.__module__ == "langgraph.errors"}
     if "GraphInterrupt" in names:
         asked = error.args[0] if error.args else ()
-        return GraphInterrupt([_interrupt(each, task.ns, len(task.pad.answers)) for each in asked])
+        return GraphInterrupt([_interrupt(each, task) for each in asked])
     if "ParentCommand" in names:
         return ParentCommand(*map(ours, error.args))
     return GraphDrained(str(error)) if "GraphDrained" in names else None
 
 
-def _interrupt(asked: Any, ns: str, answered: int) -> Interrupt:
+def _interrupt(asked: Any, task: NodeTask) -> Interrupt:
+    answered = len(task.pad.answers)
     schema = getattr(asked, "response_schema", None)
     id_of = getattr(sys.modules.get(type(asked).__module__), "_interrupt_id", None)
     # One that the task itself asks gets the id that we would give it; one of a graph inside keeps its own.
-    if id_of is not None and asked.id in (id_of(ns, answered), id_of(ns, 0)):
-        return Interrupt.from_ns(asked.value, ns, answered, schema)
+    if id_of is not None and asked.id in (id_of(task.ns, answered), id_of(task.ns, 0)):
+        return task.question(asked.value, answered, schema)
     return Interrupt(asked.value, asked.id, schema)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from hashlib import blake2b
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, get_type_hints
 
 from .policies import TimeoutPolicy
@@ -60,13 +59,6 @@ class Interrupt:
     value: Any
     id: str = "placeholder-id"
     response_schema: type[Any] | dict[str, Any] | None = None
-
-    @classmethod
-    def from_ns(cls, value: Any, ns: str, answered: int = 0, response_schema: Any = None) -> Interrupt:
-        """Make the interrupt that a task asks after ``answered`` answers; the id is stable over resumes."""
-        key = f"{ns}|{answered}" if answered else ns
-        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-        return cls(value, digest, response_schema)
 
 
 class Send:

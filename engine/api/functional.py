@@ -218,6 +218,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             },
             output_keys=(END,),
             state_keys=(END,),
+            schemas=(self.context_schema,),
         )
         described = Description(
             state_schema=given,

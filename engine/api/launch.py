@@ -12,8 +12,10 @@ from otel_stream.adapters.ambient import ambient_config
 from otel_stream.events import CheckpointWritten, Observer
 from otel_stream.stream.wakeup import in_event_loop
 
+from ..checkpoint.saver import trusting
 from ..core.continuation import Continuation
 from ..core.lineage import Lineage
+from ..core.naming import OWN
 from ..core.state import State
 from ..core.task import Executor, Failing, GraphRun, NodeTask, RunEnv, path_of, without_ids
 from ..graph.program import View
@@ -192,6 +194,7 @@ def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[
         thread_id=None if thread_id is None else str(thread_id),
         tags=config.get("tags") or (),
         metadata=inherited_metadata(config),
+        naming=OWN if caller is None else caller.naming,
     )
 
 
@@ -257,7 +260,7 @@ def _checkpointer(graph: GraphSpec, parent: NodeTask | None, config: Config) -> 
             "Checkpointer requires one or more of the following 'configurable' keys: thread_id, "
             'checkpoint_ns, checkpoint_id; pass config={"configurable": {"thread_id": "..."}}'
         )
-    return own
+    return None if own is None else trusting(own, graph.program.stored_types)
 
 
 def _lent(env: RunEnv | None) -> Any:

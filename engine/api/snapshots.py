@@ -7,6 +7,7 @@ from contextvars import copy_context
 from typing import Any
 
 from ..checkpoint.saver import Saver
+from ..core.naming import naming
 from ..core.state import INPUT, PULL, State, Written
 from ..core.superstep import apply, order, plan
 from ..core.task import GraphRun, NodeTask
@@ -32,6 +33,7 @@ class Snapshots:
             context=copy_context(),
             path=tuple(namespace.split("|")) if namespace else (),
             thread_id=where["thread_id"],
+            naming=naming(langgraphs=saver.is_langgraphs),
         )
 
     def state(self, saved: Any) -> State:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-from ..checkpoint.saver import Saver
+from ..checkpoint.saver import Saver, trusting
 from ..core.task import without_ids
 from ..executors import Executor, ThreadExecutor, async_executor, drive
 from ..graph.spec import GraphSpec
@@ -125,7 +125,11 @@ def _checkpointer(graph: GraphSpec, config: Config) -> Any:
         raise RuntimeError("checkpointer=True cannot be used for root graphs: ask the graph around this one")
     if not saver:
         raise ValueError("No checkpointer set: compile the graph with one to keep the state of threads")
-    return saver
+    return trusting(saver, graph.program.stored_types)
+
+
+def _trusted(checkpointer: Any, owner: GraphSpec, graph: GraphSpec) -> Any:
+    return checkpointer if graph is owner else trusting(checkpointer, graph.program.stored_types)
 
 
 def _place(owner: GraphSpec, config: Config, *, for_update: bool = False) -> tuple[GraphSpec, Config]:
@@ -164,8 +168,8 @@ def _subgraph(owner: GraphSpec, namespace: str, for_update: bool) -> GraphSpec:
 
 async def _get_state(owner: GraphSpec, config: Config, subgraphs: bool, *, is_async: bool) -> StateSnapshot:
     checkpointer = _checkpointer(owner, config)
-    saver = Saver(checkpointer, is_async=is_async)
     graph, place = _place(owner, config)
+    saver = Saver(_trusted(checkpointer, owner, graph), is_async=is_async)
     saved = await saver.get(place)
     snapshots = Snapshots(graph, place, saver)
     lent = checkpointer if subgraphs else None
@@ -178,8 +182,8 @@ async def _get_state(owner: GraphSpec, config: Config, subgraphs: bool, *, is_as
 async def _history(
     owner: GraphSpec, config: Config, filter: Any, before: Config | None, limit: int | None, *, is_async: bool
 ) -> list[StateSnapshot]:
-    saver = Saver(_checkpointer(owner, config), is_async=is_async)
     graph, place = _place(owner, config)
+    saver = Saver(_trusted(_checkpointer(owner, config), owner, graph), is_async=is_async)
     snapshots = Snapshots(graph, place, saver)
     found = []
     for saved in await saver.list(place, before=before, limit=limit, filter=filter):
@@ -219,6 +223,7 @@ async def _update(owner: GraphSpec, config: Config, supersteps: Sequence[Any], e
         raise ValueError("No updates provided: every superstep needs at least one StateUpdate")
     graph, place = _place(owner, config, for_update=True)
     place["configurable"].pop(_LENT, None)
+    checkpointer = _trusted(checkpointer, owner, graph)
     for index, updates in enumerate(supersteps):
         place = await update_thread(graph, checkpointer, place, updates, executor, first=index == 0)
     return place

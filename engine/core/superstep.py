@@ -236,5 +236,7 @@ def order(tasks: Iterable[NodeTask]) -> list[NodeTask]:
 
 
 def _place(task: NodeTask) -> tuple[Any, ...]:
-    kind, *rest = task.path[:3]
+    # A handler writes in place of the task that failed.
+    acting = task if task.handles is None else task.handles
+    kind, *rest = acting.path[:3]
     return (kind, [item if isinstance(item, int) else 0 for item in rest], [str(item) for item in rest])

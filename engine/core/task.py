@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Protocol
 
 from otel_stream.events import End, Observer, Resumption, Run, Task
@@ -20,16 +19,17 @@ from ..graph.node import Callback, Node, Writes
 from ..graph.program import Program, View
 from ..graph.spec import GraphSpec
 from ..policies import TimeoutPolicy
-from ..types import Config
+from ..types import Config, Interrupt
 from .continuation import Continuation
 from .lineage import Lineage
+from .naming import OWN, Naming
 from .state import PUSH, State
 
 
 class GraphRun(Run):
     """A run, where its checkpoints are, and the rules of its state."""
 
-    __slots__ = ("channels", "path")
+    __slots__ = ("channels", "naming", "path")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class GraphRun(Run):
         path: tuple[str, ...],
         ns: tuple[str, ...] = (),
         channels: Mapping[str, Channel] | None = None,
+        naming: Naming = OWN,
         **rest: Any,
     ) -> None:
         super().__init__(id, graph, ns=ns, names=channels or (), **rest)
@@ -46,10 +47,15 @@ class GraphRun(Run):
         self.channels = channels or {}
         #: The namespace of its checkpoints. Its parts go under ``ns``, which begins where the stream does.
         self.path = path
+        self.naming = naming
 
     def goes_on_from(self, earlier: Resumption) -> None:
         """Say where an earlier run has left off, before anybody is told that this one starts."""
         self.resumes = earlier
+
+    def names_by(self, naming: Naming) -> None:
+        """Say how its tasks are named, before any of them is."""
+        self.naming = naming
 
     def merge(self, key: str, old: Any, new: Any) -> Any:
         """Return the one write to ``key`` that does what ``old`` and then ``new`` do."""
@@ -328,9 +334,21 @@ class NodeTask(Task):
 
     def _make_id(self) -> str:
         """Derive the id from the checkpoint and the task's place, so that a resumed run finds it again."""
-        place = f"{self.seed}\0{path_of(self.run)}\0{self.step}\0{self.node}\0{self.path}"
-        digest = blake2b(place.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-        return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
+        return self.naming.task(self, self._around)
+
+    @property
+    def _around(self) -> tuple[str, ...]:
+        """The namespace that it is in: its run's, or its caller's."""
+        return path_of(self.run) if self.caller is None else (self.caller.ns,)
+
+    @property
+    def naming(self) -> Naming:
+        """How it is named, and what it asks."""
+        return self.run.naming if isinstance(self.run, GraphRun) else OWN
+
+    def question(self, value: Any, answered: int, schema: Any = None) -> Interrupt:
+        """Return what it asks after ``answered`` answers; the id is the same each time the run is resumed."""
+        return Interrupt(value, self.naming.question(self.ns, answered), schema)
 
     @property
     def pad(self) -> Scratchpad:
@@ -378,5 +396,4 @@ class NodeTask(Task):
 
         Its subgraph's checkpoints are under it.
         """
-        name = f"{self.node}:{self.id}"
-        return "|".join((*path_of(self.run), name)) if self.caller is None else f"{self.caller.ns}|{name}"
+        return "|".join((*self._around, f"{self.node}:{self.id}"))

@@ -76,6 +76,7 @@ class Compiler:
             make_output=state_factory(graph.output_schema, output),
             make_state=state_factory(graph.state_schema, graph.channels),
             managed=dict(graph.managed),
+            schemas=(*graph.schemas, graph.context_schema),
         )
 
     def _apply_defaults(self) -> None:

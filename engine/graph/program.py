@@ -11,6 +11,7 @@ from ..channels import Channel
 from ..types import END
 from .node import TASKS, Node
 from .schema import ROOT
+from .trusted import TypeName, types_in
 
 
 class View(NamedTuple):
@@ -53,6 +54,8 @@ class Program:
     make_output: Callable[[dict[str, Any]], Any] | None = None
     make_state: Callable[[dict[str, Any]], Any] | None = None
     managed: Mapping[str, Any] = field(default_factory=dict)
+    #: What states, inputs, outputs and contexts are declared to be.
+    schemas: tuple[Any, ...] = ()
 
     @cached_property
     def listeners(self) -> dict[str, tuple[str, ...]]:
@@ -97,6 +100,11 @@ class Program:
     def state_set(self) -> frozenset[str]:
         """``state_keys``, for membership tests."""
         return frozenset(self.state_keys)
+
+    @cached_property
+    def stored_types(self) -> frozenset[TypeName]:
+        """The types of the user's that checkpoints may hold: those that the schemas name."""
+        return types_in([*self.schemas, *(channel.typ for channel in self.channels.values())])
 
     def fresh_channels(self) -> dict[str, Channel]:
         """Return empty channels for a run to work on."""

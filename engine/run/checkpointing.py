@@ -14,6 +14,7 @@ from ..checkpoint.base import checkpoint_id
 from ..checkpoint.saver import Saver, without_id
 from ..checkpoint.sizes import CountingSerde, counted
 from ..core.continuation import Replay
+from ..core.naming import naming
 from ..core.state import ERROR, ERROR_SOURCE, RESUME, State
 from ..core.task import GraphRun
 from ..graph.node import Writes
@@ -59,6 +60,8 @@ class Checkpoints:
         self._saver = Saver(checkpointer, is_async=is_async)
         #: Makes the versions of channels, if the checkpointer has its own way.
         self.next_version = self._saver.next_version
+        if run is not None:
+            run.names_by(naming(langgraphs=self._saver.is_langgraphs))
         self._run = run
         self._parents = parents
         #: Where we are, and where we were before.

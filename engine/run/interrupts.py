@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import GraphInterrupt, mark_invalid_resume
 from ..runtime import current_task
-from ..types import MISSING, Interrupt
+from ..types import MISSING
 from .resume import take_answer
 
 
@@ -34,7 +34,7 @@ def interrupt(value: Any, *, response_schema: Any = None) -> Any:
     else:
         pending = take_answer(task.env)
         if pending is MISSING:
-            shown = Interrupt.from_ns(value, task.ns, len(pad.answers), _shown_schema(response_schema))
+            shown = task.question(value, len(pad.answers), _shown_schema(response_schema))
             raise GraphInterrupt((shown,))
         answer = _checked(pending, response_schema)
         pad.answers = [*pad.answers, pending]

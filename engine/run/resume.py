@@ -8,7 +8,7 @@ from otel_stream.events import End
 
 from ..core.state import ERROR, ERROR_SOURCE
 from ..core.task import Memory, NodeTask, RunEnv
-from ..types import MISSING, Interrupt
+from ..types import MISSING
 from .failures import handler_of
 
 
@@ -46,7 +46,7 @@ def give_answers(task: NodeTask) -> None:
     known = task.env.memory.answers_of(task.id)
     brought = task.env.continuation.answers
     if brought:
-        ids = [Interrupt.from_ns(None, task.ns, asked).id for asked in (len(known), 0)]
+        ids = [task.naming.question(task.ns, asked) for asked in (len(known), 0)]
         known = [*known, *[brought[id] for id in ids if id in brought][:1]]
     if known:
         task.pad.answers = known
