@@ -76,6 +76,8 @@ def without_ids(namespace: str) -> str:
 # -- whom a task may ask ---------------------------------------------------------------------------
 
 RunOne = Callable[["NodeTask"], Awaitable[None]]
+#: Runs a task that another one has called, and returns its result.
+RunCall = Callable[["NodeTask"], Coroutine[Any, Any, Any]]
 #: Takes note of a task's end. Returns what to await for it, if anything, and that the tasks that take over.
 Done = Callable[["NodeTask"], Awaitable["list[NodeTask] | None"] | None]
 
@@ -106,8 +108,8 @@ class Executor(Protocol):
         not begun never do.
         """
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine of the engine beside the caller; return a future of its result. From any thread."""
+    def spawn(self, task: NodeTask, run: RunCall) -> Any:
+        """Run a task beside the one that has called it; return a future of its result. From any thread."""
 
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait until what was spawned has ended, cancelled if so wished; never raises what it raised."""
@@ -242,13 +244,15 @@ class RunEnv:
 class Scratchpad:
     """What a task notes down while it runs: what it asks, and whom it calls."""
 
-    __slots__ = ("answered", "answers", "asked", "called", "calls", "pushed", "subgraphs")
+    __slots__ = ("answered", "answers", "asked", "called", "calls", "context", "pushed", "subgraphs")
 
     def __init__(self) -> None:
         #: Answers to its interrupts, in the order they are asked.
         self.answers: Sequence[Any] = ()
         #: How many graphs it has called, in all attempts: none goes on from what a failed one has kept.
         self.subgraphs = 0
+        #: For a functional task: the context that it was called in.
+        self.context: Context | None = None
         self.begin_attempt()
 
     def begin_attempt(self) -> None:
@@ -258,8 +262,8 @@ class Scratchpad:
         #: How many interrupts, and functional calls, it has come by so far.
         self.asked = 0
         self.calls = 0
-        #: The futures of those calls.
-        self.called: list[Any] = []
+        #: Those calls, each with its future.
+        self.called: list[tuple[NodeTask, Any]] = []
         #: What it has written to the state while it still runs.
         self.pushed: Writes = []
 

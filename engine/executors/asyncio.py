@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from anyio import CancelScope
 
-from ..core.task import Done, NodeTask, RunOne
+from ..core.task import Done, NodeTask, RunCall, RunOne
 from .base import LoopExecutor, begun, finished
+from .places import Places
 
 
 class AsyncioExecutor(LoopExecutor):
     """Runs tasks as asyncio tasks."""
 
     def __init__(self, max_concurrency: int | None) -> None:
-        self._limit = asyncio.Semaphore(max_concurrency) if max_concurrency else None
+        super().__init__(max_concurrency)
         self._loop = asyncio.get_running_loop()
+        #: What runs for the futures that code in threads waits for; it may go on when those are cancelled.
+        self._behind: WeakKeyDictionary[Any, asyncio.Task[Any]] = WeakKeyDictionary()
 
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""
-        await _Group(self._limit, run_one, done).run(tasks)
+        await _Group(self._places, run_one, done).run(tasks)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def spawn(self, task: NodeTask, run: RunCall) -> Any:
         """Start an asyncio task; from a thread, return a future that its code can wait for."""
-        try:
-            return asyncio.get_running_loop().create_task(coroutine)
-        except RuntimeError:
-            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        here = _running_loop()
+        if here is self._loop:
+            return here.create_task(self._run_call(task, run))
+        future: Future[Any] = Future()
+        shown = future if here is None else asyncio.wrap_future(future)
+        self._loop.call_soon_threadsafe(self._start_behind, future, shown, task, run)
+        return shown
+
+    def _start_behind(self, future: Future[Any], shown: Any, task: NodeTask, run: RunCall) -> None:
+        running = self._behind[shown] = self._loop.create_task(self._run_call(task, run))
+        running.add_done_callback(partial(_hand_over, future))
+
+        def stop(future: Future[Any]) -> None:
+            if future.cancelled():
+                self._loop.call_soon_threadsafe(running.cancel)
+
+        future.add_done_callback(stop)
 
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
-        """Wait for asyncio's futures and, where a thread has made them, for threads'."""
-        waiting = [one if isinstance(one, asyncio.Future) else asyncio.wrap_future(one) for one in spawned]
+        """Wait for asyncio's tasks, and for those behind the futures that a thread has made."""
+        waiting = [self._behind.get(one, one) for one in spawned]
         if cancel:
             for one in waiting:
                 one.cancel()
-        await asyncio.wait(waiting)
+        with CancelScope(shield=cancel):
+            await asyncio.wait(waiting)
         for one in waiting:
             if not one.cancelled():
                 one.exception()  # whoever awaited it has seen it; nobody else need be told by asyncio
@@ -47,11 +67,31 @@ class AsyncioExecutor(LoopExecutor):
         return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _hand_over(future: Future[Any], ended: asyncio.Task[Any]) -> None:
+    """Let a thread have what an asyncio task has come to."""
+    if ended.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():
+        return
+    error = ended.exception()
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(ended.result())
+
+
 class _Group:
     """The running tasks of one superstep."""
 
-    def __init__(self, limit: asyncio.Semaphore | None, run_one: RunOne, done: Done) -> None:
-        self.limit = limit
+    def __init__(self, places: Places | None, run_one: RunOne, done: Done) -> None:
+        self.places = places
         self.run_one = run_one
         self.done = done
         self.loop = asyncio.get_running_loop()
@@ -80,11 +120,14 @@ class _Group:
 
     async def _run(self, task: NodeTask) -> None:
         try:
-            if self.limit is None:
+            if self.places is None:
                 await self.run_one(task)
             else:
-                async with self.limit:
+                await self.places.take(task)
+                try:
                     await self.run_one(task)
+                finally:
+                    self.places.leave(task)
             for more in await finished(self.done(task)) or ():
                 self.start(more)
         except asyncio.CancelledError as cancelled:

@@ -11,11 +11,12 @@ import anyio
 
 from otel_stream.stream.wakeup import CANCEL_TOKEN
 
-from ..core.task import NodeTask
+from ..core.task import NodeTask, RunCall
 from ..errors import NodeTimeoutError
 from ..graph.node import PLAIN, Callback, is_runnable
 from ..task_config import CURRENT_TASK
 from .cancellation import InThread
+from .places import Places
 
 
 async def begun(tasks: Sequence[NodeTask], failed: NodeTask) -> None:
@@ -72,6 +73,16 @@ class LoopExecutor:
 
     is_async = True
     live = False
+
+    def __init__(self, max_concurrency: int | None) -> None:
+        self._places = Places(max_concurrency) if max_concurrency else None
+
+    async def _run_call(self, task: NodeTask, run: RunCall) -> Any:
+        """Run a task that another one has called, as soon as there is a place for it."""
+        if self._places is None or task.caller is None:
+            return await run(task)
+        async with self._places.of_call(task, task.caller):
+            return await run(task)
 
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None

@@ -12,13 +12,14 @@ from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
-from threading import Lock
+from functools import partial
+from threading import Lock, get_ident
 from typing import Any
 
 from otel_stream.events import End
 from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, ThreadWaiter
 
-from ..core.task import Done, NodeTask, RunOne
+from ..core.task import Done, NodeTask, RunCall, RunOne
 from ..graph.node import PLAIN, Callback, is_runnable
 from .base import finished
 
@@ -49,9 +50,11 @@ class _Call(Future[Any]):
     Callers wait for what they have called. Were that left to the pool, it could be full of those who wait.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, Any]], helps: Callable[[], bool]) -> None:
         super().__init__()
-        self._coroutine = coroutine
+        self._start = start
+        #: Whether the thread that waits may do the work.
+        self._helps = helps
         self._context = copy_context()
         self._claim = Lock()
 
@@ -60,16 +63,16 @@ class _Call(Future[Any]):
         if not self._claim.acquire(blocking=False):
             return
         if not self.set_running_or_notify_cancel():
-            self._coroutine.close()
             return
         try:
-            self.set_result(self._context.run(drive, self._coroutine))
+            self.set_result(self._context.run(drive, self._start()))
         except BaseException as error:  # noqa: BLE001 - raised to whoever asks for the result
             self.set_exception(error)
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the result, and help it come about."""
-        self.run()
+        if self._helps():
+            self.run()
         return super().result(timeout)
 
 
@@ -85,6 +88,8 @@ class ThreadExecutor:
     def __init__(self, max_concurrency: int | None) -> None:
         self._workers = max_concurrency
         self._pool: ThreadPoolExecutor | None = None
+        #: Its threads: where others wait, they would be one more to work.
+        self._threads: set[int] = set()
         self._ended: queue.SimpleQueue[NodeTask | None] = queue.SimpleQueue()
         self.held: Callable[[], bool] | None = None
         self.live = False
@@ -185,14 +190,19 @@ class ThreadExecutor:
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run ``function(*args)`` in the pool, seeing the caller's context variables."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="engine")
+            self._pool = ThreadPoolExecutor(
+                self._workers, thread_name_prefix="engine", initializer=lambda: self._threads.add(get_ident())
+            )
         return self._pool.submit(copy_context().run, function, *args)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run a coroutine that never suspends in the pool, or in the thread that waits for its result."""
-        call = _Call(coroutine)
+    def spawn(self, task: NodeTask, run: RunCall) -> Future[Any]:
+        """Run a task that another one has called in the pool, or in the thread that waits for its result."""
+        call = _Call(partial(run, task), self._may_help)
         self.submit(call.run)
         return call
+
+    def _may_help(self) -> bool:
+        return self._workers is None or get_ident() in self._threads
 
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait for what runs in the pool; what has not been started can still be cancelled."""

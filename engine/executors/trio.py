@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from contextvars import copy_context
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
 from anyio import from_thread
 
-from ..core.task import Done, NodeTask, RunOne
-from .background import background
+from ..core.task import Done, NodeTask, RunCall, RunOne
+from .background import Start, background
 from .base import LoopExecutor, begun, finished
 
 
@@ -21,7 +23,9 @@ class TrioExecutor(LoopExecutor):
     """Runs tasks in a task group."""
 
     def __init__(self, max_concurrency: int | None) -> None:
-        self._limit = anyio.CapacityLimiter(max_concurrency) if max_concurrency else None
+        super().__init__(max_concurrency)
+        #: What runs for the futures that code in threads waits for.
+        self._behind: WeakKeyDictionary[Any, Spawned] = WeakKeyDictionary()
 
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""
@@ -32,14 +36,14 @@ class TrioExecutor(LoopExecutor):
                 try:
                     await run_one(task)
                 finally:
-                    if self._limit is not None:
-                        self._limit.release_on_behalf_of(task)
+                    if self._places is not None:
+                        self._places.leave(task)
                 # What has ended after all, though it was told to stop, is reported, too.
                 with anyio.CancelScope(shield=True) if group.cancel_scope.cancel_called else nullcontext():
                     more = await finished(done(task)) or ()
                 for one in more:
-                    if self._limit is not None:
-                        await self._limit.acquire_on_behalf_of(one)
+                    if self._places is not None:
+                        await self._places.take(one)
                     group.start_soon(run, one)
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
                 errors.append(error)  # raised below, as itself and not as a group
@@ -54,40 +58,33 @@ class TrioExecutor(LoopExecutor):
 
         async with anyio.create_task_group() as group:
             for task in tasks:
-                if self._limit is not None:  # here, and not in the tasks: trio shuffles who goes first
-                    await self._limit.acquire_on_behalf_of(task)
+                if self._places is not None:  # here, and not in the tasks: trio shuffles who goes first
+                    await self._places.take(task)
                 group.start_soon(run, task)
         if errors:
             raise errors[0]
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def spawn(self, task: NodeTask, run: RunCall) -> Any:
         """Start a system task, which may outlive the caller's nursery; in a thread, one with its future."""
         import trio
 
+        start = partial(self._run_call, task, run)
         # sniffio can't tell: the context that user code runs in says where the run itself is.
-        return Spawned(coroutine) if trio.lowlevel.in_trio_run() else self._from_thread(coroutine)
-
-    def _from_thread(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        if trio.lowlevel.in_trio_run():
+            return Spawned(start)
         future: Future[Any] = Future()
-        context = copy_context()
-
-        async def run() -> None:
-            try:
-                future.set_result(await coroutine)
-            except Exception as error:  # noqa: BLE001 - raised to whoever asks for the result
-                future.set_exception(error)
-
-        from_thread.run_sync(background, run, context)
+        self._behind[future] = from_thread.run_sync(copy_context().run, Spawned, start, future)
         return future
 
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait for system tasks, and for those that a thread has started."""
+        running: list[Spawned] = [self._behind.get(one, one) for one in spawned]
+        if cancel:
+            for one in running:
+                one.cancel()
         with anyio.CancelScope(shield=cancel):
-            for one in spawned:
-                if isinstance(one, Spawned):
-                    await one.wait(cancel=cancel)
-                elif not one.done():
-                    await anyio.to_thread.run_sync(wait, [one])
+            for one in running:
+                await one.wait()
 
     def cancelled_itself(self, error: BaseException) -> bool:
         """Trio's cancellation can't be raised by hand."""
@@ -95,28 +92,35 @@ class TrioExecutor(LoopExecutor):
 
 
 class Spawned:
-    """A coroutine that runs by itself; await it for its result."""
+    """A coroutine that runs by itself; await it for its result, which a ``future`` is given, too."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._coroutine = coroutine
-        self._result: Any = None
-        self._error: Exception | None = None
+    def __init__(self, start: Start, future: Future[Any] | None = None) -> None:
+        self._start = start
+        self._future: Future[Any] = future or Future()
         self._background = background(self._run, copy_context())
 
     async def _run(self) -> None:
+        future = self._future
         try:
-            self._result = await self._coroutine
+            result = await self._start()
         except Exception as error:  # noqa: BLE001 - raised to whoever awaits
-            self._error = error
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        except BaseException:
+            future.cancel()
+            raise
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
 
-    async def wait(self, *, cancel: bool) -> None:
+    def cancel(self) -> None:
+        """Ask it to stop."""
+        self._background.cancel()
+
+    async def wait(self) -> None:
         """Wait for the end, whatever it is."""
-        if cancel:
-            self._background.cancel()
         await self._background.wait()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         yield from self._background.wait().__await__()
-        if self._error is not None:
-            raise self._error
-        return self._result
+        return self._future.result()

@@ -28,6 +28,7 @@ from ..graph.node import Writes
 from ..langgraph import bubble_of
 from ..task_config import CURRENT_TASK
 from ..types import Command
+from .outcomes import settle
 from .writes import inject, writes_of
 
 _NOTE = "During task with name '{}' and id '{}'"
@@ -118,10 +119,11 @@ def _fail(task: NodeTask, error: Exception) -> None:
 
 def _attempt_context(task: NodeTask, env: RunEnv) -> Context:
     """Make the context user code runs in: variables it sets vanish with the attempt."""
-    context = env.run.context.copy()
+    pad = task.scratch
+    context = (env.run.context if pad is None or pad.context is None else pad.context).copy()
     context.run(CURRENT_TASK.set, task)
-    if task.scratch is not None:
-        task.scratch.begin_attempt()
+    if pad is not None:
+        pad.begin_attempt()
     observer = env.observer
     if observer is not None and observer.interest & AttemptStarted.bit:
         observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
@@ -161,14 +163,14 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
                 env.langchain.failed(task, error)
             if task.scratch is not None and task.scratch.called:
                 cancel = not isinstance(bubble, GraphBubbleUp)
-                await env.executor.settle(task.scratch.called, cancel=cancel)
+                await settle(task, cancel=cancel)
             if foreign is not None:
                 raise foreign from error
             raise
         answer = _commands_for(task, bubble)
     pad = task.scratch
     if pad is not None and pad.called:
-        await env.executor.settle(pad.called, cancel=False)
+        await settle(task, cancel=False)
     if env.langchain is not None:
         env.langchain.answer(task, answer)
     if task.caller is not None:

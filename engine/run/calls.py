@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import Any
 
 from ..core.state import RETURN
@@ -19,9 +20,10 @@ def call(task: NodeTask, caller: NodeTask) -> Any:
     """Run a functional task beside its caller; return a future of its result."""
     task.caller, task.env = caller, caller.env
     take_back(task.env, [task])
+    task.pad.context = copy_context()  # what its caller has set is there
     reports.task_started(task)
-    future = task.env.executor.spawn(_run(task))
-    caller.pad.called.append(future)
+    future = task.env.executor.spawn(task, _run)
+    caller.pad.called.append((task, future))
     return future
 
 

@@ -44,6 +44,22 @@ async def _keep_and_report(task: NodeTask) -> list[NodeTask] | None:
     return [handler]
 
 
+async def settle(caller: NodeTask, *, cancel: bool) -> None:
+    """Wait for the tasks that one has called, cancelled if so wished. Those that never began end, too."""
+    called = caller.pad.called
+    futures = [future for _, future in called]
+    try:
+        await caller.env.executor.settle(futures, cancel=cancel)
+    except BaseException:  # no call outlives its caller
+        await caller.env.executor.settle(futures, cancel=True)
+        raise
+    finally:
+        for task, _ in called:
+            if task.end is None:
+                task.end = End.CANCELLED
+                reports.task_ended(task)
+
+
 async def keep(task: NodeTask, memory: Memory) -> None:
     """Keep what a task has written, asked, or failed with, so that a resumed run need not repeat it."""
     given = () if task.scratch is None else task.scratch.answered
