@@ -24,7 +24,7 @@ from ..run.checkpointing import Checkpoints
 from ..run.loop import RunLoop
 from ..run.messages_mode import langchain_hook
 from ..run.reporting import checkpoint_stored
-from ..run.time_travel import checkpoints_around
+from ..run.time_travel import checkpoints_around, is_around
 from ..task_config import TaskConfig, origin_of, speaking_task, task_config
 from ..types import Config, ours
 from .config import (
@@ -50,9 +50,10 @@ class Call(NamedTuple):
     #: The task that calls it, and the one that it is inside of: not so if it was told to keep its own place.
     caller: NodeTask | None
     parent: NodeTask | None
-    #: The namespace of its checkpoints, and namespace → id of those around.
+    #: The namespace of its checkpoints, namespace → id of those around, and the one it is pointed at, if any.
     namespace: str
     around: Mapping[str, str]
+    start: tuple[str, str] | None
     run: GraphRun
 
 
@@ -114,11 +115,14 @@ def calling(
     """Find out where the run of ``graph`` that ``caller`` has called has its place."""
     parent = None if caller is not None and _is_elsewhere(graph, config, caller) else caller
     merged = _config(graph, config, caller, parent)
-    namespace = _namespace(graph, parent)
+    namespace, former = _namespaces(graph, parent)
     path = tuple(namespace.split("|")) if namespace else ()
     run = _run(graph, merged, None if detached else caller, path)
     around = checkpoints_around(merged, parent.env if parent is not None else None)
-    return Call(graph, merged, asked, executor, observer, caller, parent, namespace, around, run)
+    goes_on = parent is None or bool(parent.env.continuation.goes_on)
+    places = (namespace, former) if goes_on else ()
+    start = next(((ns, around[ns]) for ns in places if ns is not None and ns in around), None)
+    return Call(graph, merged, asked, executor, observer, caller, parent, namespace, around, start, run)
 
 
 def environment(
@@ -176,8 +180,9 @@ def _checkpoints(call: Call, checkpointer: Any) -> Checkpoints:
         report,
         is_async=call.executor.is_async,
         run=call.run,
+        source=None if call.start is None else call.start[0],
         durability=_durability(call.asked, call.parent),
-        parents=call.around,
+        parents={ns: id for ns, id in call.around.items() if is_around(ns, call.namespace)},
     )
 
 
@@ -281,20 +286,22 @@ def _place(call: Call) -> Config:
     # An id that comes with the namespace of a subgraph is the subgraph's; the map has ours.
     if call.parent is not None or configurable.get("checkpoint_ns"):
         place.pop("checkpoint_id", None)
-    if call.namespace in call.around:
-        place["checkpoint_id"] = call.around[call.namespace]
+    if call.start is not None:
+        place["checkpoint_id"] = call.start[1]
     if call.around:
         place["checkpoint_map"] = call.around
     return {"configurable": {**place, "checkpoint_ns": call.namespace}}
 
 
-def _namespace(graph: GraphSpec, parent: NodeTask | None) -> str:
+def _namespaces(graph: GraphSpec, parent: NodeTask | None) -> tuple[str, str | None]:
+    """Return where a run has its checkpoints, and had them before the run around started a branch."""
     if parent is None:
-        return ""
+        return "", None
     pad = parent.pad
     count, pad.subgraphs = pad.subgraphs, pad.subgraphs + 1
-    namespace = own_namespace(graph, parent.ns)
-    return f"{namespace}|{count}" if count else namespace
+    which = f"|{count}" if count else ""
+    former = parent.former_ns
+    return own_namespace(graph, parent.ns) + which, former and own_namespace(graph, former) + which
 
 
 def own_namespace(graph: GraphSpec, namespace: str) -> str:

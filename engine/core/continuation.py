@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Replay:
@@ -28,10 +28,18 @@ class Replay:
         return self._bound if first else None
 
 
+class Former(NamedTuple):
+    """Where a run that starts a branch has come from: the ids of its tasks were derived from this."""
+
+    checkpoint_id: str
+    step: int
+    path: tuple[str, ...]
+
+
 class Continuation:
     """Whether a run goes on, and with what; a run inside takes over what the one around it knows."""
 
-    __slots__ = ("anew", "answers", "goes_on", "previous", "replay", "stop")
+    __slots__ = ("anew", "answers", "former", "goes_on", "previous", "replay", "stop")
 
     def __init__(self, around: Continuation | None) -> None:
         #: Whether subgraphs go on, too; None once a superstep is over, and when that is not known yet.
@@ -41,6 +49,8 @@ class Continuation:
         self.answers: Mapping[str, Any] | None = around.answers if around is not None else None
         #: Whether what tasks wrote before is to be done again instead of taken back.
         self.anew = False
+        #: Where the tasks of the first superstep were before the run started a branch, if it did.
+        self.former: Former | None = None
         #: What an ``entrypoint`` remembered from the run before.
         self.previous: Any = None
         #: The superstep by which it must have ended.
@@ -52,14 +62,15 @@ class Continuation:
         anew: bool,
         answers: Mapping[str, Any] | None,
         replay: Replay | None,
+        former: Former | None,
         previous: Any,
         stop: int,
     ) -> None:
         """Take note of how the run has started."""
-        self.stop = stop
+        self.stop, self.former = stop, former
         self.goes_on, self.anew, self.answers = goes_on, anew, answers
         self.replay, self.previous = replay, previous
 
     def superstep_over(self) -> None:
         """Leave the checkpoint behind: what comes now comes for the first time."""
-        self.goes_on, self.anew = None, False
+        self.goes_on, self.anew, self.former = None, False, None

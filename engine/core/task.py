@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -401,3 +402,14 @@ class NodeTask(Task):
         Its subgraph's checkpoints are under it.
         """
         return "|".join((*self._around, f"{self.node}:{self.id}"))
+
+    @property
+    def former_ns(self) -> str | None:
+        """The namespace it had before its run started a branch; None if there is no other one."""
+        former = self.env.continuation.former
+        if former is None:
+            return None
+        around = former.path if self.caller is None else (str(self.caller.former_ns),)
+        was = copy(self)
+        was.seed, was.step = former.checkpoint_id, former.step
+        return "|".join((*around, f"{self.node}:{self.naming.task(was, around)}"))

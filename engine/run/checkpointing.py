@@ -36,8 +36,9 @@ OnStored = Callable[[int, float, int | None], None]
 class Checkpoints:
     """The checkpoints of one run, or of an update from outside: loaded, saved, and what is kept in between.
 
-    ``place`` is the config that names where they are, and where to start. With durability "exit" nothing is
-    stored until :meth:`leave`. ``parents`` are the checkpoints of the runs around; None: as those before.
+    ``place`` is the config that names where they are, and where to start, which is under another namespace,
+    ``source``, if the run around has started a branch. With durability "exit" nothing is stored until
+    :meth:`leave`. ``parents`` are the checkpoints of the runs around; None: as those before.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Checkpoints:
         place: Config,
         on_stored: OnStored | None = None,
         *,
+        source: str | None = None,
         is_async: bool,
         run: GraphRun | None = None,
         durability: str = "async",
@@ -73,6 +75,7 @@ class Checkpoints:
         #: Whether we were pointed at a checkpoint, and whether that is no longer the thread's latest.
         self.addressed = bool(place["configurable"].get("checkpoint_id"))
         self.superseded = False
+        self._source = self._ns if source is None else source
         #: For the branch of an updated checkpoint: what that one was an update of.
         self.branched_from: str | None = None
         #: Which run stored the checkpoint that was loaded, if it was traced.
@@ -90,21 +93,32 @@ class Checkpoints:
 
     # -- checkpoints -----------------------------------------------------------------------------
 
+    @property
+    def moved(self) -> bool:
+        """Whether the checkpoint to start from is under another namespace than those to come."""
+        return self._source != self._ns
+
+    @property
+    def loaded_path(self) -> tuple[str, ...]:
+        """The namespace of the checkpoint to start from, in its parts."""
+        return tuple(self._source.split("|")) if self._source else ()
+
     async def load(self, replay: Replay | None = None) -> Any:
         """Load the checkpoint we are pointed at, or the thread's latest; None if there is none.
 
         ``replay`` says which one a subgraph starts from that is run again.
         """
-        place = self.config
-        if replay is not None and not self.addressed:
-            found = await self._saver.newest(place, replay.before(self._ns))
+        place: Config = {"configurable": {**self.config["configurable"], "checkpoint_ns": self._source}}
+        before = None if replay is None else replay.before(self._ns)
+        if before is not None and not self.addressed:
+            found = await self._saver.newest(place, before)
         else:
             found = await self._saver.get(place)
         if self.addressed and found is not None:
             latest = await self._saver.get(without_id(place))
             self.superseded = latest is not None and latest.checkpoint["id"] != found.checkpoint["id"]
         if found is None:
-            place["configurable"].pop("checkpoint_id", None)
+            self.config["configurable"].pop("checkpoint_id", None)
             return None
         self.config = {"configurable": {**place["configurable"], **found.config["configurable"]}}
         self.config["configurable"].setdefault("checkpoint_ns", self._ns)
@@ -116,9 +130,32 @@ class Checkpoints:
         signed = [write[2] for write in pending if write[1] == ORIGIN]
         if signed:
             self._origin = max(signed, key=lambda one: one[0])[1]
-        self._stored_versions = dict(found.checkpoint["channel_versions"])
         self._id = self._stored_id = found.checkpoint["id"]
+        if self.moved:  # nothing of it is stored where we are
+            self.branched_from = self._id
+            self.config = without_id(
+                {"configurable": {**self.config["configurable"], "checkpoint_ns": self._ns}}
+            )
+            self.parent_config = None
+        else:
+            self._stored_versions = dict(found.checkpoint["channel_versions"])
         return found
+
+    async def lead_to(self, inner: Config) -> Mapping[str, str]:
+        """Start where a run was that is around a subgraph's checkpoint.
+
+        Returns the ids of that one, and of those around it, by namespace; none if it is not there.
+        """
+        found = await self._saver.get(inner)
+        if found is None:
+            return {}
+        self.addressed = True
+        ids = {
+            **found.metadata.get("parents", {}),
+            inner["configurable"]["checkpoint_ns"]: found.checkpoint["id"],
+        }
+        self.config["configurable"]["checkpoint_id"] = ids.get("")
+        return ids
 
     async def save(self, state: State, source: str, step: int, updated: set[str] | None) -> None:
         """Store the state after ``step``; with durability "exit" only remember that it is to be stored."""
@@ -222,7 +259,7 @@ class Checkpoints:
 
     def branch_off(self, origin: str | None) -> None:
         """Leave the branch we are on: its questions are asked anew. ``origin``: what it was an update of."""
-        self.branched_from = origin
+        self.branched_from = origin or self.branched_from
         self.drop(INTERRUPT)
 
     def drop(self, name: str | None = None) -> None:

@@ -134,7 +134,13 @@ class RunLoop:
         self.step, self.stop, self.updated = begun.step, begun.stop, begun.updated
         self.resumed = begun.resumed
         self.env.continuation.begin(
-            begun.goes_on, begun.anew, begun.answers, begun.replay, begun.previous, begun.stop
+            begun.goes_on,
+            begun.anew,
+            begun.answers,
+            begun.replay,
+            begun.former,
+            begun.previous,
+            begun.stop,
         )
         if begun.resumed:
             self._show_values()

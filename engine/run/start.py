@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..checkpoint.base import checkpoint_id
-from ..core.continuation import Replay
+from ..core.continuation import Former, Replay
 from ..core.state import INPUT, RESUME, State, Written
 from ..core.superstep import apply, plan
 from ..core.task import RunEnv
@@ -38,6 +38,8 @@ class Start(NamedTuple):
     #: Answers by interrupt id.
     answers: Mapping[str, Any] | None
     replay: Replay | None
+    #: Where it comes from, if it starts a branch.
+    former: Former | None
     #: What an ``entrypoint`` remembered from the run before.
     previous: Any
 
@@ -78,6 +80,7 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
     _apply_null_writes(env, state, [*checkpoints.of_task(NULL_TASK), *carried])
     stop = env.recursion_limit if saved is None else step + env.recursion_limit + 1
     updated = None
+    former = Former(state.checkpoint_id, step, checkpoints.loaded_path) if forks else None
     if resumed:
         step = await _go_on(state, checkpoints, step, forks)
     elif command is None:
@@ -87,7 +90,7 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
             await checkpoints.save(state, "input", step, updated)
             step += 1
     replay = env.continuation.replay
-    if env.parent_task is None:
+    if env.parent_task is None or checkpoints.addressed:
         replay = replay_from(state, checkpoints) if travelling else None
         goes_on = resumed
     return Start(
@@ -99,6 +102,7 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
         travelling or checkpoints.superseded,
         env.continuation.answers if answers is None else answers,
         replay,
+        former,
         saved.checkpoint["channel_values"].get("__previous__") if saved is not None else None,
     )
 
@@ -119,7 +123,7 @@ async def _without_past(env: RunEnv, state: State, input: Any, goes_on: bool | N
     if env.parent_task is None:
         goes_on = False
     return Start(
-        step, env.recursion_limit, updated, False, goes_on, False, around.answers, around.replay, None
+        step, env.recursion_limit, updated, False, goes_on, False, around.answers, around.replay, None, None
     )
 
 
@@ -134,6 +138,9 @@ async def _load(env: RunEnv, state: State, checkpoints: Checkpoints | None) -> A
     """Take over the checkpoint the run goes on from, if there is one."""
     if checkpoints is None:
         return None
+    place = env.config.get("configurable", {})
+    if env.parent_task is None and place.get("checkpoint_id") and place.get("checkpoint_ns"):
+        env.checkpoint_map = env.checkpoint_map or await checkpoints.lead_to({"configurable": place})
     saved = await checkpoints.load(env.continuation.replay)
     if saved is None:
         state.at(checkpoint_id())

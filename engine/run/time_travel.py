@@ -21,11 +21,16 @@ def checkpoints_around(config: Config, around: RunEnv | None) -> Mapping[str, st
     return {**around.checkpoint_map, around.checkpoint_ns: around.state.checkpoint_id}
 
 
+def is_around(namespace: str, inner: str) -> bool:
+    """Whether the runs of one namespace are around those of another."""
+    return namespace != inner and (not namespace or inner.startswith(f"{namespace}|"))
+
+
 def is_travelling(env: RunEnv, checkpoints: Checkpoints, input: Any, goes_on: bool | None) -> bool:
     """Whether the run does again what came after the checkpoint it is pointed at."""
     if not (checkpoints.addressed or env.continuation.replay is not None):
         return False
-    if env.parent_task is not None and env.checkpoint_ns in env.checkpoint_map:
+    if env.parent_task is not None and checkpoints.addressed:
         return True
     answers = isinstance(input, Command) and input.resume is not None
     return not (answers or goes_on)
@@ -33,7 +38,8 @@ def is_travelling(env: RunEnv, checkpoints: Checkpoints, input: Any, goes_on: bo
 
 def needs_branch(checkpoints: Checkpoints) -> bool:
     """Whether to store a checkpoint that starts the new branch; ``update_state`` has already made one."""
-    return checkpoints.metadata.get("source") not in _FROM_OUTSIDE or checkpoints.superseded
+    made = checkpoints.metadata.get("source") in _FROM_OUTSIDE
+    return not made or checkpoints.superseded or checkpoints.moved
 
 
 def origin_of_branch(checkpoints: Checkpoints) -> str | None:
