@@ -68,6 +68,11 @@ survey-langgraph: $(VENV)/.dev ## Run all of LangGraph's public-API tests agains
 survey-ecosystem: $(VENV)/.dev ## Run the suites of LangGraph's ecosystem on LangGraph and on our engine (ARGS="swarm" for one)
 	$(BIN)/python -m tests.conformance.ecosystem $(ARGS)
 
+KILLS ?= 100
+.PHONY: kills
+kills: $(VENV)/.dev ## Kill KILLS runs on SQLite and as many on PostgreSQL, and go on with each in other processes
+	KILLS=$(KILLS) $(BIN)/python -m pytest -n 0 tests/persistence/test_kills.py $(ARGS)
+
 SECONDS ?= 60
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Mutate records, states, configs and answers of nodes for SECONDS each (ARGS="states" for one)
