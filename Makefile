@@ -128,7 +128,7 @@ $(VENV)/.made:
 	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip; fi
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt README.md
 	@$(call INSTALL,--editable '.[otlp]')
 	@touch $@
 

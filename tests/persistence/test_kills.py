@@ -1,4 +1,4 @@
-"""Runs that are killed go on in another process, on the real databases; ``make kills KILLS=100`` kills more."""
+"""Runs that are killed go on in other processes, on real databases; ``make kills KILLS=100`` kills more."""
 
 import os
 import subprocess
