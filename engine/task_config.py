@@ -43,10 +43,10 @@ class Origin:
 
 def origin_of(config: Mapping[str, Any] | None) -> NodeTask | None:
     """Return the task that a config comes from, if it comes from one."""
-    if config is None:
-        return None
     if type(config) is TaskConfig:
         return config.task
+    if not config:
+        return None
     origin = (config.get("configurable") or {}).get(ORIGIN)
     return origin.task if isinstance(origin, Origin) else None
 

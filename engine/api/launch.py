@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
-from os import urandom
-from typing import Any, NamedTuple
+from random import Random
+from typing import Any, Final, NamedTuple
 
 from otel_stream.adapters.ambient import ambient_config
 from otel_stream.events import CheckpointWritten, Observer
@@ -203,11 +204,20 @@ def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[
     )
 
 
+#: Ours alone, so that a program which seeds its own does not get the same ids again; nor do children.
+_CHANCE: Final = Random()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_CHANCE.seed)
+
+
 def _new_id() -> str:
     """Return a random UUID of version 4, without the object that the standard library makes of it."""
-    chosen = urandom(16)
-    digits, variant = chosen.hex(), "89ab"[chosen[8] & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    digits = f"{_CHANCE.getrandbits(128) & _ANY | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+_ANY: Final = ~(0xF << 76 | 0b11 << 62)
+_VERSION_4: Final = 4 << 76 | 0b10 << 62
 
 
 def _is_elsewhere(graph: GraphSpec, config: Config | None, caller: NodeTask) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from typing_extensions import TypedDict
@@ -94,7 +95,7 @@ class Asked(NamedTuple):
             ValueError: both ``durability`` and what came before it.
         """
         if not given and not debug:
-            return cls(modes=modes, whole=whole)
+            return _unasked(modes, whole)
         for name in given:
             if name not in _DEFAULTS and name != "checkpoint_during":
                 raise TypeError(f"{name!r} is no option of a run; known: {', '.join(_DEFAULTS)}")
@@ -115,6 +116,11 @@ class Asked(NamedTuple):
             said["subgraphs"],
             said["version"],
         )
+
+
+@cache
+def _unasked(modes: str, whole: bool) -> Asked:
+    return Asked(modes=modes, whole=whole)
 
 
 def _durability(durability: Durability | None, during: bool | None) -> str | None:

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from otel_stream.events import Run, Task
+from otel_stream.events import Run
 
 from ..graph.node import TASKS, Node, Writes
 from ..graph.program import Program
@@ -80,6 +80,8 @@ def _triggered(program: Program, state: State, updated: set[str] | None) -> Sequ
     if updated is None:
         return [name for name in sorted(program.nodes) if _is_triggered(program.nodes[name], state)]
     listeners = program.listeners
+    if updated.isdisjoint(listeners):
+        return ()
     names = [name for channel in updated if channel in listeners for name in listeners[channel]]
     if len(names) > 1:
         names = sorted(set(names))
@@ -174,6 +176,13 @@ def apply(program: Program, state: State, tasks: Iterable[Writer], *, bump: bool
     return updated
 
 
+def put_input(state: State, input: Any) -> set[str]:
+    """Write the input of a run that keeps nothing, and return the channel that changed, as ``apply`` does."""
+    state.channels[START].update((input,))
+    state.live = {START}
+    return {START}
+
+
 def _collect(program: Program, state: State, tasks: Iterable[Writer]) -> dict[str, list[Any]]:
     """Group writes by channel, and note for each task what it has acted on."""
     channels, consumable = state.channels, program.consumable
@@ -220,7 +229,7 @@ def _finish(program: Program, state: State, updated: set[str], version: Any) -> 
                 updated.add(name)
 
 
-def should_pause(state: State, breakpoints: Any, tasks: Iterable[Task]) -> bool:
+def should_pause(state: State, breakpoints: Any, tasks: Iterable[Writer]) -> bool:
     """Whether a breakpoint applies: one of ``tasks`` is named, and something changed since the last pause."""
     seen = state.seen.get(INTERRUPT, {})
     if not any(name not in seen or version > seen[name] for name, version in state.versions.items()):

@@ -37,15 +37,29 @@ class GraphRun(Run):
         id: str,
         graph: str,
         *,
+        context: Context,
         path: tuple[str, ...],
         ns: tuple[str, ...] = (),
         channels: Mapping[str, Channel] | None = None,
         naming: Naming = OWN,
-        **rest: Any,
+        parent: Task | None = None,
+        thread_id: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(id, graph, ns=ns, names=channels or (), **rest)
         #: The graph's channels, none of them in use: they know how writes are merged.
         self.channels = channels or {}
+        super().__init__(
+            id,
+            graph,
+            context=context,
+            ns=ns,
+            parent=parent,
+            thread_id=thread_id,
+            tags=tags,
+            metadata=metadata,
+            names=self.channels,
+        )
         #: The namespace of its checkpoints. Its parts go under ``ns``, which begins where the stream does.
         self.path = path
         self.naming = naming

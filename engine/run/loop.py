@@ -14,7 +14,7 @@ from anyio import CancelScope, fail_after
 
 from otel_stream.events import CheckpointSaved, End
 
-from ..core.state import PULL
+from ..core.state import PULL, Writer, Written
 from ..core.superstep import apply, order, plan, should_pause
 from ..core.task import NodeTask, RunEnv
 from ..errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
@@ -192,13 +192,21 @@ class RunLoop:
 
     async def _run_start(self, node: Node) -> None:
         """Superstep 0: write the input to the state, and ask where to start."""
-        env = self.env
+        env, given = self.env, self.state.channels[START].value
+        if self.checkpoints is None and not node.branches and type(given) is dict:
+            # Nothing is kept, nobody is asked: all that happens is what it writes.
+            written = [Written(START, node.triggers, [*node.writes_of(given), *node.edges])]
+            self.updated = apply(env.program, self.state, written)
+            later = self._finish(written, self.updated)
+            if later is not None:
+                await later
+            return
         task = NodeTask(
             env.run,
             node,
             self.step,
             seed=self.state.checkpoint_id,
-            input=self.state.channels[START].value,
+            input=given,
             path=(PULL, START),
             triggers=(START,),
         )
@@ -305,7 +313,7 @@ class RunLoop:
         self.updated = apply(self.env.program, self.state, ordered)
         return self.updated
 
-    def _finish(self, tasks: list[NodeTask], updated: set[str]) -> Awaitable[None] | None:
+    def _finish(self, tasks: Sequence[Writer], updated: set[str]) -> Awaitable[None] | None:
         """Show the state after a superstep, which changed the channels ``updated``.
 
         Returns what there is to await before the next one, if anything.
@@ -319,7 +327,7 @@ class RunLoop:
         self.step += 1
         return None
 
-    async def _keep_and_wait(self, tasks: list[NodeTask], updated: set[str]) -> None:
+    async def _keep_and_wait(self, tasks: Sequence[Writer], updated: set[str]) -> None:
         env = self.env
         if self.checkpoints is not None:
             self.checkpoints.drop()

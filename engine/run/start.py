@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..checkpoint.base import checkpoint_id
 from ..core.continuation import Former, Replay
 from ..core.state import INPUT, RESUME, State, Written
-from ..core.superstep import apply, plan
+from ..core.superstep import apply, plan, put_input
 from ..core.task import RunEnv
 from ..errors import EmptyInputError, InvalidUpdateError, UnknownInterruptError
 from ..graph.node import TASKS, Writes, branch_to
@@ -53,18 +53,19 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
         RuntimeError: an answer without a checkpointer, or one answer for several questions.
         UnknownInterruptError: a strict resume that answers what nobody asks.
     """
+    if checkpoints is None:
+        reports.run_started(env, input, False)
+        return await _without_past(env, state, input)
     goes_on = _inherited(env, checkpoints)
     resumed = False
     try:
         saved = await _load(env, state, checkpoints)
         resumed = saved is not None and _is_resuming(env, state, checkpoints, input, goes_on)
-        if resumed and checkpoints is not None:
+        if resumed:
             answer = input.resume if isinstance(input, Command) else None
             env.run.goes_on_from(checkpoints.resumption(answer))
     finally:
         reports.run_started(env, input, resumed)
-    if checkpoints is None:
-        return await _without_past(env, state, input, goes_on)
     step = checkpoints.metadata["step"] + 1 if saved is not None else -1
     travelling = is_travelling(env, checkpoints, input, goes_on)
     if travelling:
@@ -107,9 +108,9 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
     )
 
 
-async def _without_past(env: RunEnv, state: State, input: Any, goes_on: bool | None) -> Start:
+async def _without_past(env: RunEnv, state: State, input: Any) -> Start:
     """Begin a run that keeps nothing: with its input, or with what a command writes."""
-    step, updated = -1, None
+    step, updated, around = -1, None, env.continuation
     if isinstance(input, Command) and input.resume is None and env.program.start is not None:
         input = _as_input(env, input)
     elif isinstance(input, Command):
@@ -117,27 +118,23 @@ async def _without_past(env: RunEnv, state: State, input: Any, goes_on: bool | N
         _apply_null_writes(env, state, carried)
         input = MISSING
     if input is not MISSING:
-        updated = _take_input(env, state, input, goes_on, step, env.recursion_limit)
+        updated = _take_input(env, state, input, around.goes_on, step, env.recursion_limit)
         step += updated is not None
-    around = env.continuation
-    if env.parent_task is None:
-        goes_on = False
+    goes_on = around.goes_on if env.parent_task is not None else False
     return Start(
         step, env.recursion_limit, updated, False, goes_on, False, around.answers, around.replay, None, None
     )
 
 
-def _inherited(env: RunEnv, checkpoints: Checkpoints | None) -> bool | None:
+def _inherited(env: RunEnv, checkpoints: Checkpoints) -> bool | None:
     """Return whether the run around this one goes on; None if there is none, or that does not matter here."""
-    if checkpoints is not None and not checkpoints.addressed and env.continuation.replay is not None:
+    if not checkpoints.addressed and env.continuation.replay is not None:
         return None  # it takes its input anew, on top of what it had stored, instead of going on
     return env.continuation.goes_on
 
 
-async def _load(env: RunEnv, state: State, checkpoints: Checkpoints | None) -> Any:
+async def _load(env: RunEnv, state: State, checkpoints: Checkpoints) -> Any:
     """Take over the checkpoint the run goes on from, if there is one."""
-    if checkpoints is None:
-        return None
     place = env.config.get("configurable", {})
     if env.parent_task is None and place.get("checkpoint_id") and place.get("checkpoint_ns"):
         env.checkpoint_map = env.checkpoint_map or await checkpoints.lead_to({"configurable": place})
@@ -150,10 +147,10 @@ async def _load(env: RunEnv, state: State, checkpoints: Checkpoints | None) -> A
 
 
 def _is_resuming(
-    env: RunEnv, state: State, checkpoints: Checkpoints | None, input: Any, goes_on: bool | None
+    env: RunEnv, state: State, checkpoints: Checkpoints, input: Any, goes_on: bool | None
 ) -> bool:
     """Whether the run goes on where its checkpoint is, instead of starting over with new input."""
-    if not state.versions or checkpoints is None:
+    if not state.versions:
         return False
     if goes_on is not None:
         return goes_on
@@ -318,8 +315,10 @@ def _take_input(
                 "with"
             )
         return None
+    if not state.track:
+        return put_input(state, input)
     discarded = []
-    if state.track and state.versions:
+    if state.versions:
         discarded = plan(env.program, state, env.run, step, stop, None)
         for task in discarded:
             task.writes = []

@@ -395,6 +395,31 @@ class _Last:
     """Signals of the providers that were used last; nearly always those of the whole program."""
 
     signals: _Signals | None = None
+    #: Whether there were none, the environment's included.
+    none = False
+
+
+#: Where the API keeps the global providers.
+_GLOBALS: Final = tuple(
+    getter.__globals__
+    for getter in (trace.get_tracer_provider, _logs.get_logger_provider, metrics.get_meter_provider)
+)
+
+
+_NONE: Final = (None, None, None)
+
+
+def _nobody_has_set_any() -> bool:
+    """Whether no global provider has been set; False where the API does not let us see.
+
+    Its own functions look into the environment each time they are asked, which is a twentieth of a small run.
+    """
+    traces, logs, measurements = _GLOBALS
+    return (
+        traces.get("_TRACER_PROVIDER", False) is None
+        and logs.get("_LOGGER_PROVIDER", False) is None
+        and measurements.get("_METER_PROVIDER", False) is None
+    )
 
 
 def consumer_for_run(
@@ -409,10 +434,14 @@ def consumer_for_run(
     Providers that are not given are the global ones, looked up now: it does not matter whether
     they were set before or after this module was imported.
     """
+    none_given = (tracer_provider, logger_provider, meter_provider) == _NONE
+    if none_given and _Last.none and _nobody_has_set_any():
+        return None
     tracers = tracer_provider or trace.get_tracer_provider()
     loggers = logger_provider or _logs.get_logger_provider()
     meters = meter_provider or metrics.get_meter_provider()
     if not (is_configured(tracers) or is_configured(loggers) or is_configured(meters)):
+        _Last.none = none_given
         return None
     options = options or get_options()
     signals = _Last.signals

@@ -37,7 +37,7 @@ class Happenings:
     def task_folded(self, event: events.TaskEnded, scope: OpenTask) -> None:
         """Say that a task ran which was too short for a span of its own."""
         task = event.task
-        sources = task.sources
+        sources = [(channel, source) for channel, source in task.sources if source.telemetry is not None]
         attributes = attributes_of(task.run, task)
         attributes[semconv.GRAPH_TASK_DURATION] = max(0, event.time - scope.started) * 1e-9
         attributes[semconv.GRAPH_TASK_TRIGGERS] = tuple(channel for channel, _ in sources)
