@@ -250,6 +250,10 @@ class RunEnv:
     #: Awaited after every superstep; a run that is pulled by its caller waits here for its turn.
     drain: Callable[[], Awaitable[None]] | None = None
 
+    def lies_in(self, checkpoints: Mapping[str, str]) -> None:
+        """Say where the runs around it have their checkpoints, as what it goes on from knows."""
+        self.checkpoint_map = checkpoints
+
     @property
     def around(self) -> RunEnv | None:
         """What the run around this one shares with its tasks."""

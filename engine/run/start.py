@@ -137,7 +137,7 @@ async def _load(env: RunEnv, state: State, checkpoints: Checkpoints) -> Any:
     """Take over the checkpoint the run goes on from, if there is one."""
     place = env.config.get("configurable", {})
     if env.parent_task is None and place.get("checkpoint_id") and place.get("checkpoint_ns"):
-        env.checkpoint_map = env.checkpoint_map or await checkpoints.lead_to({"configurable": place})
+        env.lies_in(env.checkpoint_map or await checkpoints.lead_to({"configurable": place}))
     saved = await checkpoints.load(env.continuation.replay)
     if saved is None:
         state.at(checkpoint_id())
