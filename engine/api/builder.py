@@ -99,10 +99,10 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         """Add a node: a function, coroutine function, runnable, or a compiled graph.
 
         Its name may be left out when the callable has one. ``defer`` runs it only when nothing else is left;
-        ``destinations`` names where its Commands may go, for drawing and checking.
+        ``destinations`` names where its Commands may go, for drawing.
 
         Raises:
-            ValueError: the name is taken, reserved, or a key of the state; a timeout of 0 or less.
+            ValueError: the name is taken or reserved; a timeout of 0 or less.
         """
         retry_policy = by_old_name(old, "retry", "retry_policy", retry_policy)
         input_schema = by_old_name(old, "input", "input_schema", input_schema)
@@ -171,7 +171,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         """Run ``end_key`` after ``start_key``; after *all* of them if it is a list.
 
         Raises:
-            ValueError: an edge from END, to START, or a list that names unknown nodes.
+            ValueError: an edge from END, or to START.
         """
         starts = [start_key] if isinstance(start_key, str) else list(start_key)
         if END in starts:
@@ -182,11 +182,6 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
             if (start_key, end_key) not in self.edges:
                 self.edges.append((start_key, end_key))
             return self
-        for start in starts:
-            if start not in self.nodes:
-                raise ValueError(f"Need to add_node `{start}` first")
-        if end_key != END and end_key not in self.nodes:
-            raise ValueError(f"Need to add_node `{end_key}` first")
         self.waiting_edges.append((tuple(starts), end_key))
         return self
 
@@ -205,17 +200,21 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         nor needs a thread of its own: it is called in place, which saves most of what a superstep costs.
 
         Raises:
-            ValueError: ``source`` already has a conditional edge of that name.
+            ValueError: ``source`` already has this conditional edge.
         """
         callback = Callback.of(path, None if not isinstance(path, type) else path.__name__)
+        ends = path_map_of(path, path_map)
+        branches = self.branches.setdefault(source, {})
         name = callback.name or "condition"
-        if name in self.branches.setdefault(source, {}):
+        if any(known.path.original == path and known.ends == ends for known in branches.values()):
             raise ValueError(f"Branch with name `{name}` already exists for node `{source}`")
+        if name in branches:  # of another function
+            name = f"{name} {len(branches) + 1}"
         schema = first_parameter_schema(path)
         if schema is not None:
             self._add_schema(schema)
         callback.in_place = quick
-        self.branches[source][name] = Branch(name, callback, path_map_of(path, path_map), own_schema=schema)
+        branches[name] = Branch(name, callback, ends, own_schema=schema)
         return self
 
     def add_sequence(self, nodes: Sequence[Any]) -> Self:
@@ -265,7 +264,8 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
 
         Raises:
             ValueError: edges from or to unknown nodes, no entry point, or a breakpoint at an unknown node.
-                A node that no edge leads to is none: a command, or ``update_state``, may still go there.
+                A node that no edge leads to is none: a command, or ``update_state``, may still go there; nor
+                is a destination that a command has in a graph around this one.
         """
         sources = {start for start, _ in self._all_edges} | set(self.branches)
         sources |= {name for name, spec in self.nodes.items() if spec.ends}
@@ -294,8 +294,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
                         raise ValueError(
                             f"At '{source}' node, '{branch.name}' branch found unknown target '{end}'"
                         )
-        targets = {end for _, end in self._all_edges} | {end for s in self.nodes.values() for end in s.ends}
-        for target in sorted(targets - known):
+        for target in sorted({end for _, end in self._all_edges} - known):
             raise ValueError(
                 f"Found edge ending at unknown node `{target}`; known nodes: {', '.join(self.nodes)}"
             )

@@ -110,7 +110,8 @@ def _edges(graph: GraphSpec) -> list[Edge]:
             ends = branch.ends if branch.ends is not None else {name: name for name in (*builder.nodes, END)}
             found |= {_conditional(source, target, str(label)) for label, target in ends.items()}
     for name, spec in builder.nodes.items():
-        found |= {_conditional(name, target, label) for target, label in spec.ends.items()}
+        known = {*builder.nodes, END}  # other ends are nodes of a graph around this one
+        found |= {_conditional(name, target, label) for target, label in spec.ends.items() if target in known}
         if spec.error_handler is not None:
             found.add(_conditional(name, spec.error_handler, "error"))
     return sorted(found, key=lambda edge: (edge.source, edge.target, edge.conditional, edge.data or ""))

@@ -73,16 +73,25 @@ def _reduced_channel(name: str, hint: Any) -> Channel | None:
     if not metadata or not callable(metadata[-1]):
         return None
     reducer = metadata[-1]
+    if inspect.isroutine(reducer) and not _has_signature(reducer):
+        return BinaryOperatorAggregate(hint, reducer, name)  # max, set.union: there is no telling
     signature = inspect.signature(reducer)
-    positional = [
-        p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(positional) != 2:
+    try:
+        signature.bind(None, None)
+    except TypeError:
         raise ValueError(
             f"Invalid reducer signature. Expected (a, b) -> c. Got {signature} for key '{name}'; "
             f"annotate the key with a function of the current and the written value"
-        )
+        ) from None
     return BinaryOperatorAggregate(hint, reducer, name)
+
+
+def _has_signature(function: Any) -> bool:
+    try:
+        inspect.signature(function)
+    except ValueError:
+        return False
+    return True
 
 
 def same_channel(one: Key, other: Key) -> bool:

@@ -157,7 +157,7 @@ def _branch_twice() -> Any:
 
 
 def _join_of_nobody() -> Any:
-    return graph(a=ok).add_edge(["a", "nobody"], "a")
+    return graph(a=ok).add_edge(["a", "nobody"], "a").compile()
 
 
 def _sync_with_timeout() -> Any:
@@ -190,7 +190,7 @@ BUILDING: list[tuple[Callable[[], Any], type[Exception], str]] = [
     ),
     (_branch_to_nowhere, ValueError, "At 'a' node, '<lambda>' branch found unknown target 'b'"),
     (_branch_twice, ValueError, "Branch with name `pick` already exists for node `a`"),
-    (_join_of_nobody, ValueError, "Need to add_node `nobody` first"),
+    (_join_of_nobody, ValueError, "Found edge starting at unknown node 'nobody'; known nodes: a"),
     (lambda: graph(a=ok).add_edge(END, "a"), ValueError, "END cannot be a start node"),
     (lambda: graph(a=ok).add_edge("a", START), ValueError, "START cannot be an end node"),
     (lambda: graph(a=ok).add_node("a", ok), ValueError, "Node `a` already present."),
