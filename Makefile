@@ -35,6 +35,10 @@ test-langgraph-next: $(VENV)/.dev ## Run them with LangGraph's newest pre-releas
 test-versions: $(VENV)/.dev ## Run a traced run beside older OpenTelemetry and its distributions (ARGS="1.37 azure" for some)
 	$(BIN)/python -m tests.versions $(ARGS)
 
+.PHONY: test-pythons
+test-pythons: $(VENV)/.dev ## Run the tests of what runs on each other Python that is found (ARGS="--all 3.13" for all tests, one Python)
+	$(BIN)/python -m tests.pythons $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types (two checkers) and import contracts
 	$(BIN)/ruff format --check .
