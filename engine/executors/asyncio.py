@@ -40,7 +40,8 @@ class AsyncioExecutor(LoopExecutor):
         return shown
 
     def _start_behind(self, future: Future[Any], shown: Any, task: NodeTask, run: RunCall) -> None:
-        running = self._behind[shown] = self._loop.create_task(self._run_call(task, run))
+        running = self._loop.create_task(self._run_call(task, run))
+        self._behind[shown] = running
         running.add_done_callback(partial(_hand_over, future))
 
         def stop(future: Future[Any]) -> None:
@@ -51,7 +52,7 @@ class AsyncioExecutor(LoopExecutor):
 
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait for asyncio's tasks, and for those behind the futures that a thread has made."""
-        waiting = [self._behind.get(one, one) for one in spawned]
+        waiting: list[asyncio.Task[Any]] = [self._behind.get(one) or one for one in spawned]
         if cancel:
             for one in waiting:
                 one.cancel()

@@ -73,12 +73,13 @@ class TrioExecutor(LoopExecutor):
         if trio.lowlevel.in_trio_run():
             return Spawned(start)
         future: Future[Any] = Future()
-        self._behind[future] = from_thread.run_sync(copy_context().run, Spawned, start, future)
+        around = copy_context()
+        self._behind[future] = from_thread.run_sync(lambda: around.run(Spawned, start, future))
         return future
 
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait for system tasks, and for those that a thread has started."""
-        running: list[Spawned] = [self._behind.get(one, one) for one in spawned]
+        running: list[Spawned] = [self._behind.get(one) or one for one in spawned]
         if cancel:
             for one in running:
                 one.cancel()
