@@ -33,7 +33,7 @@ class AsyncioExecutor(LoopExecutor):
         """Start an asyncio task; from a thread, return a future that its code can wait for."""
         here = _running_loop()
         if here is self._loop:
-            return here.create_task(self._run_call(task, run))
+            return self._loop.create_task(self._run_call(task, run))
         future: Future[Any] = Future()
         shown = future if here is None else asyncio.wrap_future(future)
         self._loop.call_soon_threadsafe(self._start_behind, future, shown, task, run)
