@@ -175,6 +175,19 @@ def as_message(like: MessageLike) -> Any:
     return _coerce([like])[0]
 
 
+def langchains(message: Message | RemoveMessage) -> Any:
+    """Return a message of ours as LangChain's; itself where that is not installed."""
+    langchain = _langchain()
+    if langchain is None:
+        return message
+    if isinstance(message, RemoveMessage):
+        like = {"role": "remove", "content": "", "id": message.id}
+    else:
+        said = {name: getattr(message, name) for name in _FIELDS if getattr(message, name) is not None}
+        like = {"role": message.role, "content": "", **message.extra, **said}
+    return langchain.coerce([like])[0]
+
+
 @cache
 def _langchain() -> Any:
     """Return the adapter, None if LangChain is not installed."""

@@ -2,6 +2,7 @@
 
 LangGraph goes on with a thread only where ``Send`` and ``Interrupt`` in it are its own classes; and in strict
 mode its savers rebuild no others. So they are turned into those on their way to such a saver, and back.
+Messages become LangChain's, and stay it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
+from ..messages import Message, RemoveMessage, langchains
 from ..policies import TimeoutPolicy
 from ..types import Interrupt, Overwrite, Send
 
@@ -65,7 +67,11 @@ def loaded_tuple(found: Any) -> Any:
 
 def _theirs(value: Any) -> Any:
     kind = type(value)
-    if kind is not Send and kind is not Interrupt and kind is not Overwrite:
+    if kind is Message or kind is RemoveMessage:
+        return langchains(value)
+    if kind is Overwrite:
+        value = Overwrite(stored(value.value))
+    elif kind is not Send and kind is not Interrupt:
         return value
     types = _langgraphs()
     if types is None:

@@ -7,6 +7,7 @@ import langgraph.func
 import langgraph.graph
 import langgraph.types
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 import engine
@@ -163,6 +164,37 @@ def test_words_in_a_checkpoint_are_langgraphs_on_its_saver_and_ours_again_when_r
     asked = [value for _, channel, value in found.pending_writes if channel == "__interrupt__"]
     assert {type(one) for several in asked for one in several} == {langgraph.types.Interrupt}
     assert {type(one) for one in graph.get_state(CONFIG).interrupts} == {engine.Interrupt}
+
+
+def test_messages_of_ours_are_langchains_on_langgraphs_saver():
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"x": 1}'}}
+    answers = [
+        [
+            engine.Message(role="user", content="hi", id="1", name="ada"),
+            engine.Message(role="assistant", content=None, id="2", tool_calls=[call]),
+            engine.Message(role="tool", content="7", id="3", tool_call_id="c"),
+            engine.Message(role="developer", content="short", id="4", extra={"more": 1}),
+        ],
+        [engine.RemoveMessage("4"), engine.Message(role="user", content="bye", id="5")],
+        engine.Overwrite([engine.Message(role="system", content="anew", id="6")]),
+    ]
+    graph = engine.StateGraph(engine.MessagesState)
+    for index, answer in enumerate(answers):
+        graph.add_node(f"say {index}", lambda _, answer=answer: {"messages": answer})
+        graph.add_edge(f"say {index - 1}" if index else "__start__", f"say {index}")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    compiled.invoke({"messages": []}, CONFIG)
+    anew, after, before = [state.values["messages"] for state in compiled.get_state_history(CONFIG)][:3]
+    assert anew == [SystemMessage("anew", id="6")]
+    asked = AIMessage("", id="2", tool_calls=[{"id": "c", "name": "look", "args": {"x": 1}}])
+    assert after == [
+        HumanMessage("hi", id="1", name="ada"),
+        asked,
+        ToolMessage("7", id="3", tool_call_id="c"),
+        HumanMessage("bye", id="5"),
+    ]
+    assert before[:3] == after[:3]
+    assert (before[3].content, before[3].additional_kwargs["more"]) == ("short", 1)
 
 
 def test_a_packet_keeps_its_timeout_on_the_way():
