@@ -193,7 +193,10 @@ class Stream:
         telemetry = self.telemetry
         if telemetry is None:
             return
-        self._told_of(telemetry.on_event, event)
+        try:
+            telemetry.on_event(event)
+        except BaseException as error:  # noqa: BLE001 - as in ``_told_of``, without the call
+            self._cut_off(error)
         if telemetry.interest != self._told or telemetry.modes is not self._exported:
             with self._audience:
                 self._changed()
@@ -210,13 +213,21 @@ class Stream:
         try:
             tell(*about)
         except BaseException as error:  # noqa: BLE001 - a broken exporter never breaks a run
-            with self._audience:
-                first, self.telemetry = self.telemetry is not None, None
-                self._changed()
-            if first:
-                say(logger, logging.ERROR, "telemetry is cut off from this run: %r", error, error=error)
+            self._cut_off(error)
+
+    def _cut_off(self, error: BaseException) -> None:
+        with self._audience:
+            first, self.telemetry = self.telemetry is not None, None
+            self._changed()
+        if first:
+            say(logger, logging.ERROR, "telemetry is cut off from this run: %r", error, error=error)
 
     # --- Runs of another audience -------------------------------------------------------------------------
+
+    @property
+    def shows_parts(self) -> bool:
+        """Whether parts are made of anything now: for a receiver, or to be exported."""
+        return bool(self._wants or self._exported)
 
     @property
     def deep_modes(self) -> tuple[StreamMode | Custom, ...]:

@@ -42,10 +42,10 @@ class Attempts:
             answer = self._proc.invoke(input, config, **options)
         except BaseException as error:
             _leave(here)
-            guarded(attempt_ended, self._task.tap, self._task, number, error)
+            self._end(number, error)
             raise
         _leave(here)
-        guarded(attempt_ended, self._task.tap, self._task, number, None, answer)
+        self._end(number, None, answer)
         return answer
 
     async def ainvoke(self, input: Any, config: Any = None, **options: Any) -> Any:
@@ -56,10 +56,10 @@ class Attempts:
             answer = await self._proc.ainvoke(input, config, **options)
         except BaseException as error:
             _leave(here)
-            guarded(attempt_ended, self._task.tap, self._task, number, error)
+            self._end(number, error)
             raise
         _leave(here)
-        guarded(attempt_ended, self._task.tap, self._task, number, None, answer)
+        self._end(number, None, answer)
         return answer
 
     async def astream(self, input: Any, config: Any = None, **options: Any) -> AsyncIterator[Any]:
@@ -77,18 +77,28 @@ class Attempts:
                 _leave(here)
                 yield part
         except StopAsyncIteration:
-            guarded(attempt_ended, self._task.tap, self._task, number, None)
+            self._end(number, None)
         except BaseException as error:
-            guarded(attempt_ended, self._task.tap, self._task, number, error)
+            self._end(number, error)
             raise
         finally:
             await parts.aclose()
 
     def _begin(self) -> int:
-        """Tell of the attempt that begins, and return its number."""
+        """Tell of the attempt that begins, and return its number; 0 where nobody is to be told of it."""
+        task = self._task
+        if task.tap.brief and not task.retryable:
+            task.values = task.tap.values
+            return 0
         self._count += 1
-        guarded(attempt_started, self._task.tap, self._task, self._count)
+        guarded(attempt_started, task.tap, task, self._count)
         return self._count
+
+    def _end(self, number: int, error: BaseException | None, answer: Any = None) -> None:
+        if number:
+            guarded(attempt_ended, self._task.tap, self._task, number, error, answer)
+        else:
+            self._task.left_by = error
 
 
 def _enter(task: NodeTask) -> _Here:

@@ -65,6 +65,8 @@ class Hooks(_Loop):
 
     original: ClassVar[Any] = None
     is_async: ClassVar[bool] = False
+    #: The same without what only parts and links are made of.
+    brief: ClassVar[Any] = None
     otel_stream_tap: Tap
     otel_stream_audience: Any
 
@@ -97,6 +99,8 @@ class Hooks(_Loop):
     def _first(self, *args: Any, **options: Any) -> Any:
         guarded(self.otel_stream_tap.starts, self)
         guarded(messages.listen, self, self.otel_stream_tap)  # now that it is known who wants what
+        if self.otel_stream_tap.brief:
+            self.__class__ = self.brief
         return super()._first(*args, **options)
 
     def tick(self) -> bool:
@@ -109,14 +113,12 @@ class Hooks(_Loop):
         return more
 
     def after_tick(self) -> None:
-        tap = self.otel_stream_tap
-        guarded(tap.writes_are_in, self)
         try:
             super().after_tick()
         except GraphInterrupt:  # a breakpoint behind the superstep, which is complete
-            guarded(tap.superstep_ends, self)
+            guarded(self.otel_stream_tap.superstep_ends, self)
             raise
-        guarded(tap.superstep_ends, self)
+        guarded(self.otel_stream_tap.superstep_ends, self)
 
     def output_writes(self, task_id: str, writes: Any, *args: Any, **options: Any) -> None:
         super().output_writes(task_id, writes, *args, **options)
@@ -125,17 +127,6 @@ class Hooks(_Loop):
 
     def _tell_writes(self, task_id: str, writes: Any, *, cached: bool) -> None:
         guarded(self.otel_stream_tap.task_wrote, self, task_id, writes, cached=cached)
-
-    def _emit(self, mode: str, values: Any, *args: Any, **options: Any) -> None:
-        tap = self.otel_stream_tap
-        if tap.closing and mode == "values":
-            guarded(tap.superstep_ends, self)  # by the time its state is shown
-        if not tap.observer.interest & _WANTED.get(mode, 0):
-            return super()._emit(mode, values, *args, **options)
-        made = list(values(*args, **options))
-        for one in made:
-            guarded(_show, self, mode, one)
-        return super()._emit(mode, lambda: iter(made))
 
     def _suppress_interrupt(self, *error: object) -> Any:
         tap = self.otel_stream_tap
@@ -177,13 +168,54 @@ def _show(loop: Any, mode: str, shown: Any) -> None:
         tap.values_changed(loop, shown)
 
 
-class SyncHooks(Hooks):
-    """The loop of ``stream`` and ``invoke``."""
+class Shown(_Loop):
+    """What a loop tells besides, where parts or links are made of what it does."""
+
+    otel_stream_tap: Tap
+
+    def after_tick(self) -> None:
+        guarded(self.otel_stream_tap.writes_are_in, self)
+        super().after_tick()
+
+    def _emit(self, mode: str, values: Any, *args: Any, **options: Any) -> None:
+        wanted = _WANTED.get(mode)
+        if wanted is None:
+            return super()._emit(mode, values, *args, **options)
+        tap = self.otel_stream_tap
+        if tap.closing and mode == "values":
+            guarded(tap.superstep_ends, self)  # by the time its state is shown
+        if not tap.observer.interest & wanted:
+            return super()._emit(mode, values, *args, **options)
+        made = list(values(*args, **options))
+        for one in made:
+            guarded(_show, self, mode, one)
+        return super()._emit(mode, lambda: iter(made))
+
+
+class SyncShown(Shown):
+    """The same of the loop of ``stream`` and ``invoke``."""
 
     def match_cached_writes(self) -> Any:
         # Called once between two supersteps, when nothing runs: the place to wait for receivers.
         guarded(_drain_here, self.otel_stream_tap)
         return super().match_cached_writes()
+
+
+class AsyncShown(Shown):
+    """The same of the loop of ``astream`` and ``ainvoke``."""
+
+    async def amatch_cached_writes(self) -> Any:
+        # As above.
+        try:
+            if self.otel_stream_tap.takes_a_break():
+                await self.otel_stream_tap.observer.drain()
+        except Exception:
+            logger.exception("A run of LangGraph's does not wait for its receivers")
+        return await super().amatch_cached_writes()
+
+
+class SyncHooks(Hooks):
+    """The loop of ``stream`` and ``invoke``."""
 
     def __enter__(self) -> Self:
         try:
@@ -223,15 +255,6 @@ class AsyncHooks(Hooks, _AsyncLoop):
 
     is_async = True
 
-    async def amatch_cached_writes(self) -> Any:
-        # As above.
-        try:
-            if self.otel_stream_tap.takes_a_break():
-                await self.otel_stream_tap.observer.drain()
-        except Exception:
-            logger.exception("A run of LangGraph's does not wait for its receivers")
-        return await super().amatch_cached_writes()
-
     async def __aenter__(self) -> Self:
         try:
             return await super().__aenter__()
@@ -268,5 +291,7 @@ class AsyncHooks(Hooks, _AsyncLoop):
 @functools.cache
 def tapped(original: type) -> type:
     """Return ``original``, one of LangGraph's two loops, with a tap."""
-    hooks = AsyncHooks if hasattr(original, "__aenter__") else SyncHooks
-    return type(original.__name__, (hooks, original), {"original": original, "__module__": __name__})
+    hooks, shown = (AsyncHooks, AsyncShown) if hasattr(original, "__aenter__") else (SyncHooks, SyncShown)
+    about = {"original": original, "__module__": __name__}
+    brief = type(original.__name__, (hooks, original), about)
+    return type(original.__name__, (hooks, shown, original), {**about, "brief": brief})

@@ -19,7 +19,7 @@ def hearing(finish: Callable[..., Any]) -> Callable[..., Any]:
         task = CURRENT.get()
         if task is not None and task.tap.observer.interest & RouteChosen.bit:
             name = getattr(branch.path, "name", None) or "condition"
-            task.routes.append((name, tuple(_targets(result, branch.ends))))
+            task.routes = (*task.routes, (name, tuple(_targets(result, branch.ends))))
         return answer
 
     return finish_and_note

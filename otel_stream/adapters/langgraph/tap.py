@@ -71,8 +71,10 @@ class Tap:
         "_over",
         "_started",
         "_step",
+        "_visible",
         "around",
         "audience",
+        "brief",
         "closing",
         "observer",
         "overheard",
@@ -89,6 +91,8 @@ class Tap:
         #: Who hears the messages of nodes, and is to be told what they return.
         self.overheard: Listener | None = None if called_by is None else called_by.tap.overheard
         self._may_wait = False
+        #: Whether nothing is to be told but what durations and counts are made of: known once it has begun.
+        self.brief = False
         #: What is current below the run's own span.
         self.values: Values | None = None
         self._lineage = Lineage(loop.specs)
@@ -97,12 +101,14 @@ class Tap:
         #: The tasks of the superstep that is going on, and its number.
         self._open: dict[str, NodeTask] = {}
         self._step: int | None = None
+        #: Whether any of them is the user's.
+        self._visible = False
         #: Whether the superstep's tasks are done, and their writes being applied.
         self.closing = False
         self._started = self._over = False
         self._lock = Lock()
         if called_by is not None:
-            called_by.inside[self] = None
+            called_by.inside = {**(called_by.inside or {}), self: None}
 
     # -- the run -------------------------------------------------------------------------------------
 
@@ -116,6 +122,8 @@ class Tap:
         if observer.interest & events.RunStarted.bit:
             observer.emit(events.RunStarted(run, loop.input, resumed, time_ns()))
         self.values = run.context.run(get_current)
+        # Who wants attempts makes spans, and asks for links; a retried task's are asked for when it is known.
+        self.brief = not (self.audience.stream.shows_parts or observer.interest & events.AttemptStarted.bit)
 
     def ends(self, loop: Any, error: BaseException | None) -> None:
         """Report the end of the run, and of all that is still open."""
@@ -150,7 +158,7 @@ class Tap:
             observer.emit(events.RunInterrupted(run, step, interrupts, time_ns()))
         self._lineage.forget()
         self.observer = _NOBODY
-        if isinstance(run.parent, NodeTask):
+        if isinstance(run.parent, NodeTask) and run.parent.inside:
             run.parent.inside.pop(self, None)
         if observer.interest & events.RunEnded.bit:
             observer.emit(events.RunEnded(run, end, result, error, interrupts, step, time_ns()))
@@ -198,7 +206,7 @@ class Tap:
         observer, step, now = self.observer, loop.step, time_ns()
         made = [self._task(loop, executable) for executable in loop.tasks.values()]
         tasks = tuple(task for task in made if not task.hidden)
-        self._step, self.closing, self._may_wait = step, False, True
+        self._step, self.closing, self._may_wait, self._visible = step, False, True, bool(tasks)
         if not tasks:
             return
         self._channels = loop.channels
@@ -220,6 +228,8 @@ class Tap:
 
     def writes_are_in(self, loop: Any) -> None:
         """Take note of what the tasks are about to write to the channels."""
+        if self.brief:  # nobody asks who triggered whom
+            return
         done = [(self._open[id], one) for id, one in loop.tasks.items() if id in self._open]
         if len(done) > 1:
             done.sort(key=lambda pair: task_path_str(pair[1].path[:3]))
@@ -230,7 +240,8 @@ class Tap:
         """Report the end of the superstep, once its writes are applied."""
         if self._step is None:
             return
-        wrote = frozenset(loop.updated_channels or ()).intersection(_names(loop.stream_keys))
+        updated = None if self.brief else loop.updated_channels
+        wrote = frozenset(updated).intersection(_names(loop.stream_keys)) if updated else frozenset()
         self._close(End.OK, wrote)
 
     def breaks(self, end: End) -> None:
@@ -246,7 +257,7 @@ class Tap:
         for task in tasks.values():
             if task.end is None:
                 self._end_task(None, task, _unsaid_end(task.left_by), (), cached=False)
-        if observer.interest & events.SuperstepEnded.bit and not all(task.hidden for task in tasks.values()):
+        if self._visible and observer.interest & events.SuperstepEnded.bit:
             observer.emit(events.SuperstepEnded(self.run, step, end, wrote, time_ns()))
 
     # -- tasks ---------------------------------------------------------------------------------------
@@ -257,6 +268,7 @@ class Tap:
             if executable is None or executable.id in self._open:
                 return
             task = self._task(loop, executable)
+            self._visible = self._visible or not task.hidden
         # What a task calls itself, nobody else has triggered.
         self._channels = {} if failed is None else loop.channels
         if self.observer.interest & events.TaskStarted.bit:
@@ -274,21 +286,22 @@ class Tap:
     def task_wrote(self, loop: Any, id: str, writes: Sequence[tuple[str, Any]], *, cached: bool) -> None:
         """Report the end of a task, now that its writes are known."""
         task = self._open.get(id)
-        if task is None or task.end is not None or all(name == words.RESUME for name, _ in writes):
+        names = {name for name, _ in writes}
+        if task is None or task.end is not None or names <= _ANSWERS:
             return
-        error = next((value for name, value in writes if name == words.ERROR), None)
-        if error is not None:
+        if words.ERROR in names:
+            error = next(value for name, value in writes if name == words.ERROR)
             task.left_by = error if isinstance(error, BaseException) else RestoredError(error)
             end = _END_OF_ERRORS.get(type(error).__name__, End.ERROR)
         else:
-            end = End.INTERRUPTED if any(name == words.INTERRUPT for name, _ in writes) else End.OK
+            end = End.INTERRUPTED if words.INTERRUPT in names else End.OK
         self._end_task(loop, task, end, writes, cached=cached)
 
     def _end_task(
         self, loop: Any, task: NodeTask, end: End, writes: Sequence[tuple[str, Any]], *, cached: bool
     ) -> None:
         task.end = end
-        for tap in tuple(task.inside):
+        for tap in tuple(task.inside or ()):
             tap.is_left_behind()
         executable, task.executable = task.executable, None
         forget(task)
@@ -298,7 +311,7 @@ class Tap:
         tries.report_failed(self, task, None)
         handoff = task.left_by if isinstance(task.left_by, ParentCommand) and end is End.OK else None
         if handoff is not None:
-            task.routes.insert(0, (task.node, tuple(destinations(handoff.args[0]))))
+            task.routes = ((task.node, tuple(destinations(handoff.args[0]))), *task.routes)
         tries.report_routes(self, task)
         observer = self.observer
         if task.hidden or not observer.interest & events.TaskEnded.bit:
@@ -307,7 +320,7 @@ class Tap:
         interrupts: tuple[Any, ...] = ()
         result: Mapping[str, Any] = {}
         ok = end is End.OK or end.failed  # a node whose edge raises has written
-        if writes and executable is not None:
+        if writes and executable is not None and not self.brief:
             update, result = payloads(loop, executable, writes, ok=ok, cached=cached)
             if end is End.INTERRUPTED and not _is_call(task):
                 interrupts = tuple(_flat(value for name, value in writes if name == words.INTERRUPT))
@@ -347,6 +360,8 @@ class Tap:
             self.observer.emit(events.CheckpointWritten(self.run, step, seconds, time_ns()))
 
 
+#: Channels of what is written before a task has ended.
+_ANSWERS = frozenset({words.RESUME})
 _END_OF_BUBBLES = {GraphInterrupt: End.INTERRUPTED, ParentCommand: End.OK, GraphDrained: End.DRAINED}
 _END_OF_ERRORS = {"CancelledError": End.CANCELLED, "NodeTimeoutError": End.TIMEOUT}
 

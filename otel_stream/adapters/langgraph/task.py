@@ -27,6 +27,8 @@ class Teller(Protocol):
     audience: Audience
     observer: Observer
     overheard: Listener | None
+    #: Whether nothing is to be told but what durations and counts are made of.
+    brief: bool
     #: What is current below the run's own span.
     values: Values | None
     #: The task that this run is part of though LangGraph takes it for one of its own.
@@ -46,22 +48,25 @@ class NodeTask(Task):
     ``executable`` is LangGraph's own; it is let go with the task's end, since it leads back here.
     """
 
-    __slots__ = (
-        "_retryable",
-        "_sources",
-        "asked",
-        "end",
-        "executable",
-        "failed",
-        "going",
-        "hidden",
-        "inside",
-        "key",
-        "left_by",
-        "routes",
-        "tap",
-        "values",
-    )
+    # Defaults are the class's: one of these is made for every task, and most tasks change few of them.
+
+    #: Which task triggered it; asked for when it starts, and then let go.
+    _sources: tuple[tuple[str, Task], ...] | None = None
+    #: What is current in the attempt that goes on.
+    values: Values | None = None
+    #: The runs that it has called and that still go on; None until there is one.
+    inside: dict[Teller, None] | None = None
+    #: By which it is found as long as it runs.
+    key = 0
+    #: None as long as it has not ended.
+    end: End | None = None
+    #: The number of the attempt that goes on.
+    going: int | None = None
+    #: What its last attempt raised; and the same with its number and the time, until it is reported.
+    left_by: BaseException | None = None
+    failed: tuple[int, BaseException, int] | None = None
+    #: What edges have chosen in this attempt, and not been reported for yet.
+    routes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __init__(self, tap: Teller, run: Run, executable: Any, step: int, config: Mapping[str, Any]) -> None:
         self.executable: Any = executable
@@ -77,24 +82,8 @@ class NodeTask(Task):
         self.tap = tap
         #: LangGraph's own business, the taking in of the input: nobody is told of it.
         self.hidden = HIDDEN in (config.get("tags") or ())
-        self._retryable = any(policy.max_attempts > 1 for policy in executable.retry_policy or ())
-        #: Which task triggered it; asked for when it starts, and then let go.
-        self._sources: tuple[tuple[str, Task], ...] | None = None
-        #: What is current in the attempt that goes on.
-        self.values: Values | None = None
-        #: The runs that it has called and that still go on.
-        self.inside: dict[Teller, None] = {}
-        #: By which it is found as long as it runs.
-        self.key = 0
-        #: None as long as it has not ended.
-        self.end: End | None = None
-        #: The number of the attempt that goes on.
-        self.going: int | None = None
-        #: What its last attempt raised; and the same with its number and the time, until it is reported.
-        self.left_by: BaseException | None = None
-        self.failed: tuple[int, BaseException, int] | None = None
-        #: What edges have chosen in this attempt, and not been reported for yet.
-        self.routes: list[tuple[str, tuple[str, ...]]] = []
+        policies = executable.retry_policy
+        self._retryable = bool(policies) and any(policy.max_attempts > 1 for policy in policies)
 
     @property
     def retryable(self) -> bool:

@@ -23,7 +23,7 @@ def attempt_started(tap: Teller, task: NodeTask, number: int) -> None:
     report_failed(tap, task, now)
     task.attempt = task.going = number
     task.left_by = None
-    task.routes.clear()
+    task.routes = ()
     if task.hidden or not observer.interest & events.AttemptStarted.bit:
         task.values = tap.values
         return
@@ -45,7 +45,7 @@ def attempt_ended(
     if answer is not None and type(answer) is not dict:
         targets = [name for command in commands_in(answer) for name in destinations(command)]
         if targets:
-            task.routes.insert(0, (task.node, tuple(targets)))
+            task.routes = ((task.node, tuple(targets)), *task.routes)
     if tap.overheard is not None and error is None and task.executable is not None:
         tap.overheard.node_answers(task, task.executable.config or {}, answer)
     if error is None or isinstance(error, GraphBubbleUp):
@@ -79,8 +79,8 @@ def _report_attempt(
 
 def report_routes(tap: Teller, task: NodeTask) -> None:
     """Report what edges and commands have chosen since the last time."""
-    routes, task.routes = task.routes, []
-    if tap.observer.interest & events.RouteChosen.bit:
+    routes, task.routes = task.routes, ()
+    if routes and tap.observer.interest & events.RouteChosen.bit:
         for source, targets in routes:
             tap.observer.emit(events.RouteChosen(task, source, targets, time_ns()))
 
