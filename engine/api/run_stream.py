@@ -18,7 +18,7 @@ from anyio import get_cancelled_exc_class
 from otel_stream.config import StreamConfig
 from otel_stream.events import End, Event, Observer
 from otel_stream.parts import StreamPart
-from otel_stream.stream.receiver import StreamDeadlockError, StreamReceiver, branch_configs
+from otel_stream.stream.receiver import StreamReceiver, branch_configs, deadlock
 from otel_stream.stream.sink import Forwarder, Sink
 from otel_stream.stream.stream import Stream
 from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, Waiter, in_event_loop, waiter
@@ -288,13 +288,8 @@ class RunStream:
 
     def _check_for_stall(self) -> None:
         full = self._stalled
-        if full is None or full.was_read or not full.makes_wait(self._stream):
-            return
-        raise StreamDeadlockError(
-            f"the run waits for receiver {full.name!r}, whose buffer of {full.config.buffer_size} parts is "
-            f"full, and nobody has read it for {full.stall_timeout:g} s: read it first, or in a task beside, "
-            "close it, or choose an overflow policy other than 'block'"
-        )
+        if full is not None and not full.was_read and full.makes_wait(self._stream):
+            raise deadlock(full)
 
     def tee(self, *branches: int | StreamConfig | Iterable[StreamConfig]) -> tuple[StreamReceiver, ...]:
         """Attach more receivers, which get the parts from now on: one per config, or so many like the first.

@@ -56,6 +56,15 @@ class StreamDeadlockError(RuntimeError):
     """An awaited run has waited for ``stall_timeout`` for a full ``block`` receiver that nobody has read."""
 
 
+def deadlock(full: StreamReceiver) -> StreamDeadlockError:
+    """Return what whoever awaits a run is told that waits for ``full`` in vain."""
+    return StreamDeadlockError(
+        f"the run waits for receiver {full.name!r}, whose buffer of {full.config.buffer_size} parts is "
+        f"full, and nobody has read it for {full.stall_timeout:g} s: read it first, or in a task beside, "
+        "close it, or choose an overflow policy other than 'block'"
+    )
+
+
 class StreamReceiver(Sink):
     """An iterator of :class:`StreamPart`, asynchronous and synchronous, and the account of its parts.
 

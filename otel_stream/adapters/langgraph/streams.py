@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextvars import copy_context
 from types import TracebackType
@@ -13,8 +14,9 @@ from otel_stream.adapters.langgraph.instrumentor import LangGraphInstrumentor
 from otel_stream.config import StreamConfig
 from otel_stream.events import End
 from otel_stream.stream.modes import StreamPart
-from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.receiver import StreamReceiver, deadlock
 from otel_stream.stream.stream import Stream
+from otel_stream.stream.wakeup import Waiter, leave, waiter
 
 
 def open_stream(
@@ -60,13 +62,18 @@ class GraphStream:
         claim = Claim(self.receivers)
         assert claim.audience is not None
         self._stream: Stream = claim.audience.stream
+        self._stream.on_stall = self._run_stalls
         self._claim = claim
+        #: The receiver that the run has waited for in vain; and who wants to know.
+        self._stalled: StreamReceiver | None = None
+        self._waiting: deque[Waiter] = deque()
         self._running: asyncio.Task[Any] | None = None
 
     async def __aenter__(self) -> Self:
         context = copy_context()
         context.run(CLAIM.set, self._claim)
         self._running = asyncio.get_running_loop().create_task(self._run(), context=context)
+        self._running.add_done_callback(lambda _: self._tell())
         return self
 
     async def _run(self) -> Any:
@@ -105,9 +112,43 @@ class GraphStream:
         return running.result()
 
     async def wait(self) -> Any:
-        """Wait until the run has ended and return its result; raises what the run raised."""
-        assert self._running is not None
-        return await self._running
+        """Wait until the run has ended and return its result; raises what the run raised.
+
+        Raises:
+            StreamDeadlockError: the run has waited for ``stall_timeout`` for a full ``block`` receiver that
+                nobody has ever read. It stays as it is: read the receiver, and wait again.
+        """
+        running = self._running
+        assert running is not None
+        try:
+            await self._end_of(running)
+        except asyncio.CancelledError:
+            running.cancel()
+            await asyncio.wait((running,))
+            raise
+        return await running
+
+    async def _end_of(self, running: asyncio.Task[Any]) -> None:
+        while True:
+            news = waiter()
+            self._waiting.append(news)
+            try:
+                if running.done():
+                    return
+                full = self._stalled
+                if full is not None and not full.was_read and full.makes_wait(self._stream):
+                    raise deadlock(full)
+                await news.wait()
+            finally:
+                leave(self._waiting, news)
+
+    def _run_stalls(self, receiver: StreamReceiver) -> None:
+        self._stalled = receiver
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().wake()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self.wait().__await__()

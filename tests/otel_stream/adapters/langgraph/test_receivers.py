@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 
-from otel_stream import OverflowPolicy, StreamConfig
+from otel_stream import OverflowPolicy, StreamConfig, StreamDeadlockError, StreamReceiver
 from otel_stream.adapters.langgraph import LangGraphInstrumentor, open_stream, subscribe
 from otel_stream.events import End
 from otel_stream.testing import telemetry
@@ -250,3 +250,61 @@ def test_telemetry_alone_gives_no_message_an_id() -> None:
         result = made.add_edge(START, "talk").compile().invoke({"said": []})
     assert result["said"][0].id is None
     assert "graph.messages" in seen.events
+
+
+def five(state: State) -> Any:
+    for number in range(5):
+        get_stream_writer()(number)
+    return {"log": ["five"]}
+
+
+def chatty() -> Any:
+    """A graph that writes five parts in each of two supersteps."""
+    made: Any = StateGraph(State).add_node("a", five).add_node("b", five)
+    return made.add_edge(START, "a").add_edge("a", "b").compile()
+
+
+def test_who_awaits_a_run_that_nobody_reads_is_told_so_and_can_read_it_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(StreamReceiver, "stall_timeout", 0.01)
+
+    async def main() -> tuple[str, list[Any], Any]:
+        config = StreamConfig(modes=("custom",), buffer_size=1, name="ui")
+        async with open_stream(chatty(), {"log": []}, config) as stream:
+            with pytest.raises(StreamDeadlockError) as caught:
+                await asyncio.wait_for(stream.wait(), 30)
+            return str(caught.value), [part.data async for part in stream], await stream.wait()
+
+    said, parts, result = asyncio.run(main())
+    assert said.startswith("the run waits for receiver 'ui', whose buffer of 1 parts is full, and nobody")
+    assert parts == [*range(5), *range(5)]
+    assert result == {"log": ["five", "five"]}
+
+
+def test_who_gives_up_waiting_for_a_run_stops_it() -> None:
+    async def wait(state: State) -> Any:
+        get_stream_writer()("begun")
+        await asyncio.Event().wait()
+
+    async def main() -> End | None:
+        graph: Any = StateGraph(State).add_node("a", wait).add_edge(START, "a").compile()
+        async with open_stream(graph, {"log": []}, StreamConfig(modes=("custom",))) as stream:
+            waiting = asyncio.ensure_future(stream.wait())
+            await anext(aiter(stream))
+            waiting.cancel()
+            await asyncio.wait((waiting,))
+            return stream.end
+
+    assert asyncio.run(main()) is End.CANCELLED
+
+
+def test_a_run_that_is_stopped_before_it_begins_is_waited_for_no_longer() -> None:
+    async def main() -> None:
+        stream = open_stream(chain("a"), {"log": []}, StreamConfig(modes=("updates",)))
+        await stream.__aenter__()
+        await stream.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await stream.wait()
+
+    asyncio.run(main())
