@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
@@ -71,12 +72,36 @@ class TaskNotFound(_AlsoLangGraphs, Exception):
     """A task that an executor was asked for does not exist."""
 
 
+#: What ends the program, and is no failure of whoever raises it.
+EXITS = (SystemExit, KeyboardInterrupt)
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add ``note``, once. An exception that takes none stays as it is, and nothing takes its place."""
+    with suppress(BaseException):  # its class may be anybody's
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+
+
+def put_on(error: BaseException, name: str, value: Any) -> None:
+    """Set an attribute, unless the class of ``error`` allows none."""
+    with suppress(BaseException):
+        setattr(error, name, value)
+
+
+def found_on(error: BaseException, name: str) -> Any:
+    """Return what :func:`put_on` has set; None if it has not, whatever the class makes of being asked."""
+    with suppress(BaseException):
+        return getattr(error, name, None)
+    return None
+
+
 _INVALID_RESUME = "_engine_invalid_resume"
 
 
 def mark_invalid_resume(error: BaseException) -> None:
     """Note that ``error`` is about an answer that did not fit; see :func:`is_invalid_resume`."""
-    setattr(error, _INVALID_RESUME, True)
+    put_on(error, _INVALID_RESUME, True)
 
 
 def is_invalid_resume(error: BaseException) -> bool:
@@ -84,7 +109,7 @@ def is_invalid_resume(error: BaseException) -> bool:
 
     The question is still open then: the run can be resumed with another answer.
     """
-    return getattr(error, _INVALID_RESUME, False) is True
+    return found_on(error, _INVALID_RESUME) is True
 
 
 class GraphBubbleUp(_AlsoLangGraphs, Exception):

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from ..executors import stops
 from ..types import Config
 
 Configs = Config | Sequence[Config] | None
@@ -39,20 +40,22 @@ def run_batch(
         return []
     configs = per_input(inputs, config)
 
-    def one(input: Any, config: Config) -> Any:
+    def one(input: Any, config: Config) -> tuple[Any, BaseException | None]:
         try:
-            return invoke(input, config)
-        except Exception as error:
-            if not return_exceptions:
-                raise
-            return error
+            return invoke(input, config), None
+        except BaseException as error:  # noqa: BLE001 - returned, or raised below
+            return error, None if return_exceptions and isinstance(error, Exception) else error
 
     with ThreadPoolExecutor(_limit(configs), thread_name_prefix="batch") as pool:
         futures = [
             pool.submit(copy_context().run, one, input, config)
             for input, config in zip(inputs, configs, strict=True)
         ]
-        return [future.result() for future in futures]
+        outcomes = [future.result() for future in futures]
+    for _, error in outcomes:
+        if error is not None:
+            raise error
+    return [result for result, _ in outcomes]
 
 
 async def run_abatch(
@@ -67,16 +70,18 @@ async def run_abatch(
     """
     configs = per_input(inputs, config)
     results: list[Any] = [None] * len(inputs)
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
     limit = anyio.CapacityLimiter(_limit(configs) or max(1, len(inputs)))
 
     async def one(index: int) -> None:
         async with limit:
             try:
                 results[index] = await ainvoke(inputs[index], configs[index])
-            except Exception as error:  # noqa: BLE001 - returned, or raised below
-                results[index] = error
-                if not return_exceptions:
+            except BaseException as error:
+                if stops(error):
+                    raise
+                results[index] = error  # returned, or raised below: as itself and not as a group
+                if not (return_exceptions and isinstance(error, Exception)):
                     failures.append(error)
                     group.cancel_scope.cancel()
 

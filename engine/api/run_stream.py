@@ -25,6 +25,7 @@ from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, Waiter, in_even
 from otel_stream.telemetry import consumer_for_run
 
 from ..core.task import NodeTask, path_of
+from ..errors import EXITS
 from ..executors import Executor, ThreadExecutor, async_executor, drive
 from ..executors.background import Background, InThread, Start, background
 from ..graph.spec import GraphSpec
@@ -34,7 +35,6 @@ from .launch import caller_of, concurrency, launch, shown_path
 from .options import Asked
 
 _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
-_EXITS = (SystemExit, KeyboardInterrupt)
 
 
 def audience(sinks: Iterable[Sink] = ()) -> Stream | None:
@@ -242,7 +242,7 @@ class RunStream:
             raise RuntimeError(
                 "the run has not ended yet: iterate its stream to the end, or await stream.wait()"
             )
-        if loop.end in _STOPPED and not isinstance(loop.error, _EXITS):
+        if loop.end in _STOPPED and not isinstance(loop.error, EXITS):
             # Not the CancelledError itself: it would look as if whoever asks were cancelled.
             raise RuntimeError(f"the run has no result: it was {loop.end.value}") from loop.error
         if loop.error is not None:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, cast
 
+from otel_stream.encoding import shown
+
 from ..types import Config
 from .base import (
     ERROR,
@@ -286,4 +288,4 @@ def _matches(metadata: Mapping[str, Any], filter: Mapping[str, Any] | None) -> b
 
 
 def _frameless(channel: str, value: Any) -> Any:
-    return repr(value) if channel == ERROR and isinstance(value, BaseException) else value
+    return shown(value) if channel == ERROR and isinstance(value, BaseException) else value

@@ -129,6 +129,10 @@ class Executor(Protocol):
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait until what was spawned has ended, cancelled if so wished; never raises what it raised."""
 
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Whether ``error`` is how code is stopped here, or a group of nothing else, and no failure of it."""
+        ...
+
     def cancelled_itself(self, error: BaseException) -> bool:
         """Whether user code raised a cancellation that nobody had asked for."""
         ...

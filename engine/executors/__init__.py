@@ -7,10 +7,10 @@ rest of the engine is written once, as coroutines that ask it.
 from ..core.task import Executor
 from .asyncio import AsyncioExecutor
 from .background import on_trio
-from .base import InContext, finished
+from .base import InContext, finished, stops
 from .threads import PAUSE, ThreadExecutor, drive
 
-__all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor", "drive", "finished"]
+__all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor", "drive", "finished", "stops"]
 
 
 def async_executor(max_concurrency: int | None) -> Executor:

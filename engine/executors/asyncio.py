@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 from anyio import CancelScope
 
 from ..core.task import Done, NodeTask, RunCall, RunOne
-from .base import LoopExecutor, begun, finished
+from .background import only, see_off
+from .base import LoopExecutor, finished, tell_to_stop
 from .places import Places
 
 
@@ -53,11 +54,13 @@ class AsyncioExecutor(LoopExecutor):
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait for asyncio's tasks, and for those behind the futures that a thread has made."""
         waiting: list[asyncio.Task[Any]] = [self._behind.get(one) or one for one in spawned]
-        if cancel:
+        try:
+            if not cancel:
+                await asyncio.wait(waiting)
+        finally:
             for one in waiting:
                 one.cancel()
-        with CancelScope(shield=cancel):
-            await asyncio.wait(waiting)
+            await see_off(waiting)
         for one in waiting:
             if not one.cancelled():
                 one.exception()  # whoever awaited it has seen it; nobody else need be told by asyncio
@@ -65,7 +68,7 @@ class AsyncioExecutor(LoopExecutor):
     def cancelled_itself(self, error: BaseException) -> bool:
         """Compare with how often the asyncio task around was asked to cancel."""
         task = asyncio.current_task()
-        return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
+        return only(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -99,6 +102,8 @@ class _Group:
         self.finished = self.loop.create_future()
         self.running: dict[NodeTask, asyncio.Task[None]] = {}
         self.tasks: Sequence[NodeTask] = ()
+        #: Those that were cancelled: once, so that what they await as they clean up is not cut off.
+        self.asked: set[NodeTask] = set()
         #: The first that failed.
         self.failed: NodeTask | None = None
         self.error: BaseException | None = None
@@ -135,7 +140,7 @@ class _Group:
             if not self.finished.done():  # the node cancelled itself; nobody asked for it
                 self.error = cancelled
         except BaseException as error:  # noqa: BLE001 - whatever it is, ``run`` raises it
-            self.error = self.error or error
+            self.error = error if self.error is None else self.error
         finally:
             del self.running[task]
             stop = not self.running or self.error is not None or task.failed
@@ -151,15 +156,24 @@ class _Group:
         with CancelScope(shield=True):  # else anyio would cancel us again at every turn of the loop
             while self.running:
                 try:
-                    if self.failed is not None:
-                        await begun(self.tasks, self.failed)
-                    waiting = list(self.running.values())
-                    for running in waiting:
-                        running.cancel()
-                    await asyncio.wait(waiting)
+                    await self._ask()
+                    await see_off(self.running.values())
                 except asyncio.CancelledError as again:
                     cancelled = again
                 # One that is cancelled before its first step never gets to remove itself.
                 self.running = {task: one for task, one in self.running.items() if not one.done()}
         if cancelled is not None:
             raise cancelled
+
+    async def _ask(self) -> None:
+        late = tell_to_stop(self.tasks, self.failed)
+        self._ask_each([task for task in self.running if task not in late])
+        for task, thread in late.items():
+            await thread.begun()
+            self._ask_each([task])
+
+    def _ask_each(self, tasks: Sequence[NodeTask]) -> None:
+        for task in tasks:
+            if task in self.running and task not in self.asked:
+                self.asked.add(task)
+                self.running[task].cancel()

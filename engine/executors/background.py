@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from threading import Thread
 from typing import Any, Protocol
@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from anyio import CancelScope
 
 from otel_stream.stream.wakeup import CancelToken
+
+from ..errors import EXITS
 
 Start = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -47,27 +49,63 @@ def background(start: Start, context: Context) -> Background:
 _RUNNING: set[asyncio.Task[Any]] = set()
 
 
+def only(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+    """Whether ``error`` is one of ``kinds``, or a group of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(kinds)[1] is None
+    return isinstance(error, kinds)
+
+
+@contextmanager
+def only_stopped(kinds: tuple[type[BaseException], ...]) -> Iterator[None]:
+    """Let nothing pass but ``kinds``: how a run ended is on its loop, where everyone who asks can find it."""
+    try:
+        yield
+    except BaseException as error:
+        if only(error, kinds):
+            raise
+
+
+async def see_off(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait until all have ended, even if we are cancelled meanwhile; that is raised then."""
+    cancelled: BaseException | None = None
+    with CancelScope(shield=True):  # else anyio would cancel us again at every turn of the loop
+        while waiting := [one for one in futures if not one.done()]:
+            try:
+                await asyncio.wait(waiting)
+            except asyncio.CancelledError as again:
+                cancelled = again
+    if cancelled is not None:
+        raise cancelled
+
+
 class _OnAsyncio:
     def __init__(self, start: Start, context: Context) -> None:
-        self._task = asyncio.get_running_loop().create_task(_quietly(start), context=context)
+        self._task = asyncio.get_running_loop().create_task(self._run(start), context=context)
         _RUNNING.add(self._task)
         self._task.add_done_callback(_RUNNING.discard)
+        self._asked = False
+
+    @staticmethod
+    async def _run(start: Start) -> None:
+        # An exit ends the event loop, from whichever task of it.
+        with only_stopped((asyncio.CancelledError, GeneratorExit, *EXITS)):
+            await start()
 
     def cancel(self) -> None:
-        self._task.cancel()
+        # Once, however often we are asked ourselves: what nodes await as they clean up must not be cut off.
+        if not self._asked:
+            self._asked = True
+            self._task.cancel()
 
     async def wait(self) -> None:
         try:
             if not self._task.done():
                 await asyncio.wait((self._task,))
         except asyncio.CancelledError:
-            # Whoever waits was cancelled: the run must go too, and be seen off. Asking it once is enough,
-            # however often we are asked ourselves.
-            self._task.cancel()
-            with CancelScope(shield=True):
-                while not self._task.done():
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait((self._task,))
+            # Whoever waits was cancelled: the run must go too, and be seen off.
+            self.cancel()
+            await see_off((self._task,))
             raise
 
 
@@ -82,9 +120,9 @@ class _OnTrio:
 
     async def _run(self, start: Start) -> None:
         try:
-            # An exit in a node is for whoever waits: out of a system task it would crash all of trio.
-            with self._scope, suppress(SystemExit, KeyboardInterrupt):
-                await _quietly(start)
+            # Whatever a node raises is for whoever waits: out of a system task it would crash all of trio.
+            with self._scope, only_stopped((self._trio.Cancelled, GeneratorExit)):
+                await start()
         finally:
             self._done.set()
 
@@ -113,7 +151,7 @@ class InThread:
     @staticmethod
     def _run(start: Start) -> None:
         with suppress(BaseException):  # kept by the loop; and the end of a coroutine, which is one, too
-            _quietly(start).send(None)
+            start().send(None)
 
     def cancel(self) -> None:
         """Ask it to stop: its nodes, and whatever it waits for."""
@@ -122,9 +160,3 @@ class InThread:
     async def wait(self) -> None:
         """Block until it has ended."""
         self._thread.join()
-
-
-async def _quietly(start: Start) -> None:
-    """Run to the end; the outcome is on the loop, where everyone who asks can find it."""
-    with suppress(Exception):  # kept by the loop, and raised to its callers
-        await start()

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Generator, Sequence
 from contextvars import Context
+from itertools import takewhile
 from typing import Any
 
 import anyio
 
+from otel_stream.encoding import shown
 from otel_stream.stream.wakeup import CANCEL_TOKEN
 
 from ..core.task import NodeTask, RunCall
 from ..errors import NodeTimeoutError
 from ..graph.node import PLAIN, Callback, is_runnable
 from ..task_config import CURRENT_TASK
+from .background import on_trio, only
 from .cancellation import InThread
 from .places import Places
 
 
-async def begun(tasks: Sequence[NodeTask], failed: NodeTask) -> None:
-    """Wait until the threads have begun of those before ``failed``, which is one of ``tasks``.
+def tell_to_stop(tasks: Sequence[NodeTask], failed: NodeTask | None) -> dict[NodeTask, InThread]:
+    """Tell the threads of ``tasks`` to return; whoever does so cancels the tasks, all of them at once.
 
-    They were called before it was: whether they fail, too, must not depend on who is given a thread first.
+    But not yet those that it returns: they come before ``failed``, and wait for a thread. Whether they fail,
+    too, must not depend on who is given a thread first.
     """
+    before = list(takewhile(lambda task: task is not failed, tasks)) if failed is not None else []
     for task in tasks:
-        if task is failed:
-            return
         if task.thread is not None:
-            await task.thread.begun()
+            task.thread.tell()
+    return {t: t.thread for t in before if t.thread is not None and not t.thread.has_begun}
 
 
 async def finished(later: Awaitable[list[NodeTask] | None] | None) -> list[NodeTask] | None:
@@ -46,26 +52,45 @@ class InContext:
         self._coroutine = coroutine
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        run, coroutine = self._context.run, self._coroutine
+        run, coroutine, closed = self._context.run, self._coroutine, False
         try:
             waiting = run(coroutine.send, None)
             while True:
                 try:
                     sent = yield waiting
                 except BaseException as thrown:  # noqa: BLE001 - passed on into the coroutine
+                    closed = isinstance(thrown, GeneratorExit)
                     waiting = run(coroutine.throw, thrown)
                 else:
                     waiting = run(coroutine.send, sent)
         except StopIteration as stop:
             return stop.value
+        except GeneratorExit as error:
+            if closed:
+                raise
+            raise mistaken(error) from error
+
+
+def mistaken(error: BaseException) -> RuntimeError:
+    """Return what to raise in place of what, raised by user code in a coroutine, would look like its end."""
+    return RuntimeError(f"a node raised {shown(error)}")
 
 
 def _call(func: Any, context: Context, value: Any, kwargs: dict[str, Any] | None) -> Any:
-    return context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+    try:
+        return context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+    except (StopIteration, GeneratorExit) as error:
+        raise mistaken(error) from error
 
 
 async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
+
+
+def stops(error: BaseException) -> bool:
+    """Whether ``error`` is how code is stopped on the event loop that runs here, and no failure of it."""
+    cancelled = sys.modules["trio"].Cancelled if on_trio() else CancelledError
+    return only(error, (cancelled, GeneratorExit))
 
 
 class LoopExecutor:
@@ -135,6 +160,10 @@ class LoopExecutor:
             idle_timeout=idle_limit,
             run_timeout=whole_limit,
         )
+
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Ask the event loop."""
+        return stops(error)
 
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the loop."""

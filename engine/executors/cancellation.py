@@ -8,51 +8,66 @@ from __future__ import annotations
 
 import logging
 import time
+from asyncio import CancelledError
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 
-from otel_stream.stream.wakeup import CancelToken, Waiter, waiter
+from otel_stream.stream.wakeup import CancelToken, Waiter, leave, waiter, wake_all
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that a run which was cancelled waits for its sync nodes before it leaves their threads behind.
 THREAD_GRACE = 1.0
 
+_STOPPED: Final = object()
+
 
 class InThread:
     """One call of sync code in a worker thread of the event loop."""
 
-    __slots__ = ("_call", "_claim", "_ended", "_error", "_waiter", "stop")
+    __slots__ = ("_call", "_claim", "_ended", "_error", "_told", "_waiting", "stop")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.stop = CancelToken()
         self._call = call
         #: What the call itself has raised.
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         #: Taken by who comes first: the thread, or who gives the call up before it has begun.
         self._claim = Lock()
         self._ended = False
-        self._waiter: Waiter | None = None
+        #: When it was told to return.
+        self._told: float | None = None
+        #: Who waits for its beginning, or its end.
+        self._waiting: deque[Waiter] = deque()
 
     def __call__(self) -> Any:
         if not self._claim.acquire(blocking=False):
             return None
-        if self._waiter is not None:
-            self._waiter.wake()
+        wake_all(self._waiting)
         try:
             return self._call()
-        except Exception as error:
+        except CancelledError:
+            if self._told is None:
+                raise
+            return _STOPPED  # as it was told
+        except BaseException as error:
             self._error = error
             raise
         finally:
             self._ended = True
-            if self._waiter is not None:
-                self._waiter.wake()
+            wake_all(self._waiting)
+
+    def tell(self) -> None:
+        """Tell it to return, for which it has ``THREAD_GRACE`` from now on; who tells it cancels it, too."""
+        if self._told is None:
+            self._told = time.monotonic()
+            self.stop.ask()
 
     async def result(self, name: str) -> Any:
         """Return what the call returns; ``name`` is what a warning calls it if it outlives its run.
@@ -60,31 +75,47 @@ class InThread:
         A cancellation that gets here first has what the call itself has raised, or raises now, as its cause.
         """
         try:
-            return await anyio.to_thread.run_sync(self, abandon_on_cancel=True)
+            answer = await anyio.to_thread.run_sync(self, abandon_on_cancel=True)
+            while answer is _STOPPED:
+                await anyio.sleep_forever()  # its cancellation is on the way
         except anyio.get_cancelled_exc_class() as cancellation:
             if not self._claim.acquire(blocking=False) and not self._ended:
                 await self._leave(name)
             if self._error is not None:
                 cancellation.__cause__ = self._error
             raise
+        return answer
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the thread runs it, or has."""
+        return self._claim.locked()
 
     async def begun(self) -> None:
-        """Wait until the call has begun, if it has not; no longer than for its end."""
-        if not self._claim.locked():
-            self._waiter = waiter()
-            if not self._claim.locked():
-                await self._waiter.wait(THREAD_GRACE)
+        """Wait, after it was told to return, until it has begun; no longer than for its end."""
+        while not self.has_begun and self._left() > 0:
+            await self._news(lambda: self.has_begun)
+
+    def _left(self) -> float:
+        """Return the seconds that somebody who was told to return may still take."""
+        return 0 if self._told is None else self._told + THREAD_GRACE - time.monotonic()
+
+    async def _news(self, known: Callable[[], bool]) -> None:
+        news = waiter()
+        self._waiting.append(news)
+        try:
+            if not known():
+                await news.wait(max(0.0, self._left()))
+        finally:
+            leave(self._waiting, news)
 
     async def _leave(self, name: str) -> None:
-        self.stop.ask()
-        deadline = time.monotonic() + THREAD_GRACE
+        self.tell()
         with anyio.CancelScope(shield=True):
-            while not self._ended and (left := deadline - time.monotonic()) > 0:
-                self._waiter = waiter()
+            while not self._ended and self._left() > 0:
                 # Asyncio may cancel the same task again and again; we are on our way out already.
                 with suppress(anyio.get_cancelled_exc_class()):
-                    if not self._ended:
-                        await self._waiter.wait(left)
+                    await self._news(lambda: self._ended)
         if not self._ended:
             logger.warning(
                 "%r still runs in its thread %g s after its run has ended, and can't be stopped; "

@@ -21,7 +21,8 @@ from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, ThreadWaiter
 
 from ..core.task import Done, NodeTask, RunCall, RunOne
 from ..graph.node import PLAIN, Callback, is_runnable
-from .base import finished
+from .background import only
+from .base import finished, mistaken
 
 
 class _Pause:
@@ -73,7 +74,10 @@ class _Call(Future[Any]):
         """Return the result, and help it come about."""
         if self._helps():
             self.run()
-        return super().result(timeout)
+        error = self.exception(timeout)  # a Future that is asked for its result takes a false one for none
+        if error is not None:
+            raise error
+        return super().result()
 
 
 class ThreadExecutor:
@@ -116,7 +120,10 @@ class ThreadExecutor:
                 f'No synchronous function provided to "{callback.name}": it is async; '
                 f"use ainvoke or astream, or give the node a sync function"
             )
-        answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+        try:
+            answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+        except (StopIteration, GeneratorExit) as error:
+            raise mistaken(error) from error
         if type(answer) not in PLAIN and is_runnable(answer):
             answer = context.run(answer.invoke, value)
         return answer
@@ -209,9 +216,13 @@ class ThreadExecutor:
         waiting = [one for one in spawned if not (cancel and one.cancel())]
         wait(waiting)
 
+    def is_cancellation(self, error: BaseException) -> bool:
+        """Look for what is raised in threads that were told to return, and in coroutines that are closed."""
+        return only(error, (CancelledError, GeneratorExit))
+
     def cancelled_itself(self, error: BaseException) -> bool:
-        """Threads are not cancelled."""
-        return False
+        """Ask whether anybody has told the threads to return."""
+        return only(error, CancelledError) and not self._stop.asked
 
     def close(self) -> None:
         """Ask the threads that still run to return, and wait until they have."""

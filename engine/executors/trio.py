@@ -16,7 +16,8 @@ from anyio import from_thread
 
 from ..core.task import Done, NodeTask, RunCall, RunOne
 from .background import Start, background
-from .base import LoopExecutor, begun, finished
+from .base import LoopExecutor, finished, stops, tell_to_stop
+from .cancellation import InThread
 
 
 class TrioExecutor(LoopExecutor):
@@ -30,11 +31,14 @@ class TrioExecutor(LoopExecutor):
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""
         errors: list[BaseException] = []
+        scopes: dict[NodeTask, anyio.CancelScope] = {}
 
         async def run(task: NodeTask) -> None:
+            scopes[task] = scope = anyio.CancelScope()
             try:
                 try:
-                    await run_one(task)
+                    with scope:
+                        await run_one(task)
                 finally:
                     if self._places is not None:
                         self._places.leave(task)
@@ -45,16 +49,16 @@ class TrioExecutor(LoopExecutor):
                     if self._places is not None:
                         await self._places.take(one)
                     group.start_soon(run, one)
-            except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
+            except BaseException as error:
+                if stops(error):
+                    raise
                 errors.append(error)  # raised below, as itself and not as a group
             if task.failed or errors:
                 # Trio shuffles who goes first: those who fail in the same turn have all failed before any is
                 # cancelled, so that which one is raised does not depend on luck.
                 await anyio.lowlevel.cancel_shielded_checkpoint()
-                if task.failed:
-                    with anyio.CancelScope(shield=True):
-                        await begun(tasks, task)
-                group.cancel_scope.cancel()
+                late = tell_to_stop(tasks, task if task.failed else None)
+                await _cancel(group.cancel_scope, [(scopes[one], thread) for one, thread in late.items()])
 
         async with anyio.create_task_group() as group:
             for task in tasks:
@@ -80,16 +84,29 @@ class TrioExecutor(LoopExecutor):
     async def settle(self, spawned: Sequence[Any], *, cancel: bool) -> None:
         """Wait for system tasks, and for those that a thread has started."""
         running: list[Spawned] = [self._behind.get(one) or one for one in spawned]
-        if cancel:
+        try:
+            if not cancel:
+                await _ended(running)
+        finally:
             for one in running:
                 one.cancel()
-        with anyio.CancelScope(shield=cancel):
-            for one in running:
-                await one.wait()
+            with anyio.CancelScope(shield=True):
+                await _ended(running)
 
     def cancelled_itself(self, error: BaseException) -> bool:
         """Trio's cancellation can't be raised by hand."""
         return False
+
+
+async def _cancel(group: anyio.CancelScope, late: Sequence[tuple[anyio.CancelScope, InThread]]) -> None:
+    """Cancel a group at once; those that are ``late`` when they have begun, or were told long ago."""
+    for scope, _ in late:
+        scope.shield = True
+    group.cancel()
+    with anyio.CancelScope(shield=True):
+        for scope, thread in late:
+            await thread.begun()
+            scope.shield = False
 
 
 class Spawned:
@@ -104,12 +121,12 @@ class Spawned:
         future = self._future
         try:
             result = await self._start()
-        except Exception as error:  # noqa: BLE001 - raised to whoever awaits
+        except BaseException as error:
+            if stops(error):
+                future.cancel()
+                raise
             if future.set_running_or_notify_cancel():
-                future.set_exception(error)
-        except BaseException:
-            future.cancel()
-            raise
+                future.set_exception(error)  # raised to whoever awaits
         else:
             if future.set_running_or_notify_cancel():
                 future.set_result(result)
@@ -125,3 +142,8 @@ class Spawned:
     def __await__(self) -> Generator[Any, Any, Any]:
         yield from self._background.wait().__await__()
         return self._future.result()
+
+
+async def _ended(running: Sequence[Spawned]) -> None:
+    for one in running:
+        await one.wait()

@@ -12,17 +12,20 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
+from otel_stream.encoding import shown
 from otel_stream.events import AttemptEnded, AttemptStarted, End
 
 from ..core.state import RETURN
 from ..core.task import NodeTask, RunEnv, without_ids
 from ..errors import (
+    EXITS,
     GraphBubbleUp,
     GraphInterrupt,
     InvalidUpdateError,
     NodeCancelledError,
     NodeTimeoutError,
     ParentCommand,
+    add_note,
 )
 from ..graph.node import Writes
 from ..langgraph import bubble_of
@@ -37,7 +40,7 @@ _NOTE = "During task with name '{}' and id '{}'"
 async def run_task(task: NodeTask) -> None:
     """Run ``task`` to its end and leave on it what came of it: writes, end, error, interrupts.
 
-    Never raises an ``Exception``; cancellation passes through, with ``end`` set.
+    What a node raises is the outcome of its task; cancellation passes through, and an exit, with ``end`` set.
     """
     again = await _run_attempt(task, task.env)
     while again is not None:
@@ -79,14 +82,13 @@ async def _run_attempt(task: NodeTask, env: RunEnv) -> tuple[float, Exception] |
             _fail(task, error)
         else:
             task.writes, again = None, (pause, error)
-    except BaseException as cancellation:
-        failed = task.error = cancellation
-        task.writes, task.end = None, End.CANCELLED
-        own = _error_of_its_own(task, cancellation)
-        if own is None:
+    except BaseException as stop:
+        failed = _error_of_its_own(task, stop)
+        if failed is None:
+            failed = task.error = stop
+            task.writes, task.end = None, End.CANCELLED
             raise
-        failed = own
-        _fail(task, own)
+        _fail(task, failed)
     finally:
         observer = env.observer
         if observer is not None and observer.interest & AttemptEnded.bit:
@@ -95,22 +97,28 @@ async def _run_attempt(task: NodeTask, env: RunEnv) -> tuple[float, Exception] |
     return again
 
 
-def _error_of_its_own(task: NodeTask, cancellation: BaseException) -> Exception | None:
-    """Return what a cancelled task is to blame for itself, None if it was just cancelled."""
-    cause = cancellation.__cause__
-    if isinstance(cause, Exception) and not isinstance(cause, GraphBubbleUp) and task.env.failing.given_up:
+def _error_of_its_own(task: NodeTask, stop: BaseException) -> BaseException | None:
+    """Return what a task that raised no ``Exception`` is to blame for, None if it was cancelled or exits."""
+    if isinstance(stop, EXITS):
+        return None
+    if _is_failure(task, stop):
+        return stop  # a panic of an extension, a group of them, what a test's ``fail()`` raises
+    cause = stop.__cause__
+    if cause is not None and task.env.failing.given_up and _is_failure(task, cause):
         return cause  # its thread failed, too, before it could be stopped or because of that
-    if not task.env.executor.cancelled_itself(cancellation):
+    if not task.env.executor.cancelled_itself(stop):
         return None
     error = NodeCancelledError(task.node)
-    error.__cause__ = cancellation
+    error.__cause__ = stop
     return error
 
 
-def _fail(task: NodeTask, error: Exception) -> None:
-    note = _NOTE.format(task.node, task.id)
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+def _is_failure(task: NodeTask, error: BaseException) -> bool:
+    return not isinstance(error, (GraphBubbleUp, *EXITS)) and not task.env.executor.is_cancellation(error)
+
+
+def _fail(task: NodeTask, error: BaseException) -> None:
+    add_note(error, _NOTE.format(task.node, task.id))
     task.error = error
     task.end = End.TIMEOUT if isinstance(error, NodeTimeoutError) else End.ERROR
     if task.failed and task.caller is None:  # who has called a functional task may still handle its error
@@ -141,7 +149,7 @@ def _pause(task: NodeTask, error: Exception) -> float | None:
             if policy.matches(error):
                 return policy.pause(task.attempt) if task.attempt < policy.max_attempts else None
     except Exception as broken:  # noqa: BLE001 - the user's ``retry_on``; what the node raised says more
-        error.add_note(f"Not tried again: the retry policy of '{task.node}' raised {broken!r}")
+        add_note(error, f"Not tried again: the retry policy of '{task.node}' raised {shown(broken)}")
     return None
 
 

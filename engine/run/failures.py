@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
+from otel_stream.encoding import shown
 from otel_stream.events import End
 
 from ..core.state import ERROR, PUSH
 from ..core.superstep import order
 from ..core.task import NodeTask
-from ..errors import GraphInterrupt, ParentCommand
+from ..errors import GraphInterrupt, ParentCommand, add_note, found_on, put_on
 
 
 def handler_of(task: NodeTask) -> NodeTask | None:
@@ -65,11 +65,9 @@ def _carry(error: BaseException, others: list[NodeTask]) -> None:
     """Let ``error`` tell of the others: it keeps its type, which ``except`` clauses are written for."""
     if not others:
         return
-    error.add_note(
-        "Failed in the same superstep: " + "; ".join(f"{one.node}: {one.error!r}" for one in others)
-    )
-    with suppress(AttributeError):  # a class that allows none
-        setattr(error, _SIBLINGS, tuple(one.error for one in others))
+    told = "; ".join(f"{one.node}: {shown(one.error)}" for one in others)
+    add_note(error, f"Failed in the same superstep: {told}")
+    put_on(error, _SIBLINGS, tuple(one.error for one in others))
 
 
 def siblings_of(error: BaseException) -> tuple[BaseException, ...]:
@@ -77,8 +75,8 @@ def siblings_of(error: BaseException) -> tuple[BaseException, ...]:
 
     In the order of their tasks, each with its own notes; empty if there was none.
     """
-    found: tuple[BaseException, ...] = getattr(error, _SIBLINGS, ())
-    return found
+    found = found_on(error, _SIBLINGS)
+    return found if isinstance(found, tuple) else ()
 
 
 def _is_handled(task: NodeTask) -> bool:

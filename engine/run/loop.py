@@ -12,12 +12,13 @@ from typing import Any
 
 from anyio import CancelScope, fail_after
 
+from otel_stream.encoding import shown
 from otel_stream.events import CheckpointSaved, End
 
 from ..core.state import PULL, Writer, Written
 from ..core.superstep import apply, order, plan, should_pause
 from ..core.task import NodeTask, RunEnv
-from ..errors import GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand
+from ..errors import EXITS, GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand, add_note
 from ..graph.node import Node
 from ..task_config import CURRENT_TASK
 from ..types import START, Interrupt
@@ -101,12 +102,19 @@ class RunLoop:
         except BaseException as failure:
             end, error = self._end_of(failure), failure
             if self.checkpoints is not None and self.checkpoints.durability == "exit":
-                with CancelScope(shield=True) if self.env.executor.is_async else nullcontext():
-                    await self.checkpoints.leave(self.state)
+                await self._leave(self.checkpoints, failure)
             raise
         finally:
             self._ended(end, error)
         return self.result
+
+    async def _leave(self, checkpoints: Checkpoints, failure: BaseException) -> None:
+        """Store, after ``failure``, what was put off: it is raised whether or not that can be done."""
+        with CancelScope(shield=True) if self.env.executor.is_async else nullcontext():
+            try:
+                await checkpoints.leave(self.state)
+            except Exception as broken:  # noqa: BLE001 - told with what was to be raised
+                add_note(failure, f"The checkpoint could not be stored: its saver raised {shown(broken)}")
 
     def raise_question(self) -> None:
         """Pass on, to the node that has made it, that a subgraph's run waits for an answer.
@@ -176,7 +184,7 @@ class RunLoop:
             return End.DRAINED
         if isinstance(failure, ParentCommand) and self.env.parent_task is not None:
             return End.OK  # what comes next is up to the graph around
-        if not isinstance(failure, Exception):
+        if isinstance(failure, EXITS) or self.env.executor.is_cancellation(failure):
             return End.ABANDONED if self.abandoned else End.CANCELLED
         failed = next((task for task in self.tasks if task.error is failure and task.end is not None), None)
         return failed.end if failed is not None and failed.end is not None else End.ERROR

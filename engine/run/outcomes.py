@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from otel_stream.encoding import shown
 from otel_stream.events import End
 
 from ..core.state import ERROR, ERROR_SOURCE, RESUME
 from ..core.task import Memory, NodeTask
+from ..errors import add_note
 from ..graph.node import NO_WRITES, Writes
 from ..types import INTERRUPT
 from . import reporting as reports
@@ -72,4 +74,7 @@ async def keep(task: NodeTask, memory: Memory) -> None:
         failure: Writes = [(ERROR, task.error), *answered]
         if task.spec.error_handler is not None:  # it is over then: its handler takes over
             failure += [(ERROR_SOURCE, task.node), *(task.writes or ())]
-        await memory.keep(task.id, failure)
+        try:
+            await memory.keep(task.id, failure)
+        except Exception as broken:  # noqa: BLE001 - what the node raised says more
+            add_note(task.error, f"Not kept in the checkpoint, whose saver raised {shown(broken)}")

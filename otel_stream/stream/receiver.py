@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 _UNREAD = 1.0
 #: What an iteration must not raise as it is: its consumer would take it for something else.
 _MISTAKEN = (StopIteration, StopAsyncIteration, GeneratorExit, CancelledError)
+#: What ends the program: it is no failure of the run, and no mere end of it.
+_EXITS = (SystemExit, KeyboardInterrupt)
 #: Parts a consumer is given in a row before the other tasks of its event loop get a turn.
 _TURNS = 64
 
@@ -169,7 +171,7 @@ class StreamReceiver(Sink):
         if self._over or self.failed is not None:
             return
         self.end = end
-        self._error = error if end.failed else None
+        self._error = error if end.failed or isinstance(error, _EXITS) else None
         self._leave()
 
     def passed(self, event: SuperstepEnded | RunEnded) -> None:
@@ -314,7 +316,7 @@ class StreamReceiver(Sink):
                 return part
             if over:
                 self._account()
-                raise self._last_words() or StopAsyncIteration
+                raise self._last_words(StopAsyncIteration)
             consumer = waiter()
             self._consumers.append(consumer)
             try:
@@ -334,7 +336,7 @@ class StreamReceiver(Sink):
                 return part
             if over:
                 self._account()
-                raise self._last_words() or StopIteration
+                raise self._last_words(StopIteration)
             if in_event_loop():
                 raise RuntimeError(
                     f"receiver {self.name!r}: waiting here would block the event loop; use 'async for'"
@@ -347,9 +349,11 @@ class StreamReceiver(Sink):
             finally:
                 leave(self._consumers, consumer)
 
-    def _last_words(self) -> BaseException | None:
+    def _last_words(self, mere_end: type[BaseException]) -> BaseException:
         """Return what iteration raises in the end: what broke it, unless that would look like a mere end."""
         error = self._error
+        if error is None:
+            return mere_end()
         if not isinstance(error, _MISTAKEN):
             return error
         broken = RuntimeError(f"receiver {self.name!r} is at its end by {type(error).__name__}: {error}")

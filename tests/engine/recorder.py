@@ -73,7 +73,7 @@ def record(
         loop = made(async_executor(limit))
         try:
             await loop.execute()
-        except Exception as error:
+        except BaseException as error:  # a panic, too
             _check(error, loop)
         return loop
 

@@ -2,14 +2,17 @@
 
 import logging
 import threading
+import time
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import pytest
 
 from engine import Runtime, StreamWriter
 from engine.executors import cancellation
+from engine.run.failures import siblings_of
 from otel_stream.config import StreamConfig
 from tests.engine.samples import compiled, side_by_side
 
@@ -139,3 +142,104 @@ async def test_a_failing_sibling_tells_the_threads_beside_it() -> None:
 
 def test_outside_of_a_run_nothing_is_cancelled() -> None:
     assert not Runtime().cancelled
+
+
+def one_of_many(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """Let the event loop have so many threads, and nobody be left behind before the test is over."""
+    monkeypatch.setattr(cancellation, "THREAD_GRACE", 60)
+    anyio.to_thread.current_default_thread_limiter().total_tokens = threads
+
+
+@pytest.mark.clause("S-END-4")
+async def test_after_a_failure_all_threads_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the third of them, which waits for a thread, would be waited for first."""
+    one_of_many(monkeypatch, threads=2)
+    began: list[str] = []
+    all_in = anyio.Event()
+
+    def busy(name: str) -> Any:
+        def node(state: Any, runtime: Runtime) -> None:
+            began.append(name)
+            if len(began) == 2:
+                anyio.from_thread.run_sync(all_in.set)
+            while not runtime.cancelled:
+                time.sleep(0.001)
+
+        return node
+
+    async def fails(state: Any) -> None:
+        await all_in.wait()
+        raise ValueError("now")
+
+    graph = side_by_side(a=busy("a"), b=busy("b"), c=busy("c"), d=fails, e=busy("e"))
+    with pytest.raises(ValueError, match="now"):
+        await graph.ainvoke({"log": []})
+    assert set(began) >= {"a", "b", "c"}
+
+
+@pytest.mark.clause("S-ERR-3")
+async def test_two_that_fail_at_once_wait_for_the_same_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_of_many(monkeypatch, threads=1)
+    busy, fail = anyio.Event(), anyio.Event()
+
+    def first(state: Any, runtime: Runtime) -> None:
+        anyio.from_thread.run_sync(busy.set)
+        while not runtime.cancelled:
+            time.sleep(0.001)
+
+    def fails_in_a_thread(state: Any) -> None:
+        raise ValueError("b")
+
+    def fails(name: str) -> Any:
+        async def node(state: Any) -> None:
+            await busy.wait()
+            fail.set()
+            raise ValueError(name)
+
+        return node
+
+    graph = side_by_side(a=first, b=fails_in_a_thread, c=fails("c"), d=fails("d"))
+    with pytest.raises(ValueError) as caught:
+        await graph.ainvoke({"log": []})
+    assert caught.value.args == ("b",)
+    assert [one.args for one in siblings_of(caught.value)] == [("c",), ("d",)]
+
+
+@pytest.mark.clause("S-END-4")
+async def test_threads_that_stay_are_waited_for_all_together(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_of_many(monkeypatch, threads=2)
+    monkeypatch.setattr(cancellation, "THREAD_GRACE", 0.05)
+    waits: list[float] = []
+    real = cancellation.InThread.begun
+
+    async def begun(thread: Any) -> None:
+        waits.append(thread._left())
+        await real(thread)
+
+    monkeypatch.setattr(cancellation.InThread, "begun", begun)
+    released, all_in = threading.Event(), anyio.Event()
+    here: list[str] = []
+
+    def stubborn(name: str) -> Any:
+        def node(state: Any) -> None:
+            here.append(name)
+            if len(here) == 2:
+                anyio.from_thread.run_sync(all_in.set)
+            assert released.wait(20)
+
+        return node
+
+    async def fails(state: Any) -> None:
+        await all_in.wait()
+        raise ValueError("now")
+
+    graph = side_by_side(**{name: stubborn(name) for name in "abcdefgh"}, z=fails)
+    with pytest.raises(ValueError, match="now"):
+        await graph.ainvoke({"log": []})
+    released.set()
+    assert (len(waits), sum(waits) <= 2 * 0.05, len(here)) == (6, True, 2)
+    assert sorted(record.getMessage()[:27] for record in caplog.records) == [
+        f"{name!r} still runs in its thread"[:27] for name in sorted(here)
+    ]
