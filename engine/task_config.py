@@ -94,7 +94,6 @@ def task_config(task: NodeTask) -> Config:
         "metadata": task_metadata(task),
         "recursion_limit": env.recursion_limit,
         "configurable": {**configurable, **place},
-        "run_name": task.node,
     }
     for key in ("callbacks", "max_concurrency"):
         if key in env.config:

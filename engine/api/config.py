@@ -83,8 +83,6 @@ def without_origin(config: Mapping[str, Any] | None) -> Mapping[str, Any] | None
     own = {} if task is None else _place_of(task)
     about = {} if task is None else task_metadata(task)
     said = {key: value for key, value in config.items() if key != "run_id"}
-    if task is not None and said.get("run_name") == task.node:
-        said.pop("run_name")
     said["metadata"] = _changed(config.get("metadata") or {}, about)
     said["configurable"] = _changed(configurable, {key: own.get(key) for key in _PLACE})
     said["configurable"] = {

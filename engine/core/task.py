@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from otel_stream.events import End, Observer, Resumption, Run, Task
 
@@ -172,22 +172,32 @@ class Memory(Protocol):
         """
 
 
+#: What callbacks still have to do, to be awaited; None: nothing.
+Later: TypeAlias = Awaitable[None] | None
+
+
 class ModelCalls(Protocol):
     """Lets LangChain's calls in nodes inherit the run's config, and shows their messages."""
 
-    def begin(self, env: RunEnv, input: Any) -> None:
+    def begin(self, env: RunEnv, input: Any) -> Later:
         """Tell the callbacks of the run's config that it starts."""
 
-    def end(self, result: Any, error: BaseException | None) -> None:
+    def resumed(self, env: RunEnv) -> Later:
+        """Tell the callbacks that the run goes on from a checkpoint."""
+
+    def interrupted(self, env: RunEnv, status: str, interrupts: tuple[Any, ...]) -> Later:
+        """Tell the callbacks that the run stops and waits."""
+
+    def end(self, result: Any, error: BaseException | None) -> Later:
         """Tell the callbacks how the run ended."""
 
-    def failed(self, task: NodeTask, error: BaseException) -> None:
+    def failed(self, task: NodeTask, error: BaseException) -> Later:
         """Tell the callbacks that a node raised."""
 
-    def attempt(self, task: NodeTask, context: Context) -> None:
+    def attempt(self, task: NodeTask, context: Context) -> Later:
         """Prepare for the calls of an attempt, which runs in ``context``."""
 
-    def answer(self, task: NodeTask, answer: Any) -> None:
+    def answer(self, task: NodeTask, answer: Any) -> Later:
         """Report messages that the node returns and that nobody has seen."""
 
     def complete(self, task: NodeTask, config: Config) -> None:

@@ -27,6 +27,7 @@ from ..errors import (
     ParentCommand,
     add_note,
 )
+from ..executors import finished
 from ..graph.node import Writes
 from ..langgraph import bubble_of
 from ..task_config import CURRENT_TASK
@@ -135,8 +136,6 @@ def _attempt_context(task: NodeTask, env: RunEnv) -> Context:
     observer = env.observer
     if observer is not None and observer.interest & AttemptStarted.bit:
         observer.emit(AttemptStarted(task, task.attempt, context, task.spec.retryable, time.time_ns()))
-    if env.langchain is not None:
-        env.langchain.attempt(task, context)
     return context
 
 
@@ -157,8 +156,10 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
     callback = task.spec.callback
     if task.first_attempt_at is None and callback.inject:
         task.first_attempt_at = time.time()
-    kwargs = inject(callback, task) if callback.inject else None
     try:
+        if env.langchain is not None:
+            await finished(env.langchain.attempt(task, context))
+        kwargs = inject(callback, task) if callback.inject else None
         if task.timeout is not None:
             answer = await env.executor.limited(task, context, kwargs)
         else:
@@ -168,7 +169,7 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
         bubble = foreign or error
         if not isinstance(bubble, ParentCommand):
             if env.langchain is not None:
-                env.langchain.failed(task, error)
+                await finished(env.langchain.failed(task, error))
             if task.scratch is not None and task.scratch.called:
                 cancel = not isinstance(bubble, GraphBubbleUp)
                 await settle(task, cancel=cancel)
@@ -180,7 +181,7 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
     if pad is not None and pad.called:
         await settle(task, cancel=False)
     if env.langchain is not None:
-        env.langchain.answer(task, answer)
+        await finished(env.langchain.answer(task, answer))
     if task.caller is not None:
         return [(RETURN, answer)]
     return await writes_of(task, context, answer)

@@ -19,6 +19,7 @@ from ..core.state import PULL, Writer, Written
 from ..core.superstep import apply, order, plan, should_pause
 from ..core.task import NodeTask, RunEnv
 from ..errors import EXITS, GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand, add_note
+from ..executors import finished
 from ..graph.node import Node
 from ..task_config import CURRENT_TASK
 from ..types import START, Interrupt
@@ -49,6 +50,7 @@ class RunLoop:
         "resumed",
         "shown",
         "state",
+        "status",
         "step",
         "stop",
         "tasks",
@@ -64,6 +66,8 @@ class RunLoop:
         #: Channels that the superstep before changed; None when any may have.
         self.updated: set[str] | None = None
         self.resumed = False
+        #: Where it stops if it is interrupted, in LangGraph's words.
+        self.status = "pending"
         #: The tasks of the superstep that is planned or runs.
         self.tasks: list[NodeTask] = []
         #: Whether the state was ever shown to be anything.
@@ -86,9 +90,23 @@ class RunLoop:
             GraphInterrupt: in a subgraph; at the root an interrupted run ends normally.
             BaseException: whatever a node raised.
         """
-        end, error = End.OK, None
-        if self.env.langchain is not None:
-            self.env.langchain.begin(self.env, self.input)
+        end: End = End.OK
+        error: BaseException | None = None
+        try:
+            end = await self._to_the_end()
+            await self._tell_callbacks(None)
+        except BaseException as failure:
+            end = self._end_of(failure)
+            error = None if end is End.INTERRUPTED else failure
+            if error is not None and self.checkpoints is not None and self.checkpoints.durability == "exit":
+                await self._leave(self.checkpoints, failure)
+            await self._tell_callbacks(None if end is End.OK else failure)
+            raise
+        finally:
+            self._ended(end, error)
+        return self.result
+
+    async def _to_the_end(self) -> End:
         try:
             await self._start()
             while await self._superstep():
@@ -97,16 +115,13 @@ class RunLoop:
             if self.checkpoints is not None and self._keeps_its_end:
                 await self.checkpoints.leave(self.state)
         except GraphInterrupt as pause:
-            end = End.INTERRUPTED
             await self._interrupted(pause)
-        except BaseException as failure:
-            end, error = self._end_of(failure), failure
-            if self.checkpoints is not None and self.checkpoints.durability == "exit":
-                await self._leave(self.checkpoints, failure)
-            raise
-        finally:
-            self._ended(end, error)
-        return self.result
+            return End.INTERRUPTED
+        return End.OK
+
+    async def _tell_callbacks(self, error: BaseException | None) -> None:
+        if self.env.langchain is not None:
+            await finished(self.env.langchain.end(self.result, error))
 
     async def _leave(self, checkpoints: Checkpoints, failure: BaseException) -> None:
         """Store, after ``failure``, what was put off: it is raised whether or not that can be done."""
@@ -137,7 +152,18 @@ class RunLoop:
             reports.run_started(self.env, self.input, False)
             self._ended(End.ABANDONED if self.abandoned else End.CANCELLED, None)
 
+    async def _begin(self) -> None:
+        """Tell LangChain's callbacks that the run begins; they may refuse that."""
+        if self.env.langchain is None:
+            return
+        try:
+            await finished(self.env.langchain.begin(self.env, self.input))
+        except BaseException:
+            reports.run_started(self.env, self.input, False)
+            raise
+
     async def _start(self) -> None:
+        await self._begin()
         begun = await start(self.env, self.state, self.checkpoints, self.input)
         self.step, self.stop, self.updated = begun.step, begun.stop, begun.updated
         self.resumed = begun.resumed
@@ -152,6 +178,8 @@ class RunLoop:
         )
         if begun.resumed:
             self._show_values()
+            if self.env.langchain is not None:
+                await finished(self.env.langchain.resumed(self.env))
         node = self.env.program.start
         if node is not None and self.state.channels[START].available:
             await self._run_start(node)
@@ -164,13 +192,15 @@ class RunLoop:
         self.interrupts = tuple(pause.args[0]) if pause.args else ()
         if self.env.parent_task is not None:
             raise pause
-        finished = [task for task in self.tasks if task.writes]
-        if finished:
-            updated = apply(self.env.program, self.state, order(finished))
+        ended = [task for task in self.tasks if task.writes]
+        if ended:
+            updated = apply(self.env.program, self.state, order(ended))
             if not updated.isdisjoint(self.env.view.names):
                 self._show_values()
         reports.run_interrupted(self.env, self.step, self.interrupts)
         self.result = self.env.output.read(self.state.channels)
+        if self.env.langchain is not None:
+            await finished(self.env.langchain.interrupted(self.env, self.status, self.interrupts))
 
     @property
     def _keeps_its_end(self) -> bool:
@@ -178,6 +208,8 @@ class RunLoop:
         return self.env.parent_task is None or self.env.spec.checkpointer is True
 
     def _end_of(self, failure: BaseException) -> End:
+        if isinstance(failure, GraphInterrupt):
+            return End.INTERRUPTED
         if isinstance(failure, GraphRecursionError):
             return End.RECURSION_LIMIT
         if isinstance(failure, GraphDrained):
@@ -192,8 +224,6 @@ class RunLoop:
     def _ended(self, end: End, error: BaseException | None) -> None:
         self.end, self.error = end, error
         self.env.lineage.finish(())  # else the last tasks and what they share would wait for the collector
-        if self.env.langchain is not None:
-            self.env.langchain.end(self.result, None if end is End.OK else error)
         reports.run_ended(self.env, self.step, end, self.result, error, self.interrupts)
 
     # -- one superstep ---------------------------------------------------------------------------
@@ -267,8 +297,7 @@ class RunLoop:
                 waiting = () if done is None else await done or ()
             updated = self._merge([*over, *tasks] if over else tasks)
         except BaseException as failure:
-            end = End.INTERRUPTED if isinstance(failure, GraphInterrupt) else self._end_of(failure)
-            reports.superstep_broken(env, self.step, tasks, end)
+            reports.superstep_broken(env, self.step, tasks, self._end_of(failure))
             raise
         if env.observer is not None:
             reports.superstep_ended(env, self.step, updated)
@@ -289,6 +318,7 @@ class RunLoop:
     def _heed_stops(self, tasks: list[NodeTask]) -> None:
         """Stop in front of a breakpoint, or because somebody asked for it."""
         if self.env.before and should_pause(self.state, self.env.before, tasks):
+            self.status = "interrupt_before"
             raise GraphInterrupt
         control = self.env.control
         if control is not None and control.drain_requested:
@@ -343,6 +373,7 @@ class RunLoop:
         self.step += 1
         if env.after and should_pause(self.state, env.after, tasks):
             self._plan()
+            self.status = "interrupt_after"
             raise GraphInterrupt
         if env.drain is not None:
             await env.drain()

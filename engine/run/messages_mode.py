@@ -14,17 +14,20 @@ from collections.abc import Mapping, Sequence
 from contextvars import Context, ContextVar
 from functools import partial
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from otel_stream.adapters.ambient import ambient_variable
+from otel_stream.adapters.ambient import ambient_variable, maybe_traced, traced_by_environment
 from otel_stream.adapters.chunks import register
 from otel_stream.events import MessageReturned, MessageWritten, Observer, ToolReported
 
-from ..core.task import NodeTask, RunEnv
+from ..core.task import Later, NodeTask, RunEnv
 from ..runtime import show_life
 from ..task_config import TaskConfig, speaking_task, task_metadata
 from ..types import Config
 from .langgraph_keys import Live, is_loaded, langgraph_keys
+
+if TYPE_CHECKING:
+    from otel_stream.adapters.chains import Chains
 
 #: The tag that keeps a model's messages from being shown.
 NOSTREAM: Final = "nostream"
@@ -58,40 +61,56 @@ class LangChainHook:
         #: Those that only subgraphs have shown, so that who sees no subgraphs has not seen them.
         self.inside: set[str] = outer.inside if outer is not None else set()
         #: Who tells the user's callbacks of graph and nodes, if there are any.
-        self._chains: Any = None
+        self._chains: Chains | None = None
 
-    def begin(self, env: RunEnv, input: Any) -> None:
-        """Tell the callbacks of the run's config that it starts."""
-        if env.config.get("callbacks"):
-            from otel_stream.adapters.chains import Chains
+    def begin(self, env: RunEnv, input: Any) -> Later:
+        """Tell the callbacks of the run's config, and tracers that are on without one, that it starts."""
+        given = env.config.get("callbacks")
+        if not given and not maybe_traced():
+            return None
+        from otel_stream.adapters.chains import chains_of
 
-            self._chains = Chains(env.run.graph, input, env.config)
+        chains = self._chains = chains_of(env.config)
+        if chains is None:
+            return None
+        if not given:
+            env.config["callbacks"] = chains.callbacks  # for the runs inside it
+        return chains.started(env.config.get("run_name") or env.run.graph, input)
 
-    def end(self, result: Any, error: BaseException | None) -> None:
+    def resumed(self, env: RunEnv) -> Later:
+        """Tell the callbacks that the run goes on from a checkpoint."""
+        return None if self._chains is None else self._chains.resumed(env.state.checkpoint_id, env.run.path)
+
+    def interrupted(self, env: RunEnv, status: str, interrupts: tuple[Any, ...]) -> Later:
+        """Tell the callbacks that the run stops and waits."""
+        if self._chains is None:
+            return None
+        return self._chains.interrupted(status, env.state.checkpoint_id, env.run.path, interrupts)
+
+    def end(self, result: Any, error: BaseException | None) -> Later:
         """Tell the callbacks how the run ended."""
-        if self._chains is not None:
-            self._chains.ended(result, error)
+        return None if self._chains is None else self._chains.ended(result, error)
 
-    def failed(self, task: NodeTask, error: BaseException) -> None:
+    def failed(self, task: NodeTask, error: BaseException) -> Later:
         """Tell the callbacks that a node raised."""
-        if self._chains is not None:
-            self._chains.node_failed(task, error)
+        return None if self._chains is None else self._chains.node_failed(task, error)
 
     @property
     def _wanted(self) -> bool:
         observer = self.observer
         return observer is not None and bool(observer.interest & MessageWritten.bit)
 
-    def attempt(self, task: NodeTask, context: Context) -> None:
+    def attempt(self, task: NodeTask, context: Context) -> Later:
         """Prepare for the LangChain calls of an attempt, which runs in ``context``."""
+        context.run(self._variable.set, TaskConfig(task))
         if self._wanted and _may_hold_messages(task.input):
             known = _langchain().ids_in(task.input)
             if self.nested or self.inside:
                 self._place(task, known)
             self.seen.update(known)
-        if self._chains is not None:
-            self._chains.node_started(task, task_metadata(task))
-        context.run(self._variable.set, TaskConfig(task))
+        if self._chains is None:
+            return None
+        return self._chains.node_started(task, task_metadata(task), task.spec.callback.original)
 
     def complete(self, task: NodeTask, config: Config) -> None:
         """Add to a task's config what LangChain's and LangGraph's functions look for in it."""
@@ -110,12 +129,11 @@ class LangChainHook:
         emit, again = partial(_emit, task), partial(_emit_again, task)
         return _langchain().MessagesHandler(emit, _RETURNED, self.seen, self.inside, again)
 
-    def answer(self, task: NodeTask, answer: Any) -> None:
+    def answer(self, task: NodeTask, answer: Any) -> Later:
         """Report messages that the node returns and that nobody has seen."""
         if self._wanted and _may_hold_messages(answer):
             self._handler(task).node_output(task, answer)
-        if self._chains is not None:
-            self._chains.node_ended(task, answer)
+        return None if self._chains is None else self._chains.node_ended(task, answer)
 
     def shown(self, task: NodeTask, id: str) -> None:
         """Take note that ``task`` shows a message, so that it is not shown again when a node returns it."""
@@ -246,7 +264,8 @@ def _in_subgraph(task: NodeTask, metadata: dict[str, Any]) -> None:
 
 def langchain_hook(observer: Observer | None, parent: NodeTask | None) -> LangChainHook | None:
     """Return the hook, or None when LangChain is not there, or nobody has loaded it or needs it."""
-    if observer is not None and observer.interest & (MessageWritten.bit | ToolReported.bit):
+    wanted = observer is not None and bool(observer.interest & (MessageWritten.bit | ToolReported.bit))
+    if wanted or traced_by_environment():
         _langchain()  # which loads it
     variable = ambient_variable()
     if variable is None:

@@ -1,69 +1,184 @@
-"""LangChain's callbacks, told of the graph and its nodes: tracers build their tree of it."""
+"""LangChain's callbacks, told of the graph and its nodes: tracers build their tree of it.
+
+Sync handlers are told where it happens. Async ones are awaited in runs on asyncio: then a method returns what
+is to be awaited. Where nothing can be awaited, in a thread, under trio, or when a run is cancelled, LangChain
+runs them in an event loop of their own.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
-from langchain_core.callbacks import CallbackManager
-from langchain_core.callbacks.manager import CallbackManagerForChainRun
+from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
+from langchain_core.callbacks.manager import CallbackManagerForChainRun, ahandle_event, handle_event
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
+from langchain_core.utils.uuid import uuid7
+
+from otel_stream.adapters.lifecycle import GraphInterruptEvent, GraphResumeEvent, is_told
+
+#: What is still to be awaited, if anything.
+Later: TypeAlias = Awaitable[None] | None
+
+
+def chains_of(config: Mapping[str, Any]) -> Chains | None:
+    """Return who tells those of a run with ``config``; None if there is nobody to be told."""
+    metadata = {**(config.get("metadata") or {})}
+    thread_id = (config.get("configurable") or {}).get("thread_id")
+    if thread_id is not None:
+        metadata.setdefault("thread_id", thread_id)
+    metadata.setdefault("ls_integration", "langgraph")
+    manager = CallbackManager.configure(
+        inheritable_callbacks=config.get("callbacks"),
+        inheritable_tags=[*(config.get("tags") or ())],
+        inheritable_metadata=metadata,
+    )
+    return Chains(manager, _run_id(config)) if manager.handlers else None
 
 
 class Chains:
     """One run of a graph, as a chain of chains."""
 
-    def __init__(self, graph: str, input: Any, config: Mapping[str, Any]) -> None:
-        manager = CallbackManager.configure(
-            inheritable_callbacks=config.get("callbacks"),
-            inheritable_tags=[*(config.get("tags") or ())],
-            inheritable_metadata={**(config.get("metadata") or {})},
-        )
-        self._graph = manager.on_chain_start(
-            None, input, name=config.get("run_name") or graph, run_id=_run_id(config)
-        )
-        self._nodes: dict[Any, CallbackManagerForChainRun] = {}
+    def __init__(self, manager: CallbackManager, run_id: uuid.UUID) -> None:
+        self._graph = _Chain(manager, run_id)
+        self._nodes: dict[Any, _Chain] = {}
 
-    def node_started(self, task: Any, metadata: Mapping[str, Any]) -> None:
-        """Tell of an attempt of a node."""
-        manager = self._graph.get_child(f"graph:step:{task.step}")
+    @property
+    def callbacks(self) -> CallbackManager:
+        """The callbacks for what the graph calls."""
+        return self._graph.run.get_child()
+
+    def started(self, name: str, input: Any) -> Later:
+        """Tell of the start of the run."""
+        return self._graph.start(name, input)
+
+    def ended(self, result: Any, error: BaseException | None) -> Later:
+        """Tell of the end of the run."""
+        return self._graph.end(result) if error is None else self._graph.fail(error)
+
+    def interrupted(
+        self, status: Any, checkpoint_id: str, ns: tuple[str, ...], interrupts: tuple[Any, ...]
+    ) -> Later:
+        """Tell handlers of the lifecycle that the run stops and waits."""
+        event = GraphInterruptEvent(self._graph.run.run_id, status, checkpoint_id, ns, interrupts)
+        return _tell(self._of_the_lifecycle, "on_interrupt", None, event)
+
+    def resumed(self, checkpoint_id: str, ns: tuple[str, ...]) -> Later:
+        """Tell handlers of the lifecycle that the run goes on from a checkpoint."""
+        event = GraphResumeEvent(self._graph.run.run_id, "pending", checkpoint_id, ns)
+        return _tell(self._of_the_lifecycle, "on_resume", None, event)
+
+    @property
+    def _of_the_lifecycle(self) -> list[BaseCallbackHandler]:
+        return [handler for handler in self._graph.run.handlers if is_told(handler)]
+
+    def node_started(self, task: Any, metadata: Mapping[str, Any], function: Callable[..., Any]) -> Later:
+        """Tell of an attempt of a node, or of the call of a functional task, which calls ``function``."""
+        caller = self._nodes.get(task.caller)
+        if caller is None:
+            manager, input = self._graph.run.get_child(f"graph:step:{task.step}"), task.input
+        else:
+            manager, input = caller.run.get_child("seq:step:1"), _arguments(function, *task.input)
         manager.add_metadata({**metadata})
-        self._nodes[task] = manager.on_chain_start(None, task.input, name=task.node)
+        node = self._nodes[task] = _Chain(manager, uuid7())
+        return node.start(task.node, input)
 
     def callbacks_of(self, task: Any) -> Any:
         """Return the callbacks for what a node calls; None if it does not run."""
         node = self._nodes.get(task)
-        return None if node is None else node.get_child()
+        return None if node is None else node.run.get_child()
 
-    def node_ended(self, task: Any, answer: Any) -> None:
+    def node_ended(self, task: Any, answer: Any) -> Later:
         """Tell of a node's answer."""
         node = self._nodes.pop(task, None)
         if node is None:
-            return
-        for handler in node.handlers:
+            return None
+        for handler in node.run.handlers:
             if isinstance(handler, _StreamingCallbackHandler):
-                for _ in handler.tap_output_iter(node.run_id, iter([answer])):
+                for _ in handler.tap_output_iter(node.run.run_id, iter([answer])):
                     pass
-        node.on_chain_end(answer)
+        return node.end(answer)
 
-    def node_failed(self, task: Any, error: BaseException) -> None:
+    def node_failed(self, task: Any, error: BaseException) -> Later:
         """Tell of a node that raised, an interrupt included."""
         node = self._nodes.pop(task, None)
-        if node is not None:
-            node.on_chain_error(error)
-
-    def ended(self, result: Any, error: BaseException | None) -> None:
-        """Tell of the end of the run."""
-        if error is None:
-            self._graph.on_chain_end(result)
-        else:
-            self._graph.on_chain_error(error)
+        return None if node is None else node.fail(error)
 
 
-def _run_id(config: Mapping[str, Any]) -> Any:
+class _Chain:
+    """What handlers take for a chain."""
+
+    def __init__(self, manager: CallbackManager, run_id: uuid.UUID) -> None:
+        self.run = CallbackManagerForChainRun(
+            run_id=run_id,
+            handlers=manager.handlers,
+            inheritable_handlers=manager.inheritable_handlers,
+            parent_run_id=manager.parent_run_id,
+            tags=manager.tags,
+            inheritable_tags=manager.inheritable_tags,
+            metadata=manager.metadata,
+            inheritable_metadata=manager.inheritable_metadata,
+        )
+
+    def start(self, name: str, input: Any) -> Later:
+        return self._tell("on_chain_start", None, input, metadata=self.run.metadata, name=name)
+
+    def end(self, output: Any) -> Later:
+        return self._tell("on_chain_end", output)
+
+    def fail(self, error: BaseException) -> Later:
+        return self._tell("on_chain_error", error, wait=isinstance(error, Exception))
+
+    def _tell(self, event: str, *what: Any, wait: bool = True, **more: Any) -> Later:
+        run = self.run
+        about = {"run_id": run.run_id, "parent_run_id": run.parent_run_id, "tags": run.tags, **more}
+        return _tell(run.handlers, event, "ignore_chain", *what, wait=wait, **about)
+
+
+def _tell(
+    handlers: Sequence[BaseCallbackHandler],
+    event: str,
+    unless: str | None,
+    *what: Any,
+    wait: bool = True,
+    **about: Any,
+) -> Later:
+    """Tell ``handlers`` of ``event``; return what awaits those that are async, if that can be awaited."""
+    later: list[BaseCallbackHandler] = []
+    if wait and _on_asyncio():
+        later = [one for one in handlers if inspect.iscoroutinefunction(getattr(one, event, None))]
+    at_once = [one for one in handlers if not any(one is other for other in later)]
+    handle_event(at_once, event, unless, *what, **about)
+    return ahandle_event(later, event, unless, *what, **about) if later else None
+
+
+def _on_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Return what a call gives its function, by the names of its parameters."""
+    try:
+        signature = inspect.signature(function)
+        bound = signature.bind_partial(*args, **kwargs)
+    except (TypeError, ValueError):  # no such call, as its failure is going to say
+        return args, kwargs
+    bound.apply_defaults()
+    rest = [one.name for one in signature.parameters.values() if one.kind is one.VAR_KEYWORD]
+    given = {name: value for name, value in bound.arguments.items() if name not in ("self", "cls", *rest)}
+    return given | {key: value for name in rest for key, value in bound.arguments[name].items()}
+
+
+def _run_id(config: Mapping[str, Any]) -> uuid.UUID:
     given = config.get("run_id")
     try:
-        return given if given is None or isinstance(given, uuid.UUID) else uuid.UUID(str(given))
+        return given if isinstance(given, uuid.UUID) else uuid.UUID(str(given))
     except ValueError:
-        return None
+        return uuid7()

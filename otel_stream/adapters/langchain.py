@@ -25,6 +25,8 @@ T = TypeVar("T")
 _FOUND: Final = find_spec("langchain_core") is not None
 
 if TYPE_CHECKING or _FOUND:
+    # Where the ambient config is: nothing else here loads it.
+    import langchain_core.runnables.config  # noqa: F401
     from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
     from langchain_core.messages import (
         AIMessageChunk,
