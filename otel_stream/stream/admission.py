@@ -48,7 +48,8 @@ class Admission:
     """
 
     __slots__ = (
-        "_buffer", "_changed", "_failed", "_filter", "_filters", "_refused", "_sampling", "inbox", "windows",
+        "_accepts", "_buffer", "_changed", "_failed", "_filter", "_filters", "_refused", "_sampling", "inbox",
+        "windows",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,8 @@ class Admission:
         self._filter = None if config.filter is None else as_filter(config.filter)
         #: What the filter comes to for each kind of event.
         self._filters: dict[type[Any], StreamFilter] = {}
+        #: The same, as it is asked.
+        self._accepts: dict[type[Any], Callable[[StreamPart], Any]] = {}
         self._sampling = None if config.sampler is None else Sampling(config.sampler, config.sample_per)
         self.windows = None
         if config.aggregate is not None:
@@ -76,9 +79,12 @@ class Admission:
             )
 
     def put(self, part: StreamPart, event: Event | None) -> None:
-        """Take ``part``, made of ``event``, to decide upon it when the inbox is settled."""
+        """Take ``part``, made of ``event``, to decide upon it when the inbox is settled.
+
+        For who has the buffer's lock.
+        """
         if self._buffer.absorb(part):
-            self.inbox.put(partial(self._decide, part, event))
+            self.inbox.put((self._decide, part, event))
 
     def _decide(self, part: StreamPart, event: Event | None) -> None:
         buffer = self._buffer
@@ -95,8 +101,12 @@ class Admission:
             self._failed(error)
 
     def _refusal(self, part: StreamPart, event: Event | None) -> str | None:
-        if self._filter is not None and not truth(self._given(self._filter, event).accept(part)):
-            return "filtered"
+        if self._filter is not None:
+            accept = self._accepts.get(type(event))
+            if accept is None:
+                accept = self._accepts[type(event)] = self._given(self._filter, event).accept
+            if not truth(accept(part)):
+                return "filtered"
         if self._sampling is not None and not self._sampling.keeps(part, _run_of(event)):
             return "sampled_out"
         return None

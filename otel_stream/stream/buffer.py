@@ -93,7 +93,9 @@ class Buffer:
 
     def offer(self, part: StreamPart) -> bool:
         """Hold ``part``, or do with it what the policy says. False: the receiver must fail."""
-        return not self.absorb(part) or self.release(part)
+        with self.lock:
+            absorbed = self.absorb(part)
+        return not absorbed or self.release(part)
 
     def putting(self) -> Callable[[StreamPart, object], None]:
         """Return what does what ``offer`` does in half the time, for who has ``lock``.
@@ -125,13 +127,15 @@ class Buffer:
         self._offered[mode] = self._offered.get(mode, 0) + 1
 
     def absorb(self, part: StreamPart) -> bool:
-        """Count ``part`` as offered, and held until it is decided upon. False: too late, it doesn't count."""
-        with self.lock:
-            if self._sealed:
-                return False
-            self._count(part.type)
-            self._windows[part.type] += 1
-            return True
+        """Count ``part`` as offered, and held until it is decided upon. False: too late, it doesn't count.
+
+        For who has ``lock``.
+        """
+        if self._sealed:
+            return False
+        self._count(part.type)
+        self._windows[part.type] += 1
+        return True
 
     def release(self, part: StreamPart, came: int | None = None) -> bool:
         """Do what ``offer`` does with as many absorbed parts as ``part`` stands for, sealed or not.
@@ -139,13 +143,16 @@ class Buffer:
         ``came``: when the last of them did, by the clock; by default just now.
         """
         key = None if self._places is None else key_of(part)
-        if part.type == "messages" and key is not None and self._joins(part, key):
+        if key is not None and part.type == "messages" and self._joins(part, key):
             return True
         with self.lock:
             if self._closed:  # they have been dropped
                 return True
-            self._windows[part.type] -= part.weight
-            self._weighed = self._weighed or part.aggregate is not None
+            if part.aggregate is None:
+                self._windows[part.type] -= 1
+            else:
+                self._windows[part.type] -= part.weight
+                self._weighed = True
             return self._hold(part, key, came)
 
     def forfeit(self, mode: str, count: int, why: str) -> None:
@@ -172,6 +179,10 @@ class Buffer:
             self._reasons[mode, why] += count
 
     def _hold(self, part: StreamPart, key: Key | None, came: int | None = None) -> bool:
+        if self._places is None and len(self._parts) < self.capacity:
+            self._parts.append(part)
+            self._high = max(self._high, len(self._parts))
+            return True
         self._expire()
         if self._len() >= self.capacity:
             return self._overflow(part, key, came)

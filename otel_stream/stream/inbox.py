@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
+from typing import Any, TypeAlias
+
+#: What is to be done, and with what: nearly always with a part and the event that it is made of.
+Job: TypeAlias = tuple[Callable[[Any, Any], None], Any, Any]
 
 
 class Inbox:
@@ -20,7 +24,7 @@ class Inbox:
 
     def __init__(self) -> None:
         #: Those that nobody has begun.
-        self.jobs: deque[Callable[[], None]] = deque()
+        self.jobs: deque[Job] = deque()
         self.put = self.jobs.append
         self._busy = Lock()
 
@@ -28,14 +32,19 @@ class Inbox:
         """Do what is there, unless somebody does already."""
         jobs, busy = self.jobs, self._busy
         # Looked at again after letting go: a job that came just before must not be left there.
-        while jobs and busy.acquire(blocking=False):
+        while jobs and busy.acquire(False):
             try:
                 while jobs:
-                    jobs.popleft()()
+                    do, part, event = jobs.popleft()
+                    do(part, event)
             finally:
                 busy.release()
 
     def do(self, job: Callable[[], None]) -> None:
         """Put ``job``, and see that it is done."""
-        self.jobs.append(job)
+        self.jobs.append((_call, job, None))
         self.settle()
+
+
+def _call(job: Callable[[], None], _: None) -> None:
+    job()

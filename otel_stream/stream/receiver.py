@@ -145,7 +145,8 @@ class StreamReceiver(Sink):
             wake_all(self._producers)
 
     def _wake(self) -> None:
-        wake_all(self._consumers)
+        if self._consumers:
+            wake_all(self._consumers)
 
     def _fail_for_overflow(self) -> None:
         config = self.config

@@ -37,7 +37,7 @@ from otel_stream.stream.modes import (
     Wrap,
     table_of,
 )
-from otel_stream.stream.sink import Outlet, Put, Sink
+from otel_stream.stream.sink import Outlet, Put, Sink, joined
 
 #: What is to be done about one kind of event.
 Tell: TypeAlias = Callable[[Any], None]
@@ -229,8 +229,7 @@ class Desk:
         """Return the short way of what a node writes; what only some want goes ``spread``'s."""
         make, (output,) = way
         mode, everywhere = output.mode, output.everybody == output.deep
-        outlets = [audience.members[place].outlet for place in output.everybody]
-        put, settling = _put_to(outlets), [(one.waiting, one.settle) for one in outlets]
+        put, waiting, settle = joined([audience.members[place].outlet for place in output.everybody])
         # Not `with`: that way of entering and leaving costs as much again as the lock.
         acquire, release = self.lock.acquire, self.lock.release
 
@@ -254,9 +253,8 @@ class Desk:
                 put(part, event)
             finally:
                 release()
-            for waiting, settle in settling:
-                if waiting:
-                    settle()
+            if waiting:
+                settle()
 
         return hand_on
 
@@ -278,23 +276,23 @@ class Desk:
         for output in way.outputs:
             some = [audience.members[place] for place in (output.deep if deep else output.everybody)]
             if some or output.exported:
-                modes.append(
-                    (output.mode, output.wrap, _put_to([one.outlet for one in some]), output.exported)
-                )
+                put = joined([one.outlet for one in some]).put
+                modes.append((output.mode, output.wrap, put, output.exported))
                 wanted.append((output.mode, [one.sink for one in some]))
                 members.update((one.sink, one.outlet) for one in some)
         if not any(output.exported for output in way.outputs):
             make = foreseeing(make, wanted, self)
-        return self._send(_guarded(make, tuple(members)), modes, members.values(), audience.exporter.on_parts)
+        outlet = joined(list(members.values()))
+        return self._send(_guarded(make, tuple(members)), modes, outlet, audience.exporter.on_parts)
 
     def _send(
         self,
         make: Make,
         modes: Sequence[tuple[str, Wrap | None, Put, bool]],
-        outlets: Iterable[Outlet],
+        outlet: Outlet,
         export: Callable[[Sequence[StreamPart], Event], None],
     ) -> _Route:
-        settling = [(one.waiting, one.settle) for one in outlets]
+        _, waiting, settle = outlet
         acquire, release = self.lock.acquire, self.lock.release
 
         def route(event: Any, about: About, attempt: int | None) -> None:
@@ -317,24 +315,21 @@ class Desk:
                         parts.append(part)
             finally:
                 release()
-            for waiting, settle in settling:
-                if waiting:
-                    settle()
+            if waiting:
+                settle()
             if parts:
                 export(parts, event)
 
         return route
 
-    def relay(self, part: StreamPart, event: Event | None, outlets: Sequence[Outlet], **changes: Any) -> None:
-        """Give ``part``, made elsewhere, a number of this stream's, and then to ``outlets``."""
+    def relay(self, part: StreamPart, event: Event | None, outlet: Outlet, **changes: Any) -> None:
+        """Give ``part``, made elsewhere, a number of this stream's, and then to ``outlet``."""
         with self.lock:
             own = structs.replace(part, seq=self.seq, **changes)
             self.seq += 1
-            for outlet in outlets:
-                outlet.put(own, event)
-        for outlet in outlets:
-            if outlet.waiting:
-                outlet.settle()
+            outlet.put(own, event)
+        if outlet.waiting:
+            outlet.settle()
 
     def refuse(self, refused: Sequence[tuple[StreamPart, Sequence[Admission]]]) -> None:
         """Count parts that nobody wants, as if they had been made."""
@@ -389,18 +384,6 @@ def _pass_to(sinks: Sequence[Sink]) -> Tell:
             sink.passed(event)
 
     return tell
-
-
-def _put_to(outlets: Sequence[Outlet]) -> Put:
-    puts = [one.put for one in outlets]
-    if len(puts) == 1:
-        return puts[0]
-
-    def put_to_each(part: StreamPart, event: Event | None) -> None:
-        for put in puts:
-            put(part, event)
-
-    return put_to_each
 
 
 NOBODY: About = (None, (), "", "", None, None, None, ())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Sized
-from functools import partial
+from collections.abc import Callable, Sequence, Sized
 from threading import RLock
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -41,6 +40,24 @@ class Outlet(NamedTuple):
     #: Whether there is something to settle: consumers to be woken, jobs to be done.
     waiting: Sized
     settle: Callable[[], None]
+
+
+def joined(outlets: Sequence[Outlet]) -> Outlet:
+    """Return several outlets as one."""
+    if len(outlets) == 1:
+        return outlets[0]
+    puts, settling = [one.put for one in outlets], [(one.waiting, one.settle) for one in outlets]
+
+    def put_to_each(part: StreamPart, event: Event | None) -> None:
+        for put in puts:
+            put(part, event)
+
+    def settle_each() -> None:
+        for waiting, settle in settling:
+            if waiting:
+                settle()
+
+    return Outlet(put_to_each, outlets, settle_each)
 
 
 class Sink:
@@ -143,7 +160,7 @@ class Forwarder(Sink):
         return Outlet(self._put, self._inbox.jobs, self._inbox.settle)
 
     def _put(self, part: StreamPart, event: Event | None) -> None:
-        self._inbox.put(partial(self._try, part, event))
+        self._inbox.put((self._try, part, event))
 
     def _try(self, part: StreamPart, event: Event | None) -> None:
         if self.failed is None:

@@ -23,7 +23,7 @@ from otel_stream.parts import StreamPart
 from otel_stream.stream.guard import say
 from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.stream.routing import NOBODY, Audience, Desk, Member, Tell, Want, interest_in, interest_of
-from otel_stream.stream.sink import Sink
+from otel_stream.stream.sink import Sink, joined
 from otel_stream.stream.wakeup import yield_turn
 
 logger = logging.getLogger(__name__)
@@ -87,10 +87,10 @@ class Stream:
 
     def emit(self, event: Any) -> None:
         """Tell everybody who wants ``event``. From any thread; never raises, never blocks."""
-        kind = type(event)
-        tell = self._table.get(kind)
-        if tell is None:
-            tell = self._compiled(kind)
+        try:
+            tell = self._table[type(event)]
+        except KeyError:
+            tell = self._compiled(type(event))
         tell(event)
 
     def _compiled(self, kind: type[Event]) -> Tell:
@@ -242,7 +242,7 @@ class Stream:
             for one in tuple(self._members.values())
             if one.want.subgraphs and part.type in _names(one.want.modes)
         ]
-        self._desk.relay(part, event, outlets, ns=(*ns, *part.ns), run_id=run_id)
+        self._desk.relay(part, event, joined(outlets), ns=(*ns, *part.ns), run_id=run_id)
 
     # --- Waiting for consumers ------------------------------------------------------------------------------
 
