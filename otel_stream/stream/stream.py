@@ -49,6 +49,9 @@ class TelemetryConsumer(Protocol):
     def on_part(self, part: StreamPart, event: Event) -> None:
         """Export ``part``, which has all its metadata."""
 
+    def on_receiver(self, receiver: StreamReceiver) -> None:
+        """Take note of who gets parts from now on."""
+
 
 class Stream:
     """The audience of one root run and its subgraphs: an ``Observer`` for the engine.
@@ -158,7 +161,6 @@ class Stream:
             one.detached(self)
             if not one.lasting:
                 one.finish(end, error)
-            self._account(one)
 
     def _changed(self) -> None:
         """Forget what followed from who is there, and from what telemetry wants."""
@@ -174,17 +176,10 @@ class Stream:
 
     def _introduce(self, sinks: Iterable[Sink]) -> None:
         """Let metrics know who listens."""
-        meet = getattr(self.telemetry, "on_receiver", None)
+        telemetry = self.telemetry
         for one in sinks:
-            if meet is not None and isinstance(one, StreamReceiver):
-                self._told_of(meet, one)
-
-    def _account(self, sink: Sink) -> None:
-        """Let metrics count what became of the parts of ``sink``, now and when it is known of the rest."""
-        record = getattr(self.telemetry, "on_receiver_statistics", None)
-        if record is not None and isinstance(sink, StreamReceiver):
-            sink.on_account = lambda one: self._told_of(record, one, one.statistics())
-            sink.on_account(sink)
+            if telemetry is not None and isinstance(one, StreamReceiver):
+                self._told_of(telemetry.on_receiver, one)
 
     # --- Who exports --------------------------------------------------------------------------------------
 

@@ -71,6 +71,9 @@ class Telemetry:
         if self.broken_in == "on_event":
             raise OSError("exporter")
 
+    def on_receiver(self, receiver):
+        pass
+
     def on_part(self, part, event):
         self.log.append((part.type, part.seq, type(event).__name__))
         if self.broken_in == "on_part":
