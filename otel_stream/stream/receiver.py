@@ -148,19 +148,18 @@ class StreamReceiver(Sink):
 
     def _fail_for_overflow(self) -> None:
         config = self.config
-        self.fail(
-            ReceiverOverflowError(
-                f"receiver {self.name!r}: its buffer of {config.buffer_size} parts is full and its overflow "
-                f"policy is {config.overflow.value!r}; take parts faster, raise StreamConfig.buffer_size, "
-                "or choose another policy"
-            )
+        why = (
+            f"its buffer of {config.buffer_size} parts is full and its overflow policy is "
+            f"{config.overflow.value!r}; take parts faster, raise StreamConfig.buffer_size, "
+            "or choose another policy"
         )
+        self.fail(ReceiverOverflowError(f"receiver {self.name!r}: {why}"), why)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, why: str = "") -> None:
         """Cut this receiver off: its consumer gets what is held, then ``error``. Reported once."""
         if not self._over and self.failed is None:
             self._error = error
-        super().fail(error)
+        super().fail(error, why)
 
     def finish(self, end: End, error: BaseException | None = None) -> None:
         """Mark the end of the run: iteration stops after what is held, raising ``error`` if it failed.

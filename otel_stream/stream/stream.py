@@ -25,6 +25,7 @@ from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.stream.routing import NOBODY, Audience, Desk, Member, Tell, Want, interest_in, interest_of
 from otel_stream.stream.sink import Sink, joined
 from otel_stream.stream.wakeup import yield_turn
+from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ class Stream:
             first, self.telemetry = self.telemetry is not None, None
             self._changed()
         if first:
-            say(logger, logging.ERROR, "telemetry is cut off from this run: %r", error, error=error)
+            say(logger, logging.ERROR, "telemetry is cut off from this run: %s", placed(error))
 
     # --- Runs of another audience -------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from otel_stream.telemetry.options import ROUTES, TelemetryOptions, get_options
 from otel_stream.telemetry.parents import parent_context
 from otel_stream.telemetry.scope import OpenRun, OpenTask
 from otel_stream.telemetry.spans import Spans
+from otel_stream.trouble import placed
 
 _logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class RunTelemetry:
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         if self.failures == 1:
-            _logger.warning("Telemetry of a run is incomplete: %r", error, exc_info=error)
+            _logger.warning("Telemetry of a run is incomplete: %s", placed(error))
 
     # -- one method per kind of event ---------------------------------------------------------
 
@@ -333,8 +334,8 @@ class _Signals:
         self.instruments: Instruments | None = None
         try:
             self._ask(*providers)
-        except Exception as error:
-            _logger.warning("Telemetry of runs is incomplete: %r", error, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - a provider that fails costs its telemetry
+            _logger.warning("Telemetry of runs is incomplete: %s", placed(error))
 
     def _ask(self, tracers: Any, loggers: Any, meters: Any) -> None:
         scope: Any = (semconv.SCOPE, version(), semconv.SCHEMA_URL)
