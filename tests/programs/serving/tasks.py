@@ -16,6 +16,7 @@ app = celery.Celery(
         "data_folder_in": "queue",
         "data_folder_out": "queue",
         "control_folder": "control",
+        "polling_interval": 0.02,
     },
     broker_connection_retry_on_startup=True,
 )
