@@ -211,8 +211,9 @@ class AsyncShown(Shown):
         try:
             if self.otel_stream_tap.takes_a_break():
                 await self.otel_stream_tap.observer.drain()
-        except Exception:
-            logger.exception("A run of LangGraph's does not wait for its receivers")
+        except Exception as error:  # noqa: BLE001 - LangGraph's run goes on without us
+            told = "A run of LangGraph's does not wait for its receivers: %s"
+            say(logger, logging.ERROR, told, placed(error))
         return await super().amatch_cached_writes()
 
 
