@@ -327,6 +327,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
 
         ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its
         own over calls, False does without. ``name`` names the graph's runs in streams and telemetry.
+        ``transformers`` make more projections for ``stream_events(version="v3")``.
 
         Raises:
             ValueError: whatever :meth:`validate` finds.
@@ -346,6 +347,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
                 interrupt_before_nodes=before,
                 interrupt_after_nodes=after,
                 debug=debug,
+                transformers=tuple(transformers or ()),
             )
         )
 

@@ -30,3 +30,5 @@ class GraphSpec:
     step_timeout: float | None = None
     #: Whether streams print their parts.
     debug: bool = False
+    #: What makes more projections of a run, for ``stream_events(version="v3")``.
+    transformers: Sequence[Any] = ()

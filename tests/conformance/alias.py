@@ -27,6 +27,7 @@ KEPT = (
     "langgraph.checkpoint.serde",
     "langgraph.prebuilt",
     "langgraph.pregel._tools",
+    "langgraph.stream",
     "langgraph.typing",
     "langgraph.version",
     "langgraph.warnings",
