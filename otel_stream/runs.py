@@ -120,6 +120,7 @@ class Task:
         "_id",
         "attempt",
         "input",
+        "late",
         "metadata",
         "node",
         "path",
@@ -158,6 +159,8 @@ class Task:
         self.trace_id: str | None = None
         self.span_id: str | None = None
         self.telemetry: Any = None
+        #: Set when its end is told: how often something was to be shown of it, or on its behalf, after that.
+        self.late: int | None = None
         self._id = id
 
     @property

@@ -63,7 +63,7 @@ class Relay(Forwarder):
         self._ns = shown_path(self._task, path_of(loop.env.run))
 
     def forward(self, part: StreamPart, event: Event | None) -> None:
-        self._outer.relay(part, event, self._ns, self._task.run.root.id)
+        self._outer.relay(part, event, self._ns, self._task)
 
     @property
     def over_capacity(self) -> bool:

@@ -349,7 +349,7 @@ class NodeTask(Task):
         self.timeout: TimeoutPolicy | None = timeout if timeout is not None else spec.timeout
         self.attempt = 1
         self.metadata = spec.metadata or {}
-        self.trace_id = self.span_id = self.telemetry = self._id = None
+        self.trace_id = self.span_id = self.telemetry = self.late = self._id = None
         #: What its writes were: None until it has ended.
         self.writes: Writes | None = None
         self.end: End | None = None

@@ -17,7 +17,15 @@ from .resume import take_back
 
 
 def call(task: NodeTask, caller: NodeTask) -> Any:
-    """Run a functional task beside its caller; return a future of its result."""
+    """Run a functional task beside its caller; return a future of its result.
+
+    Raises:
+        RuntimeError: its caller has ended, whose call it would be.
+    """
+    if caller.end is not None:
+        raise RuntimeError(
+            f"task {task.node!r} was called after {caller.node!r} had ended; await what calls it there"
+        )
     task.caller, task.env = caller, caller.env
     take_back(task.env, [task])
     task.pad.context = copy_context()  # what its caller has set is there

@@ -6,7 +6,7 @@ The loop owns everything that happens in time. What happens *next* is decided by
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -28,7 +28,7 @@ from .attempt import run_task
 from .caching import cached_writes
 from .checkpointing import Checkpoints
 from .failures import raise_failures
-from .outcomes import keep, task_done
+from .outcomes import keep, keep_cancelled, task_done
 from .resume import take_back
 from .showing import checkpoint_saved
 from .start import start
@@ -99,7 +99,7 @@ class RunLoop:
             end = self._end_of(failure)
             error = None if end is End.INTERRUPTED else failure
             if error is not None and self.checkpoints is not None and self.checkpoints.durability == "exit":
-                await self._leave(self.checkpoints, failure)
+                await self._last(self.checkpoints.leave(self.state), failure)
             await self._tell_callbacks(None if end is End.OK else failure)
             raise
         finally:
@@ -123,11 +123,15 @@ class RunLoop:
         if self.env.langchain is not None:
             await finished(self.env.langchain.end(self.result, error))
 
-    async def _leave(self, checkpoints: Checkpoints, failure: BaseException) -> None:
-        """Store, after ``failure``, what was put off: it is raised whether or not that can be done."""
-        with CancelScope(shield=True) if self.env.executor.is_async else nullcontext():
+    async def _last(self, stored: Coroutine[Any, Any, None], failure: BaseException) -> None:
+        """Store something after ``failure``, which is raised then, whether or not that can be done."""
+        is_async = self.env.executor.is_async
+        if is_async and isinstance(failure, GeneratorExit):  # nothing can be awaited any more
+            stored.close()
+            return
+        with CancelScope(shield=True) if is_async else nullcontext():
             try:
-                await checkpoints.leave(self.state)
+                await stored
             except Exception as broken:  # noqa: BLE001 - told with what was to be raised
                 add_note(failure, f"The checkpoint could not be stored: its saver raised {shown(broken)}")
 
@@ -256,6 +260,7 @@ class RunLoop:
         context = env.run.context.copy()
         context.run(CURRENT_TASK.set, task)
         task.writes, task.end = await writes_of(task, context, task.input), End.OK
+        task.late = 0
         if self.checkpoints is not None:
             await keep(task, self.checkpoints)
         if others:
@@ -297,6 +302,8 @@ class RunLoop:
                 waiting = () if done is None else await done or ()
             updated = self._merge([*over, *tasks] if over else tasks)
         except BaseException as failure:
+            if self.checkpoints is not None and len(tasks) > 1 and self.checkpoints.durability != "exit":
+                await self._last(keep_cancelled(tasks, self.checkpoints, failure), failure)
             reports.superstep_broken(env, self.step, tasks, self._end_of(failure))
             raise
         if env.observer is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from asyncio import CancelledError
+from collections.abc import Awaitable, Sequence
 
 from otel_stream.encoding import shown
 from otel_stream.events import End
@@ -74,7 +75,18 @@ async def keep(task: NodeTask, memory: Memory) -> None:
         failure: Writes = [(ERROR, task.error), *answered]
         if task.spec.error_handler is not None:  # it is over then: its handler takes over
             failure += [(ERROR_SOURCE, task.node), *(task.writes or ())]
-        try:
-            await memory.keep(task.id, failure)
-        except Exception as broken:  # noqa: BLE001 - what the node raised says more
-            add_note(task.error, f"Not kept in the checkpoint, whose saver raised {shown(broken)}")
+        await _keep_failure(task, memory, failure, task.error)
+
+
+async def keep_cancelled(tasks: Sequence[NodeTask], memory: Memory, failure: BaseException) -> None:
+    """Keep of those that ``failure`` took down with it that they were cancelled, as LangGraph does."""
+    for task in tasks:
+        if task.end is None or task.end is End.CANCELLED:
+            await _keep_failure(task, memory, [(ERROR, CancelledError())], failure)
+
+
+async def _keep_failure(task: NodeTask, memory: Memory, writes: Writes, failure: BaseException) -> None:
+    try:
+        await memory.keep(task.id, writes)
+    except Exception as broken:  # noqa: BLE001 - what is raised says more
+        add_note(failure, f"Not kept in the checkpoint, whose saver raised {shown(broken)}")

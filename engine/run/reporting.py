@@ -89,7 +89,10 @@ def task_ended(task: NodeTask) -> None:
     """Report the end of a task, and what it wrote."""
     env = task.env
     observer = env.observer
-    if observer is None or not observer.interest & TaskEnded.bit:
+    if observer is None:
+        return
+    task.late = task.late or 0  # what is written on its behalf from now on comes too late
+    if not observer.interest & TaskEnded.bit:
         return
     program = env.program
     # Who asks on an edge runs again: what it has written so far is nothing to go by.

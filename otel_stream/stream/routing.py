@@ -15,6 +15,7 @@ Rules of this file
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from threading import RLock
@@ -23,9 +24,21 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from msgspec import structs
 
 from otel_stream.config import Custom, StreamConfig, StreamMode
-from otel_stream.events import EVENTS, Event, RunEnded, SuperstepEnded, Task, TaskEnded, origin
+from otel_stream.events import (
+    EVENTS,
+    CustomWritten,
+    Event,
+    MessageWritten,
+    Run,
+    RunEnded,
+    SuperstepEnded,
+    Task,
+    TaskEnded,
+    origin,
+)
 from otel_stream.parts import SKIP, StreamPart
 from otel_stream.stream.admission import Admission
+from otel_stream.stream.guard import say
 from otel_stream.stream.modes import (
     COMES,
     END_TABLE,
@@ -39,6 +52,8 @@ from otel_stream.stream.modes import (
 )
 from otel_stream.stream.sink import Outlet, Put, Sink, joined
 
+logger = logging.getLogger(__name__)
+
 #: What is to be done about one kind of event.
 Tell: TypeAlias = Callable[[Any], None]
 
@@ -48,6 +63,8 @@ About: TypeAlias = tuple[Any, tuple[str, ...], str, str, int | None, str | None,
 _OF_TASKS = frozenset(kind for kind in EVENTS if "task" in kind.__struct_fields__)
 _ENDS = frozenset({RunEnded, TaskEnded})
 _CLOSE_WINDOWS = frozenset({RunEnded, SuperstepEnded})
+#: What a node writes itself, or what it leaves running does.
+_WRITTEN = frozenset({CustomWritten, MessageWritten})
 
 
 # --- What is made for whom ----------------------------------------------------------------------------------
@@ -213,9 +230,10 @@ class Desk:
         planned = ways(kind, tuple(one.want for one in audience.members), audience.exports)
         if not planned:
             return None
-        root = [self._route(way, audience, deep=False) for way in planned]
+        written = kind in _WRITTEN
+        root = [self._route(way, audience, deep=False, written=written) for way in planned]
         deep = [
-            self._route(way, audience, deep=True)
+            self._route(way, audience, deep=True, written=written)
             for way in planned
             if any(output.deep or output.exported for output in way.outputs)
         ]
@@ -245,14 +263,19 @@ class Desk:
             data = make(event)
             acquire()
             try:
-                part = StreamPart(
-                    mode, ns, data, self.seq, event.time, run_id, graph, step, node,
-                    task_id, task.attempt, task.trace_id, task.span_id, tags, None,
-                )  # fmt: skip
-                self.seq += 1
-                put(part, event)
+                late = task if task.late is not None else ns and ended_around(task.run)
+                if not late:
+                    part = StreamPart(
+                        mode, ns, data, self.seq, event.time, run_id, graph, step, node,
+                        task_id, task.attempt, task.trace_id, task.span_id, tags, None,
+                    )  # fmt: skip
+                    self.seq += 1
+                    put(part, event)
             finally:
                 release()
+            if late:
+                too_late(late)
+                return
             if waiting:
                 settle()
 
@@ -269,7 +292,7 @@ class Desk:
 
         return spread
 
-    def _route(self, way: Way, audience: Audience, *, deep: bool) -> _Route:
+    def _route(self, way: Way, audience: Audience, *, deep: bool, written: bool) -> _Route:
         """Return what makes the data of one way and gives it to its consumers."""
         make, modes, wanted = way.make, [], []
         members: dict[Sink, Outlet] = {}
@@ -282,8 +305,8 @@ class Desk:
                 members.update((one.sink, one.outlet) for one in some)
         if not any(output.exported for output in way.outputs):
             make = foreseeing(make, wanted, self)
-        outlet = joined(list(members.values()))
-        return self._send(_guarded(make, tuple(members)), modes, outlet, audience.exporter.on_parts)
+        outlet, made = joined(list(members.values())), _guarded(make, tuple(members))
+        return self._send(made, modes, outlet, audience.exporter.on_parts, written=written)
 
     def _send(
         self,
@@ -291,6 +314,8 @@ class Desk:
         modes: Sequence[tuple[str, Wrap | None, Put, bool]],
         outlet: Outlet,
         export: Callable[[Sequence[StreamPart], Event], None],
+        *,
+        written: bool,
     ) -> _Route:
         _, waiting, settle = outlet
         acquire, release = self.lock.acquire, self.lock.release
@@ -303,7 +328,9 @@ class Desk:
             parts = []
             acquire()
             try:
-                for mode, wrap, put, exported in modes:
+                # Asked here, so that whoever has found it running has given its part before its end is told.
+                late = whom if written and whom.late is not None else ns and ended_around(whom)
+                for mode, wrap, put, exported in () if late else modes:
                     part = StreamPart(
                         mode, ns, data if wrap is None else wrap(event, data), self.seq, event.time, run_id,
                         graph, step, node, task_id, attempt, whom.trace_id, whom.span_id, tags,
@@ -315,6 +342,9 @@ class Desk:
                         parts.append(part)
             finally:
                 release()
+            if late:
+                too_late(late)
+                return
             if waiting:
                 settle()
             if parts:
@@ -322,13 +352,19 @@ class Desk:
 
         return route
 
-    def relay(self, part: StreamPart, event: Event | None, outlet: Outlet, **changes: Any) -> None:
-        """Give ``part``, made elsewhere, a number of this stream's, and then to ``outlet``."""
+    def relay(
+        self, part: StreamPart, event: Event | None, outlet: Outlet, task: Task, **changes: Any
+    ) -> None:
+        """Give ``part``, made elsewhere by ``task``, a number of this stream's, and then to ``outlet``."""
         with self.lock:
-            own = structs.replace(part, seq=self.seq, **changes)
-            self.seq += 1
-            outlet.put(own, event)
-        if outlet.waiting:
+            late = task if task.late is not None else ended_around(task)
+            if late is None:
+                own = structs.replace(part, seq=self.seq, run_id=task.run.root.id, **changes)
+                self.seq += 1
+                outlet.put(own, event)
+        if late is not None:
+            too_late(late)
+        elif outlet.waiting:
             outlet.settle()
 
     def refuse(self, refused: Sequence[tuple[StreamPart, Sequence[Admission]]]) -> None:
@@ -338,6 +374,27 @@ class Desk:
                 self.seq += 1
                 for admission in admissions:
                     admission.refuse(part)
+
+
+def ended_around(whom: Task | Run) -> Task | None:
+    """Return the task, if there is one, that ``whom`` is inside of and that has ended."""
+    task = whom.parent if isinstance(whom, Run) else whom.run.parent
+    while task is not None and task.late is None:
+        task = task.run.parent
+    return task
+
+
+def too_late(task: Task) -> None:
+    """Count what comes after the end of ``task``, and say so the first time."""
+    task.late = (task.late or 0) + 1
+    if task.late == 1:
+        say(
+            logger,
+            logging.WARNING,
+            "node %r left something running that goes on writing to the stream: what it writes after the "
+            "node has ended is shown to nobody; await it, or stop it, before the node returns",
+            task.node,
+        )
 
 
 _Route: TypeAlias = Callable[[Any, About, int | None], None]

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from otel_stream.config import Custom, OverflowPolicy, StreamMode
-from otel_stream.events import End, Event, RunEnded
+from otel_stream.events import End, Event, RunEnded, Task
 from otel_stream.parts import StreamPart
 from otel_stream.stream.guard import say
 from otel_stream.stream.receiver import StreamReceiver
@@ -231,14 +231,14 @@ class Stream:
         wanting = (one.want.modes for one in tuple(self._members.values()) if one.want.subgraphs)
         return tuple(dict.fromkeys(mode for modes in wanting for mode in modes))
 
-    def relay(self, part: StreamPart, event: Event | None, ns: tuple[str, ...], run_id: str) -> None:
-        """Offer a part of a run with another audience as if its run were a subgraph's, at ``ns``."""
+    def relay(self, part: StreamPart, event: Event | None, ns: tuple[str, ...], task: Task) -> None:
+        """Offer a part of a run of ``task`` with another audience as if it were a subgraph's, at ``ns``."""
         outlets = [
             one.outlet
             for one in tuple(self._members.values())
             if one.want.subgraphs and part.type in _names(one.want.modes)
         ]
-        self._desk.relay(part, event, joined(outlets), ns=(*ns, *part.ns), run_id=run_id)
+        self._desk.relay(part, event, joined(outlets), task, ns=(*ns, *part.ns))
 
     # --- Waiting for consumers ------------------------------------------------------------------------------
 
