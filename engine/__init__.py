@@ -64,7 +64,7 @@ from .errors import (
 )
 from .managed import IsLastStep, RemainingSteps
 from .messages import REMOVE_ALL_MESSAGES, Message, MessagesState, RemoveMessage, add_messages
-from .policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy, omit_payload
 from .run.failures import siblings_of
 from .run.interrupts import interrupt
 from .run.push import push_message
@@ -180,6 +180,7 @@ __all__ = [
     "TasksStreamPart",
     "TimeoutPolicy",
     "Topic",
+    "TracePolicy",
     "UnknownInterruptError",
     "UntrackedValue",
     "UpdatesStreamPart",
@@ -194,6 +195,7 @@ __all__ = [
     "get_stream_writer",
     "interrupt",
     "is_invalid_resume",
+    "omit_payload",
     "push_message",
     "siblings_of",
     "task",

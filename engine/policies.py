@@ -130,6 +130,22 @@ class CachePolicy:
     ttl: int | None = None
 
 
+@dataclass(kw_only=True, frozen=True)
+class TracePolicy:
+    """What LangChain's tracers are shown of a node: its input and answer as these functions return them.
+
+    The node itself, and callbacks that are no tracers, get them as they are.
+    """
+
+    process_inputs: Callable[[Any], Any] | None = None
+    process_outputs: Callable[[Any], Any] | None = None
+
+
+def omit_payload(_value: Any) -> dict[str, Any]:
+    """Show nothing of an input or answer: for a ``TracePolicy``."""
+    return {}
+
+
 def as_policies(value: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...]:
     """Normalise the ``retry_policy`` argument: a policy is itself a tuple."""
     if value is None:

@@ -16,6 +16,7 @@ from typing_extensions import TypeVar
 from otel_stream.events import CustomWritten, MessageWritten
 from otel_stream.stream.wakeup import in_event_loop, stop_asked
 
+from .graph.node import OUTSIDE
 from .task_config import speaking_task, task_config, task_metadata
 from .types import Config, StreamWriter
 
@@ -283,6 +284,26 @@ def make_runtime(task: NodeTask) -> Runtime[Any]:
         server_info=ServerInfo.of(env.config.get("configurable") or {}),
         control=env.control,
     )
+
+
+def _outside(of: Callable[[NodeTask], Any], otherwise: Any) -> Callable[[Mapping[str, Any] | None], Any]:
+    """Return what fills in a parameter of a node that is called by itself, in a task or not."""
+
+    def filled(config: Mapping[str, Any] | None) -> Any:
+        task = speaking_task(config)
+        return otherwise if task is None else of(task)
+
+    return filled
+
+
+OUTSIDE.update(
+    config=lambda config: {} if config is None else dict(config),
+    writer=_outside(task_writer, _NO_WRITER),
+    store=_outside(lambda task: task.env.store, None),
+    previous=_outside(lambda task: task.env.continuation.previous, None),
+    runtime=_outside(make_runtime, DEFAULT_RUNTIME),
+    error=_outside(lambda task: task.failure, None),
+)
 
 
 def emit_message(chunk: Any, metadata: Mapping[str, Any] | None = None) -> None:

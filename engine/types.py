@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    get_type_hints,
+    runtime_checkable,
+)
 
 from .policies import TimeoutPolicy
 
@@ -24,6 +35,7 @@ N = TypeVar("N", bound=Hashable)
 T = TypeVar("T")
 
 
+@runtime_checkable
 class StreamWriter(Protocol):
     """Writes any value to the *custom* stream; does nothing when nobody listens. For any thread."""
 
@@ -87,8 +99,25 @@ class Send:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Command(Generic[N]):
+class _Answer:
+    """Holds the place of LangChain's ``ToolOutputMixin`` until that is loaded."""
+
+
+class _ToolAnswer(_Answer):
+    """What LangChain passes on as it is when a tool returns it, instead of as text.
+
+    LangChain asks for a base class, and a graph must not load LangChain to have it.
+    """
+
+    def __post_init__(self) -> None:
+        if _ToolAnswer.__bases__ == (_Answer,):
+            mixin = getattr(sys.modules.get("langchain_core.messages.tool"), "ToolOutputMixin", None)
+            if mixin is not None:
+                _ToolAnswer.__bases__ = (mixin,)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Command(_ToolAnswer, Generic[N]):
     """Update and route in one: returned by a node, or given as input to resume or redirect a run.
 
     ``graph``: None for the graph the node is in, ``Command.PARENT`` for the one around it.

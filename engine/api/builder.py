@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Self
 
@@ -15,7 +15,7 @@ from ..graph.description import Description, NodeSpec
 from ..graph.node import Branch, Callback, annotated_destinations, first_parameter_schema, path_map_of
 from ..graph.schema import read_schema, same_channel
 from ..graph.spec import GraphSpec
-from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
+from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy, as_policies
 from ..types import END, START, All
 from .compiled import CompiledStateGraph
 
@@ -93,13 +93,14 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         error_handler: Any = None,
         destinations: Mapping[str, str] | Sequence[str] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
-        trace_policy: Any = None,
+        trace_policy: TracePolicy | None = None,
         **old: Any,
     ) -> Self:
         """Add a node: a function, coroutine function, runnable, or a compiled graph.
 
         Its name may be left out when the callable has one. ``defer`` runs it only when nothing else is left;
-        ``destinations`` names where its Commands may go, for drawing.
+        ``destinations`` names where its Commands may go, for drawing. ``trace_policy`` says what LangChain's
+        tracers are shown of its input and answer.
 
         Raises:
             ValueError: the name is taken or reserved; a timeout of 0 or less.
@@ -124,6 +125,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
             metadata=metadata,
             retry_policy=None if retry_policy is None else as_policies(retry_policy),
             cache_policy=cache_policy,
+            trace_policy=trace_policy,
             ends=_destinations(destinations or annotated_destinations(action)),
             timeout=TimeoutPolicy.coerce(timeout),
         )
@@ -321,13 +323,13 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         interrupt_after: All | list[str] | None = None,
         debug: bool = False,
         name: str | None = None,
-        transformers: Any = None,
+        transformers: Sequence[Callable[[tuple[str, ...]], Any]] | None = None,
     ) -> CompiledStateGraph:
         """Check the graph and make it runnable.
 
         ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its
         own over calls, False does without. ``name`` names the graph's runs in streams and telemetry.
-        ``transformers`` make more projections for ``stream_events(version="v3")``.
+        ``transformers`` are LangGraph's, for ``stream_events(version="v3")``.
 
         Raises:
             ValueError: whatever :meth:`validate` finds.

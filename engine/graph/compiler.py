@@ -137,6 +137,7 @@ class Compiler:
             branches=self._branches(name, spec.schema),
             retry=spec.retry_policy or (),
             cache=spec.cache_policy,
+            trace=spec.trace_policy,
             timeout=spec.timeout,
             error_handler=spec.error_handler,
             metadata=spec.metadata,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..channels import Channel
-from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy
 from .node import Branch, Callback
 from .schema import Key
 
@@ -22,6 +22,7 @@ class NodeSpec:
     metadata: Mapping[str, Any] | None = None
     retry_policy: tuple[RetryPolicy, ...] | None = None
     cache_policy: CachePolicy | None = None
+    trace_policy: TracePolicy | None = None
     error_handler: str | None = None
     is_handler: bool = False
     #: Where its Commands may go, and what to call that.

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
+from anyio import to_thread
+
 from otel_stream.encoding import shown
 
 from ..errors import ErrorCode, InvalidUpdateError, ParentCommand
-from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy
 from ..types import END, START, Command, Send, declares_fields, field_updates, ours
 from .injection import injected
 from .introspect import graph_in
@@ -79,6 +81,10 @@ class Callback:
             original=target,
         )
 
+    def outside(self, config: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the parameters to fill in for a call that no run makes."""
+        return {name: OUTSIDE[name](config) for name in self.inject}
+
     @classmethod
     def _of_runnable(cls, target: Any, name: str | None) -> Callback:
         is_graph = getattr(target, "is_compiled_graph", False)
@@ -94,6 +100,9 @@ class Callback:
             original=original,
         )
 
+
+#: What fills in each parameter of code that is called outside of a run, from the config of the call.
+OUTSIDE: dict[str, Callable[[Mapping[str, Any] | None], Any]] = {}
 
 #: Where in ``configurable`` a config says where checkpoints are.
 _PLACE = frozenset({"thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
@@ -273,10 +282,35 @@ class Node:
     error_handler: str | None = None
     metadata: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = ()
+    trace: TracePolicy | None = None
 
     def copy(self, update: Mapping[str, Any]) -> Node:
         """Return the same node with some fields changed."""
         return replace(self, **update)
+
+    @property
+    def bound(self) -> Any:
+        """What the node calls: a runnable as it was given, or a function as ``func`` and ``afunc``."""
+        original = self.callback.original
+        return original if is_runnable(original) else self.callback
+
+    def invoke(self, input: Any, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Call the node alone, outside of any run, as a test of it does; return its answer.
+
+        Raises:
+            TypeError: it has no sync form.
+        """
+        call = self.callback
+        if call.func is None:
+            raise TypeError(f"node '{self.name}' is async and has no sync form: await ainvoke instead")
+        return call.func(input, **call.outside(config), **kwargs)
+
+    async def ainvoke(self, input: Any, config: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+        """Do what :meth:`invoke` does on an event loop, sync code in a thread."""
+        call = self.callback
+        if call.afunc is not None:
+            return await call.afunc(input, **call.outside(config), **kwargs)
+        return await to_thread.run_sync(partial(self.invoke, input, config, **kwargs))
 
     @property
     def subgraphs(self) -> list[Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from ..core.state import RESUME
-from ..core.superstep import read_fresh
+from ..core.superstep import read_fresh, read_input
 from ..core.task import NodeTask, RunEnv
 from ..runtime import make_runtime
 from ..types import MISSING
@@ -83,16 +84,24 @@ def langgraph_keys(task: NodeTask) -> dict[str, Any]:
             else:
                 pad.pushed.append((name, value))
 
-    def read(select: str | Sequence[str], fresh: bool = False) -> Any:
+    def read(
+        _pad: Any, _channels: Any, _managed: Any, select: str | Sequence[str], fresh: bool = False
+    ) -> Any:
         keys = (select,) if isinstance(select, str) else tuple(select)
         found = read_fresh(env.state, pad.pushed if fresh else [], keys)
         return found.get(select) if isinstance(select, str) and isinstance(found, dict) else found
 
+    def read_state() -> Any:
+        return read_input(env.state, task.spec, task.step, env.continuation.stop)
+
+    scratchpad = _Scratchpad(task)
     keys = {
         "__pregel_runtime": make_runtime(task),
-        "__pregel_scratchpad": _Scratchpad(task),
+        "__pregel_scratchpad": scratchpad,
         "__pregel_send": send,
-        "__pregel_read": read,
+        # Its ToolNode looks for the names of the channels among the arguments.
+        "__pregel_read": partial(read, scratchpad, env.program.state_keys, task.spec.managed),
+        "__pregel_read_state": read_state,
         "__pregel_task_id": task.id,
     }
     saver = _saver(task)

@@ -13,12 +13,14 @@ from .base import (
     SearchItem,
     SearchOp,
 )
+from .index import IndexConfig
 from .memory import InMemoryStore
 
 __all__ = [
     "BaseStore",
     "GetOp",
     "InMemoryStore",
+    "IndexConfig",
     "InvalidNamespaceError",
     "Item",
     "ListNamespacesOp",

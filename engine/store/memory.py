@@ -1,9 +1,9 @@
-"""A store in this process. Reads of a batch see what was there before its writes; search compares fields."""
+"""A store in this process. Reads of a batch see what was there before its writes."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -21,44 +21,49 @@ from .base import (
     SearchItem,
     SearchOp,
 )
+from .index import Index, IndexConfig, Vectors
 
 
 class InMemoryStore(BaseStore):
     """Keeps items in this process, from any thread; copies go in and come out.
 
+    ``index`` says how items are embedded, for ``search(query=...)``.
+
     Raises:
-        NotImplementedError: ``index`` is given: this store has no embeddings.
+        TypeError: ``index`` embeds with something that can't.
     """
 
-    __slots__ = ("_items", "_lock")
+    __slots__ = ("_index", "_items", "_lock")
 
-    def __init__(self, *, index: Mapping[str, Any] | None = None) -> None:
-        if index is not None:
-            raise NotImplementedError(
-                "index: InMemoryStore has no embeddings and cannot rank by meaning; leave it out and search "
-                "with filter, or compile the graph with LangGraph's InMemoryStore"
-            )
+    def __init__(self, *, index: IndexConfig | None = None) -> None:
+        self._index = Index(index) if index is not None else None
         self._lock = threading.Lock()
         self._items: dict[Namespace, dict[str, Item]] = {}
 
     def batch(self, ops: Iterable[Op]) -> list[Any]:
         ops = [*ops]
+        return self._carry_out(ops, self._index.embed(ops) if self._index is not None else Vectors())
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Any]:
+        ops = [*ops]
+        return self._carry_out(ops, await self._index.aembed(ops) if self._index is not None else Vectors())
+
+    def _carry_out(self, ops: list[Op], vectors: Vectors) -> list[Any]:
         with self._lock:
-            results = [self._read(op) for op in ops]
+            results = [self._read(op, vectors) for op in ops]
             for op in ops:
                 if isinstance(op, PutOp):
                     self._write(op)
+                    if self._index is not None:
+                        self._index.note(op, vectors)
         return results
 
-    async def abatch(self, ops: Iterable[Op]) -> list[Any]:
-        return self.batch(ops)
-
-    def _read(self, op: Op) -> Any:
+    def _read(self, op: Op, vectors: Vectors) -> Any:
         if isinstance(op, GetOp):
             item = self._items.get(op.namespace, {}).get(op.key)
             return None if item is None else Item(**_parts(item))
         if isinstance(op, SearchOp):
-            return self._find(op)
+            return self._find(op, vectors)
         if isinstance(op, ListNamespacesOp):
             return self._namespaces(op)
         if isinstance(op, PutOp):
@@ -83,21 +88,30 @@ class InMemoryStore(BaseStore):
             updated_at=now,
         )
 
-    def _find(self, op: SearchOp) -> list[SearchItem]:
-        if op.query:
+    def _find(self, op: SearchOp, vectors: Vectors) -> list[SearchItem]:
+        if op.query and self._index is None:
             raise NotImplementedError(
-                f"query: {op.query!r} asks for a search by meaning, and InMemoryStore has no embeddings; "
-                "search with filter, or take a store that indexes"
+                f"query: {op.query!r} asks for a search by meaning, and this InMemoryStore has no "
+                "embeddings; search with filter, or make it with index={'embed': ..., 'dims': ...}"
             )
         depth = len(op.namespace_prefix)
         found = (
-            SearchItem(**_parts(item))
+            item
             for namespace, items in self._items.items()
             if namespace[:depth] == op.namespace_prefix
             for item in items.values()
             if all(_matches(item.value.get(field), want) for field, want in (op.filter or {}).items())
         )
-        return [*islice(found, max(op.offset, 0), max(op.offset, 0) + max(op.limit, 0))]
+        ranked: Iterable[tuple[float | None, Item]] = (
+            self._index.ranked(found, vectors.queries[op.query])
+            if op.query and self._index is not None
+            else ((None, item) for item in found)
+        )
+        first = max(op.offset, 0)
+        return [
+            SearchItem(**_parts(item), score=score)
+            for score, item in islice(ranked, first, first + max(op.limit, 0))
+        ]
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
         found = {

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
 from langchain_core.callbacks.manager import CallbackManagerForChainRun, ahandle_event, handle_event
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
+from langchain_core.tracers.base import BaseTracer
 from langchain_core.utils.uuid import uuid7
 
+from otel_stream.adapters.langchain import MessagesHandler
 from otel_stream.adapters.lifecycle import GraphInterruptEvent, GraphResumeEvent, is_told
+
+logger = logging.getLogger(__name__)
 
 #: What is still to be awaited, if anything.
 Later: TypeAlias = Awaitable[None] | None
@@ -36,6 +41,9 @@ def chains_of(config: Mapping[str, Any]) -> Chains | None:
         inheritable_tags=[*(config.get("tags") or ())],
         inheritable_metadata=metadata,
     )
+    # What nodes say is heard where it is said; a handler of the node around would hear it once more.
+    for told in (manager.handlers, manager.inheritable_handlers):
+        told[:] = [handler for handler in told if not isinstance(handler, MessagesHandler)]
     return Chains(manager, _run_id(config)) if manager.handlers else None
 
 
@@ -83,7 +91,7 @@ class Chains:
         else:
             manager, input = caller.run.get_child("seq:step:1"), _arguments(function, *task.input)
         manager.add_metadata({**metadata})
-        node = self._nodes[task] = _Chain(manager, uuid7())
+        node = self._nodes[task] = _Chain(manager, uuid7(), task.spec.trace)
         return node.start(task.node, input)
 
     def callbacks_of(self, task: Any) -> Any:
@@ -109,9 +117,10 @@ class Chains:
 
 
 class _Chain:
-    """What handlers take for a chain."""
+    """What handlers take for a chain; tracers are shown of it what its ``TracePolicy`` lets through."""
 
-    def __init__(self, manager: CallbackManager, run_id: uuid.UUID) -> None:
+    def __init__(self, manager: CallbackManager, run_id: uuid.UUID, policy: Any = None) -> None:
+        self._policy = policy
         self.run = CallbackManagerForChainRun(
             run_id=run_id,
             handlers=manager.handlers,
@@ -124,18 +133,67 @@ class _Chain:
         )
 
     def start(self, name: str, input: Any) -> Later:
-        return self._tell("on_chain_start", None, input, metadata=self.run.metadata, name=name)
+        return _both(
+            self._tell(handlers, "on_chain_start", None, value, metadata=self.run.metadata, name=name)
+            for handlers, value in self._shown(input, "process_inputs")
+        )
 
     def end(self, output: Any) -> Later:
-        return self._tell("on_chain_end", output)
+        return _both(
+            self._tell(handlers, "on_chain_end", value)
+            for handlers, value in self._shown(output, "process_outputs")
+        )
 
     def fail(self, error: BaseException) -> Later:
-        return self._tell("on_chain_error", error, wait=isinstance(error, Exception))
+        return self._tell(self.run.handlers, "on_chain_error", error, wait=isinstance(error, Exception))
 
-    def _tell(self, event: str, *what: Any, wait: bool = True, **more: Any) -> Later:
+    def _shown(self, value: Any, of: str) -> list[tuple[list[BaseCallbackHandler], Any]]:
+        """Return who is told what: tracers only what the policy lets through."""
+        handlers, process = self.run.handlers, getattr(self._policy, of, None)
+        if process is None:
+            return [(handlers, value)]
+        tracers = [handler for handler in handlers if _only_traces(handler)]
+        others = [handler for handler in handlers if not _only_traces(handler)]
+        return [(others, value), (tracers, _processed(process, value))]
+
+    def _tell(
+        self,
+        handlers: Sequence[BaseCallbackHandler],
+        event: str,
+        *what: Any,
+        wait: bool = True,
+        **more: Any,
+    ) -> Later:
         run = self.run
         about = {"run_id": run.run_id, "parent_run_id": run.parent_run_id, "tags": run.tags, **more}
-        return _tell(run.handlers, event, "ignore_chain", *what, wait=wait, **about)
+        return _tell(handlers, event, "ignore_chain", *what, wait=wait, **about)
+
+
+def _only_traces(handler: BaseCallbackHandler) -> bool:
+    """Whether a handler records; some tracers are what feeds the caller's stream."""
+    return isinstance(handler, BaseTracer) and not isinstance(handler, _StreamingCallbackHandler)
+
+
+def _processed(process: Callable[[Any], Any], value: Any) -> Any:
+    """Return what a policy makes of a value; if it fails nothing, since that may be what is to be hidden."""
+    try:
+        return process(value)
+    except Exception:
+        logger.warning("a TracePolicy failed, so tracers are shown nothing in its place", exc_info=True)
+        return {}
+
+
+def _both(told: Iterable[Later]) -> Later:
+    """Return what awaits all that is still to be awaited."""
+    rest = [later for later in told if later is not None]
+    if len(rest) < 2:
+        return rest[0] if rest else None
+
+    async def one_after_the_other() -> None:
+        for later in rest:
+            await later
+
+    return one_after_the_other()
 
 
 def _tell(

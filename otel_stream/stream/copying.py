@@ -33,7 +33,6 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from otel_stream.stream.guard import say
-from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
 
@@ -252,8 +251,8 @@ def _name(kind: type, error: BaseException) -> None:
         say(
             logger,
             logging.WARNING,
-            "%s.%s can't be copied: parts show such an object itself, and may change with it: %s",
+            "%s.%s can't be copied: parts show such an object itself, and may change with it: %r",
             kind.__module__,
             kind.__qualname__,
-            placed(error),
+            error,
         )

@@ -5,18 +5,22 @@ Runs inside the process that runs those tests, never in ours. A finder in front 
 
 1. A module in ``KEPT`` stays LangGraph's own: constants, serializers and what is built *on* an engine. None
    of them runs a graph.
-2. Every other module is a stand-in whose names are looked up in ``engine``: first among its flat public
+2. So do a few names of other modules, ``OWN``: helpers that we have no use for.
+3. Every other module is a stand-in whose names are looked up in ``engine``: first among its flat public
    names, then in all its modules.
-3. A name that the engine does not have is a placeholder: the test module can be imported, and a test that
+4. A name that the engine does not have is a placeholder: the test module can be imported, and a test that
    uses the name fails with a sentence that says which one it missed.
 """
 
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,13 +28,26 @@ from typing import Any
 #: What stays LangGraph's, with everything below it.
 KEPT = (
     "langgraph._internal",
+    "langgraph.checkpoint.postgres",
     "langgraph.checkpoint.serde",
+    "langgraph.checkpoint.sqlite",
+    "langgraph.pregel._checkpoint",
     "langgraph.prebuilt",
-    "langgraph.pregel._tools",
+    "langgraph.store.postgres",
     "langgraph.stream",
+    "langgraph.pregel._tools",
     "langgraph.typing",
+    "langgraph.utils",
     "langgraph.version",
     "langgraph.warnings",
+)
+
+#: Names that stay LangGraph's, of modules that do not: they only say or hold something.
+OWN = frozenset(
+    {
+        ("langgraph.checkpoint.memory", "PersistentDict"),
+        ("langgraph.errors", "create_error_message"),
+    }
 )
 
 #: Where our engine says it with another word.
@@ -83,6 +100,10 @@ class StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if (self.__name__, name) in OWN:
+            return getattr(own_module(self.__name__), name)
+        if (self.__name__, name) in MADE:
+            return MADE[self.__name__, name](self._engine[0])
         wanted = RENAMED.get((self.__name__, name), name)
         for module in self._engine:
             value = getattr(module, wanted, None)
@@ -90,6 +111,38 @@ class StandIn(ModuleType):
                 setattr(self, name, value)
                 return value
         return missing(f"{self.__name__}.{name}")
+
+
+def saver_with_factory(engine: ModuleType) -> type:
+    """Return our saver for those who tell LangGraph's where to keep things: in memory, all the same."""
+
+    class InMemorySaver(engine.InMemorySaver):
+        def __init__(self, *, serde: object = None, factory: object = None) -> None:
+            # Ours needs no serializer, but theirs always has one.
+            json_plus = importlib.import_module("langgraph.checkpoint.serde.jsonplus")
+            super().__init__(serde=serde or json_plus.JsonPlusSerializer())
+            self.stack = ExitStack()
+
+    return InMemorySaver
+
+
+#: Where LangGraph's own form takes an argument that is about how it does things.
+MADE: dict[tuple[str, str], Callable[[ModuleType], Any]] = {
+    ("langgraph.checkpoint.memory", "InMemorySaver"): cache(saver_with_factory),
+    ("langgraph.checkpoint.memory", "MemorySaver"): cache(saver_with_factory),
+}
+
+
+@cache
+def own_module(name: str) -> ModuleType:
+    """Return LangGraph's own module beside its stand-in; what it imports itself is answered as ever."""
+    finder = next(finder for finder in sys.meta_path if isinstance(finder, EngineFinder))
+    spec = finder.own_spec(name)
+    assert spec is not None, name
+    assert spec.loader is not None, name
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class EngineFinder(MetaPathFinder, Loader):
@@ -105,12 +158,12 @@ class EngineFinder(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         if fullname.partition(".")[0] != "langgraph":
             return None
-        if is_kept(fullname):
-            between = fullname.split(".")[1:-1]
-            return PathFinder.find_spec(
-                fullname, [str(folder.joinpath(*between)) for folder in self._folders]
-            )
-        return ModuleSpec(fullname, self, is_package=True)
+        return self.own_spec(fullname) if is_kept(fullname) else ModuleSpec(fullname, self, is_package=True)
+
+    def own_spec(self, fullname: str) -> ModuleSpec | None:
+        """Return where LangGraph's own module is."""
+        between = fullname.split(".")[1:-1]
+        return PathFinder.find_spec(fullname, [str(folder.joinpath(*between)) for folder in self._folders])
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return StandIn(spec.name, self._engine)

@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
+import langgraph.graph
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import RunnableConfig
 
+import engine
 from engine import emit_message
 from otel_stream.adapters.chunks import MessageChunk
 from otel_stream.aggregate import Aggregate
@@ -246,3 +250,30 @@ def test_a_message_that_was_emitted_is_not_shown_again_when_the_node_returns_it(
         return {"messages": [AIMessage("ab", id="m")]}
 
     assert record(chain(Ours, node), {"messages": []}, "messages").texts() == {"m": "ab"}
+
+
+@pytest.mark.parametrize("lib", [engine, langgraph.graph])
+@pytest.mark.parametrize("how", ["invoke", "stream", "stream messages"])
+@pytest.mark.parametrize(("subgraphs", "shown"), [(False, []), (True, ["hello", " ", "there"])])
+def test_a_graph_called_with_the_nodes_config_is_heard_as_a_subgraph_only(
+    lib: Any, how: str, subgraphs: bool, shown: list[str]
+) -> None:
+    def model(state: Any) -> Any:
+        talks = GenericFakeChatModel(messages=iter([AIMessage("hello there")]))
+        return {"messages": [talks.invoke(state["messages"])]}
+
+    inner = (
+        lib.StateGraph(lib.MessagesState).add_node("model", model).add_edge("__start__", "model").compile()
+    )
+
+    def node(state: Any, config: RunnableConfig) -> Any:
+        if how == "invoke":
+            inner.invoke(state, config)
+        else:
+            [*inner.stream(state, config, stream_mode="messages" if "messages" in how else "updates")]
+        return {"messages": [("assistant", "done")]}
+
+    graph = lib.StateGraph(lib.MessagesState).add_node("node", node).add_edge("__start__", "node").compile()
+    parts = graph.stream({"messages": [("user", "hi")]}, stream_mode="messages", subgraphs=subgraphs)
+    heard = [part[-1] if subgraphs else part for part in parts]
+    assert [message.content for message, _ in heard] == shown

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.embeddings import Embeddings
 from langgraph.store import base as langgraph
 from langgraph.store.memory import InMemoryStore as LangGraphStore
 
@@ -21,6 +22,82 @@ from engine.store import (
     SearchItem,
     SearchOp,
 )
+
+# -- by meaning, beside LangGraph's ------------------------------------------------------------------
+
+
+def vectors(texts: list[str]) -> list[list[float]]:
+    """Embed texts by the letters in them."""
+    return [[float(text.count(letter)) for letter in "abcdefgh"] for text in texts]
+
+
+async def avectors(texts: list[str]) -> list[list[float]]:
+    return vectors(texts)
+
+
+class Letters(Embeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return vectors(texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        return vectors([text])[0]
+
+
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "bee": {"text": "abba", "tags": ["bee", "fed"], "more": {"deep": "cab", "n": 3}},
+    "cab": {"text": "cage", "tags": [], "list": [{"a": "beef"}, {"a": "dead"}]},
+    "dad": {"text": "dad", "none": None, "flag": True},
+    "egg": {"text": "egg"},
+}
+INDEXED: dict[str, Any] = {
+    "all": None,
+    "text": ["text"],
+    "list": ["tags[*]", "list[-1].a", "list[0].a", "tags[7]"],
+    "deep": ["more.deep", "more", "more.n", "flag"],
+    "several": ["{text, more.deep}", "none", "nowhere.at.all"],
+}
+
+
+def searched(store: Any, per_item: Any) -> list[Any]:
+    for key, value in DOCUMENTS.items():
+        store.put(("docs", key), key, value, index=per_item)
+    store.put(("docs", "bee"), "hidden", {"text": "abba"}, index=False)
+    store.put(("docs", "dad"), "gone", {"text": "bad"})
+    store.delete(("docs", "dad"), "gone")
+    asked: list[dict[str, Any]] = [
+        {"query": "abb"},
+        {"query": "dd", "limit": 2},
+        {"query": "gg", "offset": 1, "limit": 1},
+        {"query": "abb", "filter": {"text": "cage"}},
+        {"limit": 3},
+    ]
+    return [
+        [(item.key, item.score and round(item.score, 6)) for item in store.search(("docs",), **one)]
+        for one in asked
+    ]
+
+
+@pytest.mark.parametrize("fields", INDEXED)
+@pytest.mark.parametrize("embed", [vectors, Letters()], ids=["function", "embeddings"])
+@pytest.mark.parametrize("per_item", [None, ["text", "tags[*]"]], ids=["default", "per item"])
+def test_a_search_by_meaning_finds_what_langgraphs_finds(fields: str, embed: Any, per_item: Any) -> None:
+    index: Any = {"embed": embed, "dims": 8, "fields": INDEXED[fields]}
+    assert searched(InMemoryStore(index=index), per_item) == searched(LangGraphStore(index=index), per_item)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("embed", [vectors, avectors, Letters()], ids=["sync", "async", "embeddings"])
+async def test_a_search_by_meaning_finds_the_same_on_an_event_loop(embed: Any) -> None:
+    store = InMemoryStore(index={"embed": embed, "dims": 8})
+    await store.aput(("docs",), "bee", DOCUMENTS["bee"])
+    await store.aput(("docs",), "egg", DOCUMENTS["egg"])
+    assert [item.key for item in await store.asearch(("docs",), query="gge")] == ["egg", "bee"]
+
+
+def test_an_async_function_can_not_embed_for_a_sync_call() -> None:
+    with pytest.raises(TypeError, match="embed is async: use aput and asearch, or give a sync function"):
+        InMemoryStore(index={"embed": avectors, "dims": 8}).put(("a",), "k", {"text": "a"})
+
 
 # -- beside LangGraph's store ------------------------------------------------------------------------
 
@@ -241,18 +318,18 @@ def test_a_namespace_that_is_none_is_refused(namespace: Any, message: str) -> No
     [
         (
             lambda: InMemoryStore(index={"dims": 3}),
-            NotImplementedError,
+            TypeError,
             (
-                "index: InMemoryStore has no embeddings and cannot rank by meaning; leave it out and search "
-                "with filter, or compile the graph with LangGraph's InMemoryStore"
+                "index: embed is None; give LangChain's embeddings, their name, or a function from texts to "
+                "vectors"
             ),
         ),
         (
             lambda: InMemoryStore().search(("a",), query="cats"),
             NotImplementedError,
             (
-                "query: 'cats' asks for a search by meaning, and InMemoryStore has no embeddings; "
-                "search with filter, or take a store that indexes"
+                "query: 'cats' asks for a search by meaning, and this InMemoryStore has no embeddings; "
+                "search with filter, or make it with index={'embed': ..., 'dims': ...}"
             ),
         ),
         (

@@ -22,9 +22,6 @@ class Telemetry:
     def on_event(self, event):
         pass
 
-    def on_receiver(self, receiver):
-        pass
-
     def on_part(self, part, event):
         raise AssertionError("nothing is exported")
 
