@@ -1,7 +1,7 @@
 """OTLP endpoints over gRPC and HTTP, in the test's own process: what was sent arrives as protobuf."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -104,8 +104,8 @@ def http_server(prefix: str = "") -> Iterator[Endpoint]:
 
 
 @contextmanager
-def grpc_server() -> Iterator[Endpoint]:
-    """An OTLP endpoint that speaks gRPC."""
+def grpc_server(answer: Callable[[str, Any, Any], Any] | None = None) -> Iterator[Endpoint]:
+    """An OTLP endpoint that speaks gRPC; ``answer(path, request, context)`` may refuse, or say more."""
     server = grpc.server(ThreadPoolExecutor(2))
     port = server.add_insecure_port("127.0.0.1:0")
     endpoint = Endpoint(f"http://127.0.0.1:{port}")
@@ -113,8 +113,10 @@ def grpc_server() -> Iterator[Endpoint]:
     def servicer(base: Any, response: Any) -> Any:
         class Servicer(base):  # type: ignore[misc]
             def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+                path = next(path for path, kind in REQUESTS.items() if isinstance(request, kind))
+                said = answer and answer(path, request, context)
                 endpoint.got(request)
-                return response
+                return said or response
 
         return Servicer()
 

@@ -27,6 +27,9 @@ _AGAIN: Final = frozenset(
 )
 _OPTIONS: Final = (("grpc.primary_user_agent", "otel-stream"),)
 
+#: What servers in Go (and C++, Node), Java and Rust say of a request that is too long, each under another code.
+_TOO_LONG: Final = ("larger than max", "exceeds maximum size", "length too large")
+
 
 class GrpcSender:
     """Calls ``Export`` of one receiver."""
@@ -87,7 +90,7 @@ class GrpcSender:
     def _refusal(self, error: Any) -> Answer:
         code, details = error.code(), self._place.without_secrets(error.details() or "")
         reason = f"The receiver answered {code.name}: {details[:300]}"
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        if any(words in details for words in _TOO_LONG):
             return Answer(False, too_large=True, reason=reason)
         pause = _retry_delay(error)
         if code in _AGAIN or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and pause is not None):

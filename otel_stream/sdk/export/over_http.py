@@ -95,6 +95,8 @@ class HttpSender:
         session = requests.Session()
         place = self._place
         session.verify = place.certificate or True
+        if "authorization" in place.headers:
+            session.auth = _as_it_is  # else what ~/.netrc says would take its place
         if place.client_certificate:
             both = place.client_certificate, place.client_key
             session.cert = both if place.client_key else place.client_certificate
@@ -128,6 +130,10 @@ class HttpSender:
             return read_answer(self._encoding.answer.FromString(body), self._encoding.rejected)
         except DecodeError:
             return _no_otlp("its answer can't be read")
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _json_answer(encoding: Encoding, body: bytes) -> Answer:
