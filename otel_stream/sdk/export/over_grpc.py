@@ -27,7 +27,7 @@ _AGAIN: Final = frozenset(
 )
 _OPTIONS: Final = (("grpc.primary_user_agent", "otel-stream"),)
 
-#: What servers in Go (and C++, Node), Java and Rust say of a request that is too long, each under another code.
+#: What servers in Go (and C++, Node), Java and Rust say of a request that is too long, under several codes.
 _TOO_LONG: Final = ("larger than max", "exceeds maximum size", "length too large")
 
 
