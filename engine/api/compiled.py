@@ -105,6 +105,10 @@ class CompiledStateGraph(StateApi):
     def __repr__(self) -> str:
         return f"CompiledStateGraph(name={self.name!r}, nodes=[{', '.join(map(repr, self.nodes))}])"
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Show the graph's picture in a notebook: drawn here, by nobody's service."""
+        return {"text/plain": repr(self), "image/svg+xml": self.get_graph().draw_svg()}
+
     def __getattr__(self, name: str) -> Any:
         """Borrow what only LangChain's Runnable has: ``with_retry``, ``bind``, ``astream_events``, ..."""
         if is_borrowed(name):

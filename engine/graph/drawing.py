@@ -1,18 +1,16 @@
-"""What a graph looks like: its nodes and edges as plain values, and as a Mermaid diagram."""
+"""What a graph looks like: its nodes and edges as plain values, which can be drawn."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..types import END, START
+from .mermaid import Style, mermaid
+from .picture import as_png, as_svg, as_text
 from .spec import GraphSpec
-
-_SIMPLE: Final = re.compile(r"[A-Za-z_]\w*")
-#: What Mermaid takes for a word of its own, however it is written.
-_WORDS: Final = frozenset({"call", "class", "click", "default", "end", "graph", "href", "style", "subgraph"})
 
 
 class DrawnNode(NamedTuple):
@@ -55,31 +53,63 @@ class Drawing:
         ]
         return {"nodes": nodes, "edges": edges}
 
-    def draw_mermaid(self) -> str:
-        """Return the drawing in Mermaid's language; conditional edges are dotted."""
-        names = {id: _mermaid_name(id, index) for index, id in enumerate(self.nodes)}
-        lines = ["graph TD", *self._blocks(names, "", 1)]
-        for edge in self.edges:
-            label = "" if edge.data is None else f"|{_quoted(edge.data)}|"
-            arrow = "-.->" if edge.conditional else "-->"
-            lines.append(f"    {names[edge.source]} {arrow}{label} {names[edge.target]}")
-        return "\n".join(lines) + "\n"
+    def draw_mermaid(
+        self,
+        *,
+        with_styles: bool = True,
+        curve_style: Any = "linear",
+        node_colors: Any = None,
+        wrap_label_n_words: int = 9,
+        frontmatter_config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the drawing in Mermaid's language; the arguments are LangChain's."""
+        style = Style.of(with_styles, curve_style, node_colors, wrap_label_n_words, frontmatter_config)
+        return mermaid(self.nodes, self.edges, style)
 
-    def _blocks(self, names: Mapping[str, str], prefix: str, depth: int) -> Iterator[str]:
-        """Yield the nodes below ``prefix``, each subgraph as a block where its first node is."""
-        indent, begun = "    " * depth, set()
-        for id, node in self.nodes.items():
-            if not id.startswith(prefix):
-                continue
-            own, inside, _ = id[len(prefix) :].partition(":")
-            if not inside:
-                left, right = ("([", "])") if node.data is None else ("[", "]")
-                yield f"{indent}{names[id]}{left}{_quoted(node.name)}{right}"
-            elif own not in begun:
-                begun.add(own)
-                yield f"{indent}subgraph {_quoted(own)}"
-                yield from self._blocks(names, f"{prefix}{own}:", depth + 1)
-                yield f"{indent}end"
+    def draw_ascii(self) -> str:
+        """Return the drawing as lines of text; conditional edges are dotted."""
+        return as_text(self.nodes, self.edges)
+
+    def print_ascii(self) -> None:
+        """Print what :meth:`draw_ascii` returns."""
+        print(self.draw_ascii())  # noqa: T201 - it is what it is for
+
+    def draw_svg(self) -> str:
+        """Return the drawing as an SVG image; conditional edges are dashed."""
+        return as_svg(self.nodes, self.edges)
+
+    def draw_png(
+        self,
+        output_file_path: str | None = None,
+        *,
+        background_color: str | None = "white",
+        padding: int = 10,
+    ) -> bytes:
+        """Return the drawing as a PNG image, and write it to a file if one is named.
+
+        ``background_color``: None is transparent. ``padding``: pixels around it.
+
+        Raises:
+            ModuleNotFoundError: Pillow is not installed.
+        """
+        image = as_png(self.nodes, self.edges, background_color, padding)
+        if output_file_path is not None:
+            Path(output_file_path).write_bytes(image)
+        return image
+
+    def draw_mermaid_png(
+        self,
+        *,
+        output_file_path: str | None = None,
+        background_color: str | None = "white",
+        padding: int = 10,
+        **_: Any,
+    ) -> bytes:
+        """Do what :meth:`draw_png` does: no service is asked, whatever LangChain's other arguments say."""
+        return self.draw_png(output_file_path, background_color=background_color, padding=padding)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": self.draw_ascii(), "image/svg+xml": self.draw_svg()}
 
 
 def draw(graph: GraphSpec, depth: int) -> Drawing:
@@ -164,14 +194,6 @@ def _opened(drawing: Drawing, name: str, inner: Drawing) -> Drawing:
         if edge.source != START and edge.target != END
     ]
     return Drawing(nodes, edges)
-
-
-def _mermaid_name(id: str, index: int) -> str:
-    return id if _SIMPLE.fullmatch(id) and id.lower() not in _WORDS else f"node_{index}"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', "#quot;") + '"'
 
 
 def _code(data: Any) -> list[str]:
