@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from ..checkpoint.copying import detach
+from otel_stream.stream.copying import snapshot
 
 V = TypeVar("V")
 Namespace: TypeAlias = tuple[str, ...]
@@ -59,8 +59,8 @@ class InMemoryCache(BaseCache[V]):
 
     def __init__(self, *, serde: Any = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(serde=serde)
-        self._store: Callable[[Any], Any] = serde.dumps_typed if serde is not None else detach
-        self._load: Callable[[Any], Any] = serde.loads_typed if serde is not None else detach
+        self._store: Callable[[Any], Any] = serde.dumps_typed if serde is not None else snapshot
+        self._load: Callable[[Any], Any] = serde.loads_typed if serde is not None else snapshot
         self._clock = clock
         self._lock = threading.Lock()
         #: Namespace → key → (stored value, when it expires).

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, cast
 
 from otel_stream.encoding import shown
+from otel_stream.stream.copying import snapshot
 
 from ..types import Config
 from .base import (
@@ -27,7 +28,6 @@ from .base import (
     get_checkpoint_metadata,
     writes_sort_key,
 )
-from .copying import detach
 
 
 class _Saved(NamedTuple):
@@ -79,8 +79,8 @@ class InMemorySaver(BaseCheckpointSaver[int]):
 
     def __init__(self, *, serde: Any = None) -> None:
         super().__init__(serde=serde)
-        self._store: Callable[[Any], Any] = serde.dumps_typed if serde is not None else detach
-        self._load: Callable[[Any], Any] = serde.loads_typed if serde is not None else detach
+        self._store: Callable[[Any], Any] = serde.dumps_typed if serde is not None else snapshot
+        self._load: Callable[[Any], Any] = serde.loads_typed if serde is not None else snapshot
         self._lock = threading.Lock()
         #: Thread id → namespace → what is there.
         self._threads: dict[str, dict[str, _Namespace]] = {}

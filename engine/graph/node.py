@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -369,13 +369,16 @@ class Node:
 
 def goto_writes(command: Command[Any]) -> Writes:
     """Translate ``command.goto`` into writes that schedule its destinations."""
-    writes: Writes = []
-    for target in command.destinations():
-        if isinstance(target, Send):
-            writes.append((TASKS, target))
-        elif isinstance(target, str) and target != END:
-            writes.append((branch_to(target), None))
-    return writes
+    return target_writes(one for one in command.destinations() if isinstance(one, str | Send))
+
+
+def target_writes(targets: Iterable[str | Send], value: Any = None) -> Writes:
+    """Translate destinations into writes that schedule them; END schedules nothing."""
+    return [
+        (TASKS, target) if isinstance(target, Send) else (branch_to(target), value)
+        for target in targets
+        if target != END
+    ]
 
 
 def _has_command(answer: Any) -> bool:

@@ -12,9 +12,9 @@ from ..core.state import INPUT, RESUME, State, Written
 from ..core.superstep import apply, plan, put_input
 from ..core.task import RunEnv
 from ..errors import EmptyInputError, InvalidUpdateError, UnknownInterruptError
-from ..graph.node import TASKS, Writes, branch_to
+from ..graph.node import Writes, target_writes
 from ..graph.schema import ROOT
-from ..types import END, INTERRUPT, MISSING, START, Command, Send
+from ..types import INTERRUPT, MISSING, START, Command, Send
 from . import reporting as reports
 from .checkpointing import NULL_TASK, Checkpoints
 from .time_travel import is_travelling, needs_branch, origin_of_branch, replay_from
@@ -268,14 +268,11 @@ def _refuse_ambiguous(checkpoints: Checkpoints, strict: bool) -> None:
 
 
 def _command_writes(command: Command[Any], *, skip_resume: bool) -> Writes:
-    writes: Writes = []
-    for target in command.destinations():
-        if isinstance(target, Send):
-            writes.append((TASKS, target))
-        elif not isinstance(target, str):
+    targets = list(command.destinations())
+    for target in targets:
+        if not isinstance(target, str | Send):
             raise TypeError(f"In Command.goto, expected Send/str, got {type(target).__name__}")
-        elif target != END:
-            writes.append((branch_to(target), START))
+    writes = target_writes(targets, START)
     if command.resume is not None and not skip_resume:
         writes.append((RESUME, command.resume))
     if command.update:

@@ -13,10 +13,10 @@ from otel_stream.events import RouteChosen
 from ..core.superstep import read_fresh
 from ..core.task import NodeTask
 from ..errors import ParentCommand
-from ..graph.node import TASKS, Branch, Callback, Writes, branch_to, commands_in
+from ..graph.node import Branch, Callback, Writes, commands_in, target_writes
 from ..runtime import make_runtime, task_writer
 from ..task_config import task_config
-from ..types import END, Send, ours
+from ..types import Send, ours
 
 
 async def writes_of(task: NodeTask, context: Context, answer: Any) -> Writes:
@@ -73,11 +73,7 @@ async def route(task: NodeTask, context: Context, branch: Branch, answer: Any, w
     path = branch.path
     kwargs = inject(path, task) if path.inject else None
     targets = branch.targets(await task.env.executor.call(path, context, value, kwargs))
-    for target in targets:
-        if isinstance(target, Send):
-            writes.append((TASKS, target))
-        elif target != END:
-            writes.append((branch_to(target), None))
+    writes.extend(target_writes(targets))
     _report_route(task, branch.name, targets)
 
 

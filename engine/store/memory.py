@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from ..checkpoint.copying import detach
+from otel_stream.stream.copying import snapshot
+
 from .base import (
     BaseStore,
     GetOp,
@@ -81,7 +82,7 @@ class InMemoryStore(BaseStore):
         now = datetime.now(UTC)
         known = place.get(op.key)
         place[op.key] = Item(
-            value=detach(dict(op.value)),
+            value=snapshot(dict(op.value)),
             key=op.key,
             namespace=op.namespace,
             created_at=known.created_at if known else now,
@@ -124,7 +125,7 @@ class InMemoryStore(BaseStore):
 
 def _parts(item: Item) -> dict[str, Any]:
     parts = {name: getattr(item, name) for name in Item.__slots__}
-    parts["value"] = detach(item.value)
+    parts["value"] = snapshot(item.value)
     return parts
 
 

@@ -191,11 +191,6 @@ def _bridge(options: TelemetryOptions) -> EventToSpanEventBridge:
     return EventToSpanEventBridge(without=_CONTENT)
 
 
-def _otlp_exporter(signal: Signal, protocol: str) -> Callable[[], Any]:
-    """Return what makes the exporter of ``signal`` that the environment asks for, over ``protocol``."""
-    return lambda: _otlp(signal, otlp_destination(signal, os.environ, protocol=protocol))
-
-
 def _otlp(signal: Signal, place: Destination, longest: int = MAX_REQUEST) -> Any:
     over, extra = ("gRPC", "grpc") if place.protocol == "grpc" else ("HTTP", "otlp")
     with needing(extra, f"OTLP over {over}"):

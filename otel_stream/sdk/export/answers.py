@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from threading import Event
 from typing import Any, Final
 
 import msgspec
+from google.protobuf.message import Message  # type: ignore[import-untyped]
+
+from otel_stream.forking import in_child
+from otel_stream.sdk.configure.destinations import Destination
+from otel_stream.sdk.export.encoding import Encoding
 
 #: Seconds before the second try, unless the receiver says; doubled for each that follows.
 FIRST_PAUSE: Final = 0.5
@@ -39,32 +43,54 @@ def read_answer(body: Any, field: str) -> Answer:
     return Answer(True, rejected, reason=partial.error_message)
 
 
-class Patience:
-    """How requests to one receiver are made until answered for good, each for ``seconds`` at most."""
+class Sender:
+    """Sends requests to one receiver until they are answered for good, each for ``place.timeout`` at most."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        #: Set when no further try is to be made.
-        self.stopped = Event()
+    def __init__(self, place: Destination, encoding: Encoding) -> None:
+        self._place = place
+        self._encoding = encoding
+        self._stopped = Event()
         #: Whether a request has been refused and waits for its next try.
         self.retrying = False
+        #: What is open to the receiver, if anything is.
+        self._connection: Any = None
+        in_child(self._disconnect)
 
-    def persist(self, attempt: Callable[[float], Answer]) -> Answer:
-        """Make a request; ``attempt`` is given the seconds that are left."""
+    def _disconnect(self) -> None:
+        # What was open at a fork is the parent's.
+        self._connection = None
+
+    def send(self, request: Message) -> Answer:
+        """Send ``request``, again where the receiver asks for it, and return what became of it."""
+        body = self._body(request)
         try:
-            return self._persist(attempt, time.monotonic() + self._seconds)
+            return self._persist(body, time.monotonic() + self._place.timeout)
         finally:
             self.retrying = False
 
-    def _persist(self, attempt: Callable[[float], Answer], deadline: float) -> Answer:
+    def close(self) -> None:
+        """Make no further try, and close what is open."""
+        self._stopped.set()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _body(self, request: Message) -> bytes:
+        body: bytes = request.SerializeToString()
+        return body
+
+    def _attempt(self, body: bytes, seconds: float) -> Answer:
+        """Send ``body`` once, within ``seconds``; never raises."""
+        raise NotImplementedError
+
+    def _persist(self, body: bytes, deadline: float) -> Answer:
         pause, answer = FIRST_PAUSE, Answer(False)
         for _ in range(MOST_TRIES):
-            answer = attempt(max(0.001, deadline - time.monotonic()))
-            if answer.again is None or self.stopped.is_set():
+            answer = self._attempt(body, max(0.001, deadline - time.monotonic()))
+            if answer.again is None or self._stopped.is_set():
                 return answer
             self.retrying = True
             wait = answer.again or pause * random.uniform(0.8, 1.2)
-            if wait > deadline - time.monotonic() or self.stopped.wait(wait):
+            if wait > deadline - time.monotonic() or self._stopped.wait(wait):
                 return answer
             pause = min(LONGEST_PAUSE, pause * 2)
         return answer

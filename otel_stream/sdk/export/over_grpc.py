@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
-from google.protobuf.message import Message  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 
-from otel_stream.forking import in_child
 from otel_stream.sdk.configure.destinations import Destination
-from otel_stream.sdk.export.answers import Answer, Patience, read_answer
+from otel_stream.sdk.export.answers import Answer, Sender, read_answer
 from otel_stream.sdk.export.encoding import Encoding
 
 #: OTLP specification, "Failures" over gRPC; RESOURCE_EXHAUSTED only if the receiver says when.
@@ -31,37 +29,17 @@ _OPTIONS: Final = (("grpc.primary_user_agent", "otel-stream"),)
 _TOO_LONG: Final = ("larger than max", "exceeds maximum size", "length too large")
 
 
-class GrpcSender:
+class GrpcSender(Sender):
     """Calls ``Export`` of one receiver."""
 
     def __init__(self, place: Destination, encoding: Encoding) -> None:
-        self._place = place
-        self._encoding = encoding
-        self._patience = Patience(place.timeout)
+        super().__init__(place, encoding)
         self._metadata = tuple((name.lower(), value) for name, value in place.headers.items())
-        self._start_anew()
-        in_child(self._start_anew)
-
-    def _start_anew(self) -> None:
-        # A channel that was open at a fork is the parent's.
-        self._channel: Any = None
         self._call: Any = None
 
-    def send(self, request: Message) -> Answer:
-        """Send ``request``, again where the receiver asks for it, and return what became of it."""
-        body = request.SerializeToString()
-        return self._patience.persist(lambda seconds: self._attempt(body, seconds))
-
-    @property
-    def retrying(self) -> bool:
-        """Whether a request has been refused and waits for its next try."""
-        return self._patience.retrying
-
-    def close(self) -> None:
-        """Make no further try, and close the channel."""
-        self._patience.stopped.set()
-        if self._channel is not None:
-            self._channel.close()
+    def _disconnect(self) -> None:
+        super()._disconnect()
+        self._call = None
 
     def _attempt(self, body: bytes, seconds: float) -> Answer:
         try:
@@ -80,10 +58,10 @@ class GrpcSender:
         compression = grpc.Compression.Gzip if place.compression == "gzip" else grpc.Compression.NoCompression
         target = place.endpoint or ""
         if place.insecure:
-            self._channel = grpc.insecure_channel(target, _OPTIONS, compression)
+            self._connection = grpc.insecure_channel(target, _OPTIONS, compression)
         else:
-            self._channel = grpc.secure_channel(target, _credentials(place), _OPTIONS, compression)
-        self._call = self._channel.unary_unary(
+            self._connection = grpc.secure_channel(target, _credentials(place), _OPTIONS, compression)
+        self._call = self._connection.unary_unary(
             self._encoding.method, response_deserializer=self._encoding.answer.FromString
         )
 

@@ -14,9 +14,8 @@ from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from otel_stream.encoding import decode
-from otel_stream.forking import in_child
 from otel_stream.sdk.configure.destinations import Destination
-from otel_stream.sdk.export.answers import Answer, Patience, read_answer
+from otel_stream.sdk.export.answers import Answer, Sender, read_answer
 from otel_stream.sdk.export.encoding import Encoding
 
 if TYPE_CHECKING:
@@ -30,13 +29,11 @@ _AGAIN: Final = frozenset({429, 502, 503, 504})
 _TOO_LARGE: Final = 413
 
 
-class HttpSender:
+class HttpSender(Sender):
     """Posts requests to one URL."""
 
     def __init__(self, place: Destination, encoding: Encoding) -> None:
-        self._place = place
-        self._encoding = encoding
-        self._patience = Patience(place.timeout)
+        super().__init__(place, encoding)
         self._headers = {
             "content-type": "application/x-protobuf",
             "user-agent": "otel-stream",
@@ -44,36 +41,17 @@ class HttpSender:
         }
         if place.compression != "none":
             self._headers["content-encoding"] = place.compression
-        self._start_anew()
-        in_child(self._start_anew)
 
-    def _start_anew(self) -> None:
-        # A connection that was open at a fork is the parent's.
-        self._session: requests.Session | None = None
-
-    def send(self, request: Message) -> Answer:
-        """Send ``request``, again where the receiver asks for it, and return what became of it."""
-        body = _compressed(request.SerializeToString(), self._place.compression)
-        return self._patience.persist(lambda seconds: self._attempt(body, seconds))
-
-    @property
-    def retrying(self) -> bool:
-        """Whether a request has been refused and waits for its next try."""
-        return self._patience.retrying
-
-    def close(self) -> None:
-        """Make no further try, and close the connections."""
-        self._patience.stopped.set()
-        if self._session is not None:
-            self._session.close()
+    def _body(self, request: Message) -> bytes:
+        return _compressed(super()._body(request), self._place.compression)
 
     def _attempt(self, body: bytes, seconds: float) -> Answer:
         import requests
 
-        if self._session is None:
-            self._session = self._new_session()
+        if self._connection is None:
+            self._connection = self._new_session()
         try:
-            with self._session.post(
+            with self._connection.post(
                 self._place.endpoint or "",
                 data=body,
                 headers=self._headers,
