@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from threading import RLock
 from typing import Any
+from weakref import ref
 
 from otel_stream.config import StreamConfig, parse_modes
 from otel_stream.events import End
@@ -14,8 +15,9 @@ from otel_stream.stream.sink import Outlet
 from otel_stream.stream.wakeup import Waiter, waiter
 
 from ..executors import PAUSE, ThreadExecutor, async_executor
-from ..executors.background import background
+from ..executors.background import Background, background
 from ..graph.spec import GraphSpec
+from ..run.loop import RunLoop
 from ..types import Config
 from .formats import Shape
 from .launch import caller_of, concurrency, launch
@@ -77,11 +79,56 @@ class _Pulled(StreamReceiver):
 
 def astream(graph: GraphSpec, input: Any, config: Config | None, asked: Asked) -> AsyncIterator[Any]:
     """Run the graph as the caller iterates, yielding what LangGraph would of each part."""
-    return _astream(graph, input, config, asked, Shape(graph.program, asked))
+    guardian = _Guardian()
+    generator = _astream(graph, input, config, asked, Shape(graph.program, asked), guardian)
+    guardian.watch(generator)
+    return generator
+
+
+class _Guardian:
+    """Ends the run of a generator that is lost where no event loop runs that would close it.
+
+    As when it is driven by ``loop.run_until_complete(anext(generator))``, in a notebook or a script.
+    """
+
+    def __init__(self) -> None:
+        self.lost = False
+        self._generator: ref[Any] | None = None
+        self._run: tuple[RunLoop, Background] | None = None
+
+    def watch(self, generator: Any) -> None:
+        """Take note of when ``generator`` is lost."""
+        self._generator = ref(generator, self._is_lost)
+
+    def begin(self, loop: RunLoop, running: Background) -> None:
+        """Take note of its run."""
+        self._run = loop, running
+        _GUARDIANS.add(self)  # a reference that is lost with what it refers to tells nobody
+
+    def over(self) -> None:
+        """Take note of its end."""
+        self._generator = self._run = None
+        _GUARDIANS.discard(self)
+
+    def _is_lost(self, _: Any) -> None:
+        if self._run is not None:
+            loop, running = self._run
+            self.lost = running.end_here(loop.abandon)
+            if self.lost:
+                loop.left()
+                self.over()
+
+
+_GUARDIANS: set[_Guardian] = set()
 
 
 async def _astream(
-    graph: GraphSpec, input: Any, config: Config | None, asked: Asked, shape: Shape
+    graph: GraphSpec,
+    input: Any,
+    config: Config | None,
+    asked: Asked,
+    shape: Shape,
+    guardian: _Guardian,
 ) -> AsyncIterator[Any]:
     receiver = _Pulled(asked.modes, asked.subgraphs, bounded=True)
     caller = caller_of(graph, config)
@@ -103,6 +150,7 @@ async def _astream(
     if relay is not None:
         relay.place(loop)
     running = background(loop.execute, loop.env.run.context.copy())
+    guardian.begin(loop, running)
     left: BaseException | None = None
     try:
         while True:
@@ -124,8 +172,10 @@ async def _astream(
         raise
     finally:
         try:
-            await stop_and_wait(loop, running, left)
+            if not guardian.lost:
+                await stop_and_wait(loop, running, left)
         finally:
+            guardian.over()
             receiver.close()
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from threading import Thread
+from pathlib import Path
+from threading import Thread, get_ident
 from typing import Any, Protocol
+from weakref import ref
 
 from anyio import CancelScope
 
-from otel_stream.stream.wakeup import CancelToken
+from otel_stream.stream.wakeup import CancelToken, in_event_loop
 
 from ..errors import EXITS
 
@@ -30,6 +32,13 @@ class Background(Protocol):
 
     async def wait(self) -> None:
         """Wait until it has ended; never raises what it raised, and goes on waiting when cancelled."""
+
+    def end_here(self, gone: Callable[[], None]) -> bool:
+        """End it at once, if it is left where its event loop does not run and may never run again.
+
+        Returns whether that is so; ``gone`` is called then, before anything is stopped.
+        """
+        ...
 
 
 def on_trio() -> bool:
@@ -81,7 +90,10 @@ async def see_off(futures: Iterable[asyncio.Future[Any]]) -> None:
 
 class _OnAsyncio:
     def __init__(self, start: Start, context: Context) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(start), context=context)
+        loop = asyncio.get_running_loop()
+        _forget_closed_loops(loop)
+        self._thread = get_ident()
+        self._task = loop.create_task(self._run(start), context=context)
         _RUNNING.add(self._task)
         self._task.add_done_callback(_RUNNING.discard)
         self._asked = False
@@ -107,6 +119,61 @@ class _OnAsyncio:
             self.cancel()
             await see_off((self._task,))
             raise
+
+    def end_here(self, gone: Callable[[], None]) -> bool:
+        loop = self._task.get_loop()
+        if self._task.done() or loop.is_running():
+            return False
+        gone()
+        if loop.is_closed():
+            _unwind([self._task])
+        elif self._thread == get_ident() and not in_event_loop():
+            self.cancel()
+            with suppress(RuntimeError):  # it has stopped in the middle of something, and can't run just now
+                loop.run_until_complete(asyncio.wait((self._task,), timeout=LOST_GRACE))
+        else:
+            loop.call_soon_threadsafe(self.cancel)
+        return True
+
+
+class _Last:
+    """The event loop that was used last; nearly always the only one."""
+
+    loop: ref[asyncio.AbstractEventLoop] | None = None
+
+
+def _forget_closed_loops(loop: asyncio.AbstractEventLoop) -> None:
+    """Unwind what was left on event loops that are closed by now, when there is a new one."""
+    last = _Last.loop
+    if last is None or last() is not loop:
+        _Last.loop = ref(loop)
+        _unwind([task for task in tuple(_RUNNING) if task.get_loop().is_closed()])
+
+
+def _unwind(left: Sequence[asyncio.Task[Any]]) -> None:
+    """Let tasks that no event loop will ever run again clean up as far as they can without one."""
+    for loop in {task.get_loop() for task in left}:
+        inside = [task for task in asyncio.all_tasks(loop) if task not in _RUNNING and _is_ours(task)]
+        for task in [*inside, *(one for one in left if one.get_loop() is loop)]:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            _RUNNING.discard(task)
+            coroutine: Any = task.get_coro()
+            for _ in range(_AWAITS):
+                with suppress(BaseException):  # it awaits something as it cleans up: in vain
+                    coroutine.close()
+                    break
+
+
+def _is_ours(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and code.co_filename.startswith(_HERE)
+
+
+_HERE = str(Path(__file__).parent)
+#: Seconds that a run takes at most to end where its generator is lost.
+LOST_GRACE = 1.0
+#: How often what cleans up may await something before it is given up, where nothing can be awaited.
+_AWAITS = 8
 
 
 class _OnTrio:
@@ -138,6 +205,9 @@ class _OnTrio:
                 await self._done.wait()
             raise
 
+    def end_here(self, gone: Callable[[], None]) -> bool:
+        return False  # trio ends with everything that runs in it
+
 
 class InThread:
     """A coroutine that never suspends, in a thread of its own; ``wait`` blocks."""
@@ -160,3 +230,7 @@ class InThread:
     async def wait(self) -> None:
         """Block until it has ended."""
         self._thread.join()
+
+    def end_here(self, gone: Callable[[], None]) -> bool:
+        """Leave it to its thread."""
+        return False

@@ -40,6 +40,7 @@ class RunLoop:
 
     __slots__ = (
         "abandoned",
+        "begun",
         "checkpoints",
         "end",
         "env",
@@ -65,7 +66,7 @@ class RunLoop:
         self.step, self.stop = -1, env.recursion_limit
         #: Channels that the superstep before changed; None when any may have.
         self.updated: set[str] | None = None
-        self.resumed = False
+        self.begun = self.resumed = False
         #: Where it stops if it is interrupted, in LangGraph's words.
         self.status = "pending"
         #: The tasks of the superstep that is planned or runs.
@@ -90,7 +91,7 @@ class RunLoop:
             GraphInterrupt: in a subgraph; at the root an interrupted run ends normally.
             BaseException: whatever a node raised.
         """
-        end: End = End.OK
+        self.begun, end = True, End.OK
         error: BaseException | None = None
         try:
             end = await self._to_the_end()
@@ -152,7 +153,7 @@ class RunLoop:
 
     def left(self) -> None:
         """End a run that was left before its first step."""
-        if self.end is None:
+        if not self.begun:
             reports.run_started(self.env, self.input, False)
             self._ended(End.ABANDONED if self.abandoned else End.CANCELLED, None)
 
@@ -333,8 +334,8 @@ class RunLoop:
 
     async def _run_all(self, tasks: Sequence[NodeTask]) -> None:
         """Run tasks side by side, within ``step_timeout``; threads can't be stopped, so not there."""
-        executor = self.env.executor
-        with fail_after(self.env.spec.step_timeout) if executor.is_async else nullcontext():
+        executor, limit = self.env.executor, self.env.spec.step_timeout
+        with fail_after(limit) if limit is not None and executor.is_async else nullcontext():
             await executor.run_all(tasks, run_task, self._done)
 
     def _done(self, task: NodeTask) -> Awaitable[list[NodeTask] | None] | None:
