@@ -71,7 +71,7 @@ def everything_is_over(told: Any, times: int = TIMES) -> None:
 
 
 @pytest.mark.parametrize("names", ["a", "ab"])
-@pytest.mark.clause("S-END-5", "S-END-7", "S-END-11")
+@pytest.mark.clause("S-END-5", "S-END-7", "S-END-12")
 def test_in_a_node_its_nodes_are_cancelled_and_all_spans_end(
     names: str, loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,7 +87,7 @@ def test_in_a_node_its_nodes_are_cancelled_and_all_spans_end(
     assert caplog.records == []
 
 
-@pytest.mark.clause("S-END-5", "S-END-7", "S-END-11")
+@pytest.mark.clause("S-END-5", "S-END-7", "S-END-12")
 def test_between_two_nodes_it_ends_too(loop: asyncio.AbstractEventLoop) -> None:
     with telemetry() as told:
         for _ in range(TIMES):
@@ -99,7 +99,7 @@ def test_between_two_nodes_it_ends_too(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @pytest.mark.parametrize("names", ["a", "ab"])
-@pytest.mark.clause("S-END-5", "S-END-7", "S-END-11")
+@pytest.mark.clause("S-END-5", "S-END-7", "S-END-12")
 def test_on_a_loop_that_is_closed_it_ends_without_it(names: str, caplog: pytest.LogCaptureFixture) -> None:
     ward = Ward(names)
     with telemetry() as told, caplog.at_level(logging.DEBUG, "asyncio"):
@@ -114,7 +114,7 @@ def test_on_a_loop_that_is_closed_it_ends_without_it(names: str, caplog: pytest.
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-@pytest.mark.clause("S-END-11")
+@pytest.mark.clause("S-END-12")
 def test_one_that_is_kept_while_its_loop_is_closed_ends_when_another_loop_is_used() -> None:
     first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
     kept, other = Ward("a"), Ward("b")
@@ -131,7 +131,7 @@ def test_one_that_is_kept_while_its_loop_is_closed_ends_when_another_loop_is_use
     assert (set(), set()) == (background._RUNNING, pull._GUARDIANS)
 
 
-@pytest.mark.clause("S-END-11")
+@pytest.mark.clause("S-END-12")
 def test_one_that_is_lost_in_another_thread_ends_when_its_loop_runs_again(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
