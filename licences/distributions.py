@@ -31,6 +31,7 @@ _SPELT: Final = {
     "isc license": "ISC",
     "isc license (iscl)": "ISC",
     "mit license": "MIT",
+    "mit license, apache license, version 2.0": "MIT OR Apache-2.0",  # of sqlite-vec, as its repository says
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
     "python software foundation license": "PSF-2.0",
     "the unlicense (unlicense)": "Unlicense",
@@ -103,7 +104,7 @@ def _declared(found: Distribution) -> tuple[str, ...]:
     named = [text.rpartition(" :: ")[2] for text in classifiers if not text.endswith("OSI Approved")]
     field = "".join(metadata.get_all("License") or ()).strip()
     # A classifier such as "BSD License" says less than the field, where that is an identifier.
-    if re.fullmatch(r"[A-Za-z0-9.+() -]{1,60}", field):
+    if field.lower() in _SPELT or re.fullmatch(r"[A-Za-z0-9.+() -]{1,60}", field):
         named = [field]
     return tuple(_SPELT.get(name.lower(), name) for name in named)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from otel_stream.trouble import placed
+
 _logger = logging.getLogger("otel_stream")
 
 #: Ends runs in progress and waits for it, for the seconds that it is given at most.
@@ -28,4 +30,4 @@ def leave(seconds: float) -> None:
         try:
             call(seconds)
         except Exception as error:  # noqa: BLE001 - the process ends, whatever an engine makes of it
-            _logger.warning("Runs in progress could not be ended: %r", error)
+            _logger.warning("Runs in progress could not be ended: %s", placed(error))

@@ -118,6 +118,12 @@ def test_every_pipeline_starts_with_the_memory_limiter(name: str) -> None:
     )
 
 
+def test_the_agent_encrypts_on_its_way_to_the_gateway_unless_it_is_told_otherwise() -> None:
+    text = COLLECTORS["agent"].read_text()
+    assert re.findall(r"insecure: \"([^\"]*)\"", text) == ["${env:OTEL_STREAM_GATEWAY_INSECURE:-false}"] * 2
+    assert "http://${env:OTEL_STREAM_GATEWAY" not in text  # a scheme would have the last word
+
+
 def test_the_agent_holds_nothing_in_memory_that_the_app_was_told_is_safe() -> None:
     agent = yaml.safe_load(COLLECTORS["agent"].read_text())
     queues = [exporter["sending_queue"] for exporter in agent["exporters"].values()]

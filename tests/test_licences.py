@@ -210,12 +210,14 @@ def test_a_planted_distribution_is_caught_by_what_it_declares_or_by_its_text(ins
         install("g2", "Classifier: License :: OSI Approved :: MIT License"),
         install("g3", "License: Apache-2.0", LICENSE=MIT),
         install("g4", nothing, LICENSE=MIT),
+        install("g5", "License: MIT License, Apache License, Version 2.0"),
     ]
     found = wheel.dependencies([*planted, *good])
     caught = [sentence.partition(" ")[0] for sentence in refused(found)]
     assert caught == sorted(one.name for one in planted)
     said = {one.name: one.licences for one in found if one.name.startswith("g")}
-    assert said == {"g1": ("MIT",), "g2": ("MIT",), "g3": ("Apache-2.0", "MIT"), "g4": ("MIT",)}
+    either = ("MIT OR Apache-2.0",)
+    assert said == {"g1": ("MIT",), "g2": ("MIT",), "g3": ("Apache-2.0", "MIT"), "g4": ("MIT",), "g5": either}
 
 
 # -- Go -------------------------------------------------------------------------------------------------

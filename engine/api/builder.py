@@ -329,7 +329,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
 
         ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its
         own over calls, False does without. ``name`` names the graph's runs in streams and telemetry.
-        ``transformers`` are LangGraph's, for ``stream_events(version="v3")``.
+        ``transformers`` make more projections for ``stream_events(version="v3")``.
 
         Raises:
             ValueError: whatever :meth:`validate` finds.

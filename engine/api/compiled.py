@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import GenericAlias
 from typing import Any, Generic, TypeVar, Unpack
 
+from otel_stream.adapters.projections import run_of
 from otel_stream.adapters.runnable import borrowed, is_borrowed, register
 from otel_stream.config import StreamConfig
 
@@ -309,6 +310,56 @@ class CompiledStateGraph(StateApi):
         asked = Asked.of(options, modes="updates", whole=True)
         return RunStream(self.spec, input, streams or (StreamConfig(),), config, asked)
 
+    def stream_events(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        version: str = "v2",
+        transformers: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return the run with its parts as projections, ``version="v3"``, by LangGraph's code.
+
+        ``transformers`` make more of them. LangChain has the other versions for ``astream_events`` only.
+
+        Raises:
+            TypeError: ``stream_mode`` or ``subgraphs``, which the projections decide.
+        """
+        if version != "v3":
+            return borrowed(self, "stream_events")(input, config, version=version, **options)
+        _refuse_modes(options)
+
+        def ask(modes: Sequence[str]) -> Iterator[Any]:
+            return self.stream(input, config, stream_mode=modes, subgraphs=True, version="v2", **options)
+
+        return run_of(ask, [*self.spec.transformers, *(transformers or ())], is_async=False)
+
+    def astream_events(
+        self,
+        input: Any,
+        config: Config | None = None,
+        *,
+        version: str = "v2",
+        transformers: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Yield what LangChain's callbacks are told of the run, as its ``version`` "v1" or "v2" shows that.
+
+        With ``version="v3"`` do what :meth:`stream_events` does; to be awaited.
+        """
+        if version != "v3":
+            return borrowed(self, "astream_events")(input, config, version=version, **options)
+        _refuse_modes(options)
+
+        def ask(modes: Sequence[str]) -> AsyncIterator[Any]:
+            return self.astream(input, config, stream_mode=modes, subgraphs=True, version="v2", **options)
+
+        async def begin() -> Any:
+            return run_of(ask, [*self.spec.transformers, *(transformers or ())], is_async=True)
+
+        return begin()
+
     # -- looking at it ---------------------------------------------------------------------------
 
     def get_graph(self, config: Config | None = None, *, xray: int | bool = False) -> Drawing:
@@ -338,3 +389,11 @@ class CompiledStateGraph(StateApi):
             if self.context_schema is not None
             else None
         )
+
+
+def _refuse_modes(options: Mapping[str, Any]) -> None:
+    for name in ("stream_mode", "subgraphs"):
+        if name in options:
+            raise TypeError(
+                f"{name}: what a run of version 'v3' streams is decided by its projections; drop it"
+            )

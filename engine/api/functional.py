@@ -17,6 +17,7 @@ from ..core.state import PUSH
 from ..core.task import NodeTask
 from ..deprecated import by_old_name, refuse_others
 from ..graph.description import Description
+from ..graph.injection import injected
 from ..graph.node import Callback, Node, Writes, callable_name, is_coroutine_function
 from ..graph.program import Program
 from ..graph.spec import GraphSpec
@@ -45,11 +46,14 @@ class TaskFunction:
     ) -> None:
         self.func = function
         update_wrapper(self, function)
+        inject = tuple(one for one in injected(function, first=False, previous=True) if one != "error")
+        called = _unpacked(function, inject)
         is_async = is_coroutine_function(function)
         callback = Callback(
             name or callable_name(function),
-            None if is_async else _unpacked(function),
-            _aunpacked(function) if is_async else None,
+            None if is_async else called,
+            called if is_async else None,
+            inject=inject,
             original=function,
         )
         self.spec = Node(callback.name, callback, retry=retry, cache=cache, timeout=timeout)
@@ -85,13 +89,17 @@ class TaskFunction:
             await cache.aclear([cache_namespace(self.spec)])
 
 
-def _unpacked(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    return lambda packed: function(*packed[0], **packed[1])
+def _unpacked(function: Callable[..., Any], inject: Sequence[str]) -> Callable[..., Any]:
+    """Return what calls ``function`` with what its caller has given, and then with what is injected."""
+    if not inject:
+        return lambda packed: function(*packed[0], **packed[1])
+    places = list(inspect.signature(function).parameters)
 
-
-def _aunpacked(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    async def call(packed: Any) -> Any:
-        return await function(*packed[0], **packed[1])
+    def call(packed: Any, **injected: Any) -> Any:
+        args, kwargs = packed
+        given = {*places[: len(args)], *kwargs}
+        rest = {name: value for name, value in injected.items() if name not in given}
+        return function(*args, **kwargs, **rest)
 
     return call
 

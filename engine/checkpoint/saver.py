@@ -46,8 +46,21 @@ class Saver:
         self.next_version = getattr(saver, "get_next_version", None)
 
     async def get(self, place: Config) -> Any:
-        """Return the checkpoint that ``place`` names, or the latest there; None if there is none."""
-        found = await self._saver.aget_tuple(place) if self._is_async else self._saver.get_tuple(place)
+        """Return the checkpoint that ``place`` names, or the latest there; None if there is none.
+
+        Raises:
+            NotImplementedError: a saver without async methods, on an event loop.
+        """
+        try:
+            found = await self._saver.aget_tuple(place) if self._is_async else self._saver.get_tuple(place)
+        except NotImplementedError as error:
+            if error.args:
+                raise
+            name, calls = type(self._saver).__name__, "invoke" if self._is_async else "ainvoke"
+            kind = "async" if self._is_async else "sync"
+            raise NotImplementedError(
+                f"{name} has no {kind} methods: take one that has, or {calls}"
+            ) from error
         return loaded_tuple(found) if self.is_langgraphs else found
 
     async def list(self, place: Config, **which: Any) -> list[Any]:

@@ -83,7 +83,9 @@ def _is_ours(target: Any, parameter: inspect.Parameter) -> bool:
     if hint in _SPELLED.get(name, ()) or _is_named(hint, _TYPES[name]):
         return True
     origin = get_origin(hint) or hint
-    return origin in _LOOSE[name] and default is _EMPTY if _hashable(origin) else False
+    if not _hashable(origin) or origin not in _LOOSE[name]:
+        return False
+    return default is _EMPTY or (name == "runtime" and default is None)
 
 
 def _hashable(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,5 +30,5 @@ class GraphSpec:
     step_timeout: float | None = None
     #: Whether streams print their parts.
     debug: bool = False
-    #: What LangGraph's streaming protocol, version 3, is projected by besides its own.
-    transformers: Sequence[Callable[[tuple[str, ...]], Any]] = ()
+    #: What makes more projections of a run, for ``stream_events(version="v3")``.
+    transformers: Sequence[Any] = ()

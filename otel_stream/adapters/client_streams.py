@@ -16,6 +16,8 @@ from typing import Any, Final, Self, TypeAlias
 
 from otel_stream.adapters.chunks import MessageChunk, speaker
 from otel_stream.config import ConfigError
+from otel_stream.stream.guard import say
+from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +86,11 @@ class _Told:
             for chunk in self._read(event):
                 if node.wanted:
                     node.show(as_part(chunk), self._metadata)
-        except Exception:  # an event of a shape that is not known must not break the node
+        except Exception as error:  # noqa: BLE001 - what is not understood must not break the node
             self._speaker = None
-            logger.exception("a stream is no longer shown as messages, for %r is not understood", event)
+            kind = type(event).__qualname__
+            told = "a stream is no longer shown as messages: of one %s, %s"
+            say(logger, logging.ERROR, told, kind, placed(error))
 
 
 class ToldStream(_Told):

@@ -12,7 +12,7 @@ from typing import Any
 #: Methods and properties of a Runnable that only need the graph's own ``invoke``, ``stream`` and the like.
 BORROWED = frozenset(
     {
-        *("abatch_as_completed", "as_tool", "assign", "astream_events", "astream_log", "atransform"),
+        *("abatch_as_completed", "as_tool", "assign", "astream_log", "atransform"),
         *("batch_as_completed", "bind", "config_schema", "config_specs", "get_config_jsonschema"),
         *("get_prompts", "map", "pick", "pipe", "transform", "with_alisteners", "with_fallbacks"),
         *("with_listeners", "with_retry", "with_types"),

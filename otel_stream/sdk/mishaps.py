@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from otel_stream.trouble import placed
+
 
 class Mishaps:
     """What went wrong in one place; ``where`` completes the sentence "... failed"."""
@@ -20,9 +22,7 @@ class Mishaps:
         self.count += 1
         if self.count > 1:
             return  # a log handler that ends up in the same place again is not fed a second time
-        _logger.warning(
-            "%s failed; more failures are counted, not logged: %r", self._where, error, exc_info=error
-        )
+        _logger.warning("%s failed; more failures are counted, not logged: %s", self._where, placed(error))
 
 
 _logger = logging.getLogger("otel_stream.sdk")

@@ -33,6 +33,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from otel_stream.stream.guard import say
+from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
 
@@ -251,8 +252,8 @@ def _name(kind: type, error: BaseException) -> None:
         say(
             logger,
             logging.WARNING,
-            "%s.%s can't be copied: parts show such an object itself, and may change with it: %r",
+            "%s.%s can't be copied: parts show such an object itself, and may change with it: %s",
             kind.__module__,
             kind.__qualname__,
-            error,
+            placed(error),
         )

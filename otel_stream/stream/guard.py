@@ -10,9 +10,7 @@ import logging
 from contextlib import suppress
 
 
-def say(
-    logger: logging.Logger, level: int, message: str, *about: object, error: BaseException | None = None
-) -> None:
+def say(logger: logging.Logger, level: int, message: str, *about: object) -> None:
     """Log ``message``; handlers and what they format may be anybody's, so whatever they raise ends here."""
     with suppress(BaseException):
-        logger.log(level, message, *about, exc_info=error)
+        logger.log(level, message, *about)

@@ -98,8 +98,6 @@ class StreamReceiver(Sink):
         self._consumers: deque[Waiter] = deque()
         self._producers: deque[Waiter] = deque()
         self._turn = 0
-        #: Called when what became of its parts may be final: metrics may count them.
-        self.on_account: Callable[[StreamReceiver], None] | None = None
         #: The oldest part when a warning last said that nobody takes it.
         self._named: object = None
 
@@ -150,19 +148,18 @@ class StreamReceiver(Sink):
 
     def _fail_for_overflow(self) -> None:
         config = self.config
-        self.fail(
-            ReceiverOverflowError(
-                f"receiver {self.name!r}: its buffer of {config.buffer_size} parts is full and its overflow "
-                f"policy is {config.overflow.value!r}; take parts faster, raise StreamConfig.buffer_size, "
-                "or choose another policy"
-            )
+        why = (
+            f"its buffer of {config.buffer_size} parts is full and its overflow policy is "
+            f"{config.overflow.value!r}; take parts faster, raise StreamConfig.buffer_size, "
+            "or choose another policy"
         )
+        self.fail(ReceiverOverflowError(f"receiver {self.name!r}: {why}"), why)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException, why: str = "") -> None:
         """Cut this receiver off: its consumer gets what is held, then ``error``. Reported once."""
         if not self._over and self.failed is None:
             self._error = error
-        super().fail(error)
+        super().fail(error, why)
 
     def finish(self, end: End, error: BaseException | None = None) -> None:
         """Mark the end of the run: iteration stops after what is held, raising ``error`` if it failed.
@@ -316,7 +313,6 @@ class StreamReceiver(Sink):
             if part is not None:
                 return part
             if over:
-                self._account()
                 raise self._last_words(StopAsyncIteration)
             consumer = waiter()
             self._consumers.append(consumer)
@@ -336,7 +332,6 @@ class StreamReceiver(Sink):
             if part is not None:
                 return part
             if over:
-                self._account()
                 raise self._last_words(StopIteration)
             if in_event_loop():
                 raise RuntimeError(
@@ -360,10 +355,6 @@ class StreamReceiver(Sink):
         broken = RuntimeError(f"receiver {self.name!r} is at its end by {type(error).__name__}: {error}")
         broken.__cause__ = error
         return broken
-
-    def _account(self) -> None:
-        if self.on_account is not None:
-            self.on_account(self)
 
     @property
     def closed(self) -> bool:
@@ -403,9 +394,10 @@ class StreamReceiver(Sink):
                 one.finish(self.end, self._error)
         return made
 
-    def waiting(self) -> tuple[int, int | None]:
-        """Return how many parts wait, and when the oldest came into being, in nanoseconds since the epoch."""
-        return self._buffer.waiting()
+    @property
+    def account(self) -> Buffer:
+        """What keeps the account of its parts, for who adds it up when this is gone."""
+        return self._buffer
 
     def statistics(self) -> ReceiverStatistics:
         """Return what became of every part so far."""
@@ -416,7 +408,6 @@ class StreamReceiver(Sink):
         self._buffer.close()
         self._error = None
         self._leave()
-        self._account()
 
     async def aclose(self) -> None:
         """Do what :meth:`close` does."""

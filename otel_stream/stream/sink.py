@@ -14,6 +14,7 @@ from otel_stream.parts import StreamPart
 from otel_stream.stream.admission import Admission
 from otel_stream.stream.guard import say
 from otel_stream.stream.inbox import Inbox
+from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +126,13 @@ class Sink:
         """Forget a source."""
         self._sources.discard(source)
 
-    def fail(self, error: BaseException) -> None:
-        """Cut this sink off. Reported once; never raises."""
+    def fail(self, error: BaseException, why: str = "") -> None:
+        """Cut this sink off. Reported once, as ``why`` or by the class of ``error``; never raises."""
         if self._over or self.failed is not None:
             return
         self.failed = error
-        say(
-            logger, logging.ERROR, "receiver %r is cut off from its stream: %r", self.name, error, error=error
-        )
+        said = why or placed(error)
+        say(logger, logging.ERROR, "receiver %r is cut off from its stream: %s", self.name, said)
         self._leave()
 
     def finish(self, end: End, error: BaseException | None = None) -> None:

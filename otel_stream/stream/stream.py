@@ -25,6 +25,7 @@ from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.stream.routing import NOBODY, Audience, Desk, Member, Tell, Want, interest_in, interest_of
 from otel_stream.stream.sink import Sink, joined
 from otel_stream.stream.wakeup import yield_turn
+from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,9 @@ class TelemetryConsumer(Protocol):
 
     def on_part(self, part: StreamPart, event: Event) -> None:
         """Export ``part``, which has all its metadata."""
+
+    def on_receiver(self, receiver: StreamReceiver) -> None:
+        """Take note of who gets parts from now on."""
 
 
 class Stream:
@@ -158,7 +162,6 @@ class Stream:
             one.detached(self)
             if not one.lasting:
                 one.finish(end, error)
-            self._account(one)
 
     def _changed(self) -> None:
         """Forget what followed from who is there, and from what telemetry wants."""
@@ -174,17 +177,10 @@ class Stream:
 
     def _introduce(self, sinks: Iterable[Sink]) -> None:
         """Let metrics know who listens."""
-        meet = getattr(self.telemetry, "on_receiver", None)
+        telemetry = self.telemetry
         for one in sinks:
-            if meet is not None and isinstance(one, StreamReceiver):
-                self._told_of(meet, one)
-
-    def _account(self, sink: Sink) -> None:
-        """Let metrics count what became of the parts of ``sink``, now and when it is known of the rest."""
-        record = getattr(self.telemetry, "on_receiver_statistics", None)
-        if record is not None and isinstance(sink, StreamReceiver):
-            sink.on_account = lambda one: self._told_of(record, one, one.statistics())
-            sink.on_account(sink)
+            if telemetry is not None and isinstance(one, StreamReceiver):
+                self._told_of(telemetry.on_receiver, one)
 
     # --- Who exports --------------------------------------------------------------------------------------
 
@@ -220,7 +216,7 @@ class Stream:
             first, self.telemetry = self.telemetry is not None, None
             self._changed()
         if first:
-            say(logger, logging.ERROR, "telemetry is cut off from this run: %r", error, error=error)
+            say(logger, logging.ERROR, "telemetry is cut off from this run: %s", placed(error))
 
     # --- Runs of another audience -------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from typing import Final
 from otel_stream.encoding import clean
 from otel_stream.telemetry.options import TelemetryOptions
 
-#: What looks like an id and nothing else: no address, no name with a blank in it, no number to call.
-_OPAQUE: Final = re.compile(r"[A-Za-z0-9_.:|/-]{1,128}")
+#: What looks like an id and nothing else: no mail address, no name with a blank in it; and in digits alone
+#: nothing as long as a number to call, of a card or a document, or an address of the internet.
+_OPAQUE: Final = re.compile(r"(?![0-9_.:|/-]{7,}\Z)[A-Za-z0-9_.:|/-]{1,128}")
 
 
 def shown_id(text: str, where: str, options: TelemetryOptions, *, content: bool) -> str:

@@ -12,10 +12,13 @@ import hashlib
 import hmac
 import logging
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import Any, Final, TypeAlias
 
 from otel_stream.encoding import Encoding, decode, encode, joined, tiny
+from otel_stream.trouble import placed
 
 MASK: Final = "[redacted]"
 FAILED: Final = "[redaction failed]"
@@ -145,14 +148,14 @@ class Redaction:
         try:
             return walk.shown(decode(json(value)), path), walk.count
         except RecursionError:
-            self.failed(path, "it is nested too deeply")
+            self.failed("it is nested too deeply")
             return FAILED, 1
 
-    def failed(self, path: Path, why: object) -> None:
-        """Count a value that had to be withheld; the first one is reported."""
+    def failed(self, why: str) -> None:
+        """Count a value that had to be withheld; the first one is reported, without its path: it is data."""
         self.failures += 1
         if self.failures == 1:
-            _logger.error("Redaction of %r failed (%s): what it fails for is withheld.", ".".join(path), why)
+            _logger.error("Redaction failed (%s): what it fails for is withheld.", why)
 
     # -- for the walk -------------------------------------------------------------------------
 
@@ -165,6 +168,20 @@ class Redaction:
             return MASK
         return text
 
+    def split_over(self, items: list[Any]) -> set[int]:
+        """Return the places of blocks of text, such as a message's, that a pattern matches only together."""
+        found: set[int] = set()
+        if self.opens:
+            return found
+        texts = [_text_of(item) for item in items]
+        ends = list(accumulate(map(len, texts)))
+        whole = "".join(texts)
+        for match in (match for pattern in self._patterns for match in pattern.finditer(whole)):
+            first, last = bisect_right(ends, match.start()), bisect_left(ends, match.end())
+            if first < last:
+                found.update(index for index in range(first, last + 1) if texts[index])
+        return found
+
     def called(self, value: Any, path: Path) -> Any:
         """Return what the function makes of ``value``."""
         if self._call is None:
@@ -173,7 +190,7 @@ class Redaction:
             # Once more through JSON: a function may return anything.
             return decode(encode(self._call(".".join(path), value)))
         except Exception as error:  # noqa: BLE001 - a function of the user's; the text may quote the value
-            self.failed(path, type(error).__name__)
+            self.failed(placed(error))
             return FAILED
 
     def cut(self, value: Any) -> Any:
@@ -203,8 +220,16 @@ class _Walk:
         if isinstance(value, dict):
             return {self._key(key): self.shown(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list):
-            return [self.shown(item, (*path, str(index))) for index, item in enumerate(value)]
+            return self._items(value, path)
         return value if value is None else self._leaf(value, path)
+
+    def _items(self, items: list[Any], path: Path) -> list[Any]:
+        shown = [self.shown(item, (*path, str(index))) for index, item in enumerate(items)]
+        for index in self._rules.split_over(items):
+            if isinstance(shown[index], dict):  # else it is hidden as a whole
+                shown[index] = {**shown[index], "text": MASK}
+                self.count += 1
+        return shown
 
     def _key(self, key: str) -> str:
         shown = self._rules.masked(key)
@@ -295,6 +320,11 @@ def _names(rules: Iterable[tuple[Callable[[str], Any], ...]], path: Path) -> boo
         len(path) >= len(globs) and all(map(_matches, globs, path[len(path) - len(globs) :]))
         for globs in rules
     )
+
+
+def _text_of(block: Any) -> str:
+    text = block.get("text") if isinstance(block, dict) else None
+    return text if isinstance(text, str) else ""
 
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")

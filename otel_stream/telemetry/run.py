@@ -21,17 +21,18 @@ from opentelemetry.trace import NoOpTracer
 from otel_stream import events, semconv
 from otel_stream.events import End, Event, Run
 from otel_stream.stream.modes import StreamPart
-from otel_stream.stream.statistics import ReceiverStatistics
 from otel_stream.telemetry.exceptions import Exceptions, error_type
 from otel_stream.telemetry.logs.events import Logs
 from otel_stream.telemetry.logs.happenings import Happenings, attributes_of
 from otel_stream.telemetry.logs.older import modern
 from otel_stream.telemetry.metrics.gauges import Gauges
 from otel_stream.telemetry.metrics.instruments import Instruments, Metrics
+from otel_stream.telemetry.metrics.receivers import Receiver
 from otel_stream.telemetry.options import ROUTES, TelemetryOptions, get_options
 from otel_stream.telemetry.parents import parent_context
 from otel_stream.telemetry.scope import OpenRun, OpenTask
 from otel_stream.telemetry.spans import Spans
+from otel_stream.trouble import placed
 
 _logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class RunTelemetry:
         self._recording = self._spans
         #: The root run, once it has started, and who was there before it.
         self._run: Run | None = None
-        self._early: list[Any] = []
+        self._early: list[Receiver] = []
         #: What went wrong inside the SDK or its processors.
         self.failures = 0
         self.modes: frozenset[str] = options.modes - {ROUTES} if self._logs is not None else frozenset()
@@ -116,26 +117,15 @@ class RunTelemetry:
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(error)
 
-    def on_receiver(self, receiver: Any) -> None:
-        """Watch how much waits in ``receiver``, from when it is attached for as long as it lives."""
-        if self._metrics is None:
-            return
-        if self._run is None:
-            self._early.append(receiver)
-        else:
-            self._metrics.watch(receiver, self._run)
-
-    def on_receiver_statistics(self, receiver: object, statistics: ReceiverStatistics) -> None:
-        """Count what ``receiver`` was offered and dropped since it was last shown here.
-
-        To be called for each receiver when the root run has ended. A receiver that outlives runs
-        may be shown many times: only the difference is counted. Never raises.
-        """
-        if self._metrics is not None and self._run is not None:
-            try:
-                self._metrics.receiver(receiver, statistics, self._run)
-            except Exception as error:  # noqa: BLE001 - as above
-                self._failed(error)
+    def on_receiver(self, receiver: Receiver) -> None:
+        """Let metrics ask ``receiver`` what becomes of its parts, from now on. Never raises."""
+        try:
+            if self._metrics is not None and self._run is not None:
+                self._metrics.watch(receiver, self._run)
+            elif self._metrics is not None:
+                self._early.append(receiver)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error)
 
     def end(self, end: End) -> None:
         """End what is open of the run, which goes on to no avail: the process is about to end."""
@@ -150,7 +140,7 @@ class RunTelemetry:
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         if self.failures == 1:
-            _logger.warning("Telemetry of a run is incomplete: %r", error, exc_info=error)
+            _logger.warning("Telemetry of a run is incomplete: %s", placed(error))
 
     # -- one method per kind of event ---------------------------------------------------------
 
@@ -344,8 +334,8 @@ class _Signals:
         self.instruments: Instruments | None = None
         try:
             self._ask(*providers)
-        except Exception as error:
-            _logger.warning("Telemetry of runs is incomplete: %r", error, exc_info=error)
+        except Exception as error:  # noqa: BLE001 - a provider that fails costs its telemetry
+            _logger.warning("Telemetry of runs is incomplete: %s", placed(error))
 
     def _ask(self, tracers: Any, loggers: Any, meters: Any) -> None:
         scope: Any = (semconv.SCOPE, version(), semconv.SCHEMA_URL)

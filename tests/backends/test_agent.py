@@ -19,9 +19,14 @@ EAGER = {
 }
 
 
+def on_this_host(port: int) -> dict[str, str]:
+    """Return what an agent is told of a gateway that nobody is between: TLS is its default."""
+    return {"OTEL_STREAM_GATEWAY": f"127.0.0.1:{port}", "OTEL_STREAM_GATEWAY_INSECURE": "true"}
+
+
 @pytest.fixture
 def agent(collector: Any, stack: Stack) -> Collector:
-    return collector("agent", OTEL_STREAM_GATEWAY=f"127.0.0.1:{stack.ports['grpc']}").start()
+    return collector("agent", **on_this_host(stack.ports["grpc"])).start()
 
 
 def arrived(stack: Stack, run: Demo, wanted: dict[str, int]) -> dict[str, int]:
@@ -90,4 +95,4 @@ def behind(stack: Stack, collector: Any, **environment: str) -> tuple[Collector,
     """Make an agent and a gateway of its own, neither started yet, with the stack's stores behind them."""
     ports = free()
     gateway = collector(f"{stack.name}/gateway", ports, **stack.variables)
-    return collector("agent", OTEL_STREAM_GATEWAY=f"127.0.0.1:{ports['grpc']}", **environment), gateway
+    return collector("agent", **on_this_host(ports["grpc"]), **environment), gateway

@@ -36,6 +36,7 @@ KEPT = (
     "langgraph.store.postgres",
     "langgraph.stream",
     "langgraph.pregel._tools",
+    "langgraph.stream",
     "langgraph.typing",
     "langgraph.utils",
     "langgraph.version",

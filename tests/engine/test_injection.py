@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import anyio
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime as LangGraphRuntime
 from langgraph.store.base import BaseStore as LangGraphStore
 from langgraph.types import StreamWriter as LangGraphWriter
 
-from engine import START, InMemoryStore, Runtime, StateGraph, StreamWriter, entrypoint
+from engine import START, InMemorySaver, InMemoryStore, Runtime, StateGraph, StreamWriter, entrypoint, task
 from engine.store.base import BaseStore
 from engine.types import Config
 
@@ -121,6 +122,10 @@ def langgraph_runtime(s: S, runtime: LangGraphRuntime[Any] | None = None) -> S:
     return {"seen": runtime}
 
 
+def any_runtime(s: S, runtime: Any = None) -> S:
+    return {"seen": runtime}
+
+
 @pytest.mark.parametrize(
     ("node", "given"),
     [
@@ -149,7 +154,7 @@ def langgraph_runtime(s: S, runtime: LangGraphRuntime[Any] | None = None) -> S:
             )
         ),
         *((node, "function") for node in (bare_writer, our_writer, langgraph_writer)),
-        *((node, "Runtime") for node in (bare_runtime, our_runtime, langgraph_runtime)),
+        *((node, "Runtime") for node in (bare_runtime, our_runtime, langgraph_runtime, any_runtime)),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
@@ -226,6 +231,78 @@ def test_a_parameter_of_another_kind_is_the_users_own(node: Any, kept: str) -> N
     assert kind_given_to(node) == kept
 
 
+class Tasks:
+    def method(self, n: int, config: RunnableConfig) -> Any:
+        return config
+
+    @classmethod
+    def of_class(cls, n: int, *, store: BaseStore) -> Any:
+        return store
+
+    @staticmethod
+    async def of_none(n: int, writer: StreamWriter = print) -> Any:
+        return writer
+
+    def __call__(self, n: int, runtime: Runtime[Any]) -> Any:
+        return runtime
+
+
+def call_given(n: int, config, store, writer=None):  # type: ignore[no-untyped-def]
+    return [config, store, writer]
+
+
+def call_own(n: int, config: Settings = SETTINGS, store: VectorStore = VECTORS) -> Any:
+    return [config, store]
+
+
+def kinds_given_to(call: Any, *args: Any, **kwargs: Any) -> list[str]:
+    """The names of the types of what the task gets, which it returns."""
+
+    @entrypoint(store=InMemoryStore())
+    async def main(x: int) -> Any:
+        return await task(call)(1, *args, **kwargs)
+
+    found = anyio.run(main.ainvoke, 1)
+    return [type(one).__name__ for one in (found if isinstance(found, list) else [found])]
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [
+        (call_given, ["dict", "InMemoryStore", "function"]),
+        (partial(call_given), ["dict", "InMemoryStore", "function"]),
+        (partial(call_given, store=VECTORS), ["dict", "VectorStore", "function"]),
+        (call_own, ["Settings", "VectorStore"]),
+        (Tasks().method, ["dict"]),
+        (Tasks.of_class, ["InMemoryStore"]),
+        (Tasks.of_none, ["function"]),
+        (Tasks(), ["Runtime"]),
+    ],
+    ids=range(8),
+)
+def test_a_functional_task_is_given_what_a_node_is(call: Any, given: list[str]) -> None:
+    assert kinds_given_to(call) == given
+
+
+def test_what_its_caller_gives_a_functional_task_comes_first() -> None:
+    assert kinds_given_to(call_given, SETTINGS) == ["Settings", "InMemoryStore", "function"]
+    assert kinds_given_to(call_given, SETTINGS, VECTORS) == ["Settings", "VectorStore", "function"]
+    assert kinds_given_to(call_given, store=VECTORS) == ["dict", "VectorStore", "function"]
+
+
+def test_a_functional_task_is_given_what_its_entrypoint_remembers() -> None:
+    @task
+    def more(n: int, previous: int | None = None) -> int:
+        return (previous or 0) + n
+
+    @entrypoint(checkpointer=InMemorySaver())
+    def counting(x: int) -> Any:
+        return more(x).result()
+
+    config = {"configurable": {"thread_id": "1"}}
+    assert [counting.invoke(1, config), counting.invoke(1, config)] == [1, 2]
+
+
 def test_a_parameter_that_is_not_ours_and_has_no_value_is_missed_aloud() -> None:
     def node(s: S, store: VectorStore) -> S:
         return {"seen": store}
@@ -235,8 +312,6 @@ def test_a_parameter_that_is_not_ours_and_has_no_value_is_missed_aloud() -> None
 
 
 def test_an_entrypoint_is_given_what_it_remembers_in_place_of_a_default() -> None:
-    from engine import InMemorySaver
-
     @entrypoint(checkpointer=InMemorySaver())
     def counting(x: int, previous: int | None = 7) -> int:
         return (previous or 0) + x

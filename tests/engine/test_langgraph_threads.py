@@ -8,6 +8,7 @@ import langgraph.graph
 import langgraph.types
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 import engine
@@ -195,6 +196,17 @@ def test_messages_of_ours_are_langchains_on_langgraphs_saver():
     ]
     assert before[:3] == after[:3]
     assert (before[3].content, before[3].additional_kwargs["more"]) == ("short", 1)
+
+
+async def test_a_saver_without_async_methods_says_so_on_an_event_loop():
+    class Sync(BaseCheckpointSaver):
+        def get_tuple(self, config):
+            return None
+
+    graph = _graph(Of("engine"), Sync(), [])
+    with pytest.raises(NotImplementedError) as raised:
+        await graph.ainvoke({"log": []}, CONFIG)
+    assert str(raised.value) == "Sync has no async methods: take one that has, or invoke"
 
 
 def test_a_packet_keeps_its_timeout_on_the_way():

@@ -192,3 +192,15 @@ async def test_events_come_as_they_come_of_langgraph() -> None:
     theirs = await events(langgraph.graph.StateGraph)
     assert ours == theirs
     assert ("on_custom_event", "mine", 1, 1) in ours
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning")
+@pytest.mark.parametrize("lib", [StateGraph, langgraph.graph.StateGraph])
+async def test_a_run_as_projections_is_what_it_is_of_langgraph(lib: Any) -> None:
+    run = graph_of(calls, lib).stream_events({}, version="v3")
+    assert [str(message.text) for message in run.messages] == ["hello"]
+    assert (len(run.output["log"]), run.interrupted) == (1, False)
+    run = await graph_of(lib=lib).astream_events({}, version="v3")
+    assert [value async for value in run.values][-1] == {"log": ["a"]}
+    with pytest.raises(TypeError, match="stream_mode"):
+        graph_of(lib=lib).stream_events({}, version="v3", stream_mode="values")

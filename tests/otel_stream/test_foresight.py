@@ -73,6 +73,9 @@ def test_it_is_built_when_somebody_may_want_it(also):
         def on_part(self, part, event):
             self.got += 1
 
+        def on_receiver(self, receiver):
+            pass
+
     _, a, _ = run_and_tasks()
     more = {"a receiver": [receiver("updates")], "a predicate": [receiver("updates", lambda part: False)]}
     telemetry = Telemetry() if also == "telemetry" else None

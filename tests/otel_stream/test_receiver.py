@@ -18,6 +18,7 @@ from otel_stream.filters import Node
 from otel_stream.stream.modes import StreamPart
 from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
 from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
+from otel_stream.trouble import placed
 
 
 def part(seq, type="custom", data=None, node="n", **fields):
@@ -216,7 +217,7 @@ async def test_a_broken_filter_or_sampler_cuts_off_its_receiver_and_nothing_else
     now = one.statistics()
     assert (now.offered, now.delivered, now.dropped, now.reasons) == (2, 1, 1, {"failed": 1})
     assert [(record.levelno, record.message) for record in caplog.records] == [
-        (logging.ERROR, "receiver 'ui' is cut off from its stream: ZeroDivisionError('mine')")
+        (logging.ERROR, f"receiver 'ui' is cut off from its stream: {placed(Broken.error)}")
     ]
 
 

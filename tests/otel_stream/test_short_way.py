@@ -22,6 +22,9 @@ class Telemetry:
     def on_event(self, event):
         pass
 
+    def on_receiver(self, receiver):
+        pass
+
     def on_part(self, part, event):
         raise AssertionError("nothing is exported")
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from otel_stream import events as e
 from otel_stream.stream.modes import StreamPart
-from otel_stream.stream.statistics import ReceiverStatistics
 from tests.differential.specs import Graph
 from tests.truth.build import Call, Notes, NotingSaver
 from tests.truth.edges import Channels, Ran
@@ -43,8 +42,8 @@ class Witness:
         self.parts.append(part)
         self.telemetry.on_part(part, event)
 
-    def on_receiver_statistics(self, receiver: object, statistics: ReceiverStatistics) -> None:
-        self.telemetry.on_receiver_statistics(receiver, statistics)
+    def on_receiver(self, receiver: Any) -> None:
+        self.telemetry.on_receiver(receiver)
 
 
 class Leg(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otel_stream.config import StreamConfig
 from otel_stream.stream.receiver import StreamReceiver
@@ -83,11 +83,3 @@ def audience() -> Audience | None:
 
 def _want_messages(receivers: Iterable[StreamReceiver]) -> bool:
     return any("messages" in one.config.modes for one in receivers)
-
-
-def report(stream: Any, receivers: Iterable[StreamReceiver]) -> None:
-    """Let metrics know what became of the parts that ``receivers`` were offered."""
-    record = getattr(getattr(stream, "telemetry", None), "on_receiver_statistics", None)
-    if record is not None:
-        for receiver in receivers:
-            record(receiver, receiver.statistics())

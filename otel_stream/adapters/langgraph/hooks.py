@@ -22,6 +22,8 @@ from otel_stream.adapters.langgraph.tap import Tap
 from otel_stream.adapters.langgraph.task import calling_task
 from otel_stream.adapters.langgraph.words import INTERRUPT
 from otel_stream.events import End
+from otel_stream.stream.guard import say
+from otel_stream.trouble import placed
 
 logger = logging.getLogger("otel_stream.adapters.langgraph")
 
@@ -75,8 +77,8 @@ class Hooks(_Loop):
         try:
             called_by = calling_task(options["config"])
             watching = audience() if called_by is None else called_by.tap.audience
-        except Exception:
-            logger.exception("A run of LangGraph's is not observed")
+        except Exception as error:  # noqa: BLE001 - LangGraph's run goes on without us
+            say(logger, logging.ERROR, "A run of LangGraph's is not observed: %s", placed(error))
             watching = called_by = None
         if watching is None:
             return cls.original(*args, **options)
@@ -90,8 +92,8 @@ class Hooks(_Loop):
         graph = getattr(options.get("migrate_checkpoint"), "__self__", None)
         try:
             self.otel_stream_tap = tap = Tap(watching, self, graph, called_by)
-        except Exception:
-            logger.exception("A run of LangGraph's is not observed")
+        except Exception as error:  # noqa: BLE001 - LangGraph's run goes on without us
+            say(logger, logging.ERROR, "A run of LangGraph's is not observed: %s", placed(error))
             self.__class__ = self.original  # without the hooks
             return
         guarded(writer.listen, self, tap)
@@ -209,8 +211,9 @@ class AsyncShown(Shown):
         try:
             if self.otel_stream_tap.takes_a_break():
                 await self.otel_stream_tap.observer.drain()
-        except Exception:
-            logger.exception("A run of LangGraph's does not wait for its receivers")
+        except Exception as error:  # noqa: BLE001 - LangGraph's run goes on without us
+            told = "A run of LangGraph's does not wait for its receivers: %s"
+            say(logger, logging.ERROR, told, placed(error))
         return await super().amatch_cached_writes()
 
 

@@ -28,6 +28,7 @@ from otel_stream.adapters.langgraph.words import (
     THREAD_ID,
 )
 from otel_stream.events import Resumption, Run
+from otel_stream.trouble import placed
 
 logger = logging.getLogger("otel_stream.adapters.langgraph")
 
@@ -124,4 +125,4 @@ async def _put_later(put: Any, *arguments: Any) -> None:
 
 
 def _tell(error: Exception) -> None:
-    logger.warning("A run that goes on from here will not be linked to this one: %r", error, exc_info=error)
+    logger.warning("A run that goes on from here will not be linked to this one: %s", placed(error))

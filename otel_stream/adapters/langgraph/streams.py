@@ -9,7 +9,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Self
 
-from otel_stream.adapters.langgraph.audience import ABANDONED, CLAIM, Claim, report
+from otel_stream.adapters.langgraph.audience import ABANDONED, CLAIM, Claim
 from otel_stream.adapters.langgraph.instrumentor import LangGraphInstrumentor
 from otel_stream.config import StreamConfig
 from otel_stream.events import End
@@ -86,7 +86,6 @@ class GraphStream:
             raise
         finally:
             self._stream.finish(end, raised)  # where the run has not got as far as to begin
-            report(self._stream, self.receivers)
 
     def __aiter__(self) -> AsyncIterator[StreamPart]:
         """Iterate over the first receiver; raises what the run raised after its last part."""

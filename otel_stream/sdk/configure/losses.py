@@ -16,6 +16,16 @@ _PAUSE: Final = 60.0
 _MOST: Final = 16
 
 
+#: Longest reason that is repeated, in characters: receivers say what they like.
+_LONGEST: Final = 300
+
+
+def _in_one_line(said: str) -> str:
+    """Return what somebody else said as a part of a line of ours, which it can't end or colour."""
+    line = "".join(character if character.isprintable() else " " for character in said[: _LONGEST + 1])
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
 class Losses:
     """Losses on the way to ``destination``, by cause."""
 
@@ -29,13 +39,14 @@ class Losses:
 
     def note(self, reason: str) -> None:
         """Remember why something was lost, if it is the first time."""
-        self._first = self._first or reason
+        self._first = self._first or _in_one_line(reason)
 
     def add(self, size: int, reason: str) -> None:
         """Say that ``size`` items were lost, unless the same was said in the last minute.
 
         With ``size`` 0 the receiver took everything, and warned.
         """
+        reason = _in_one_line(reason)
         if size:
             self.note(reason)
         number = self._due(size, reason)

@@ -104,3 +104,7 @@ def before_child_exit(owner: Any, call: Callable[[], Any]) -> None:
         util = sys.modules.get(f"{name}.util")
         if util is not None:
             util.register_after_fork(owner, lambda _, util=util: util.Finalize(None, call, exitpriority=-100))
+    celery = sys.modules.get("celery.signals")
+    if celery is not None:
+        # Its workers end by ``os._exit``, after nothing but this.
+        celery.worker_process_shutdown.connect(lambda **_: call(), weak=False)

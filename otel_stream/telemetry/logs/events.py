@@ -65,7 +65,8 @@ class Logs:
         #: Whether the spans get content although the log events beside don't.
         self._beside = options.record_as == "both" and options.span_content and not self._content
         kept = self._content or self._beside
-        self._messages = Messages(kept) if options.messages == "joined" else None
+        unnamed = options.redaction is not None and not options.redaction.opens
+        self._messages = Messages(keep=kept, unnamed=unnamed) if options.messages == "joined" else None
         self._lock = Lock()
         self._chains: dict[tuple[str, ...], Chain] = {}
         #: Modes that the logger was asked about already.

@@ -12,6 +12,10 @@ import msgspec
 from otel_stream.events import Event
 from otel_stream.parts import StreamPart, message_id
 
+#: Fields of mappings whose text is the same in every chunk, or comes once.
+_NAMES: Final = frozenset(
+    {"chunk_position", "finish_reason", "id", "model", "name", "object", "role", "tool_call_id", "type"}
+)
 #: Messages that may wait for their last chunk at the same time; the oldest goes first if there are more.
 MAX_OPEN: Final = 64
 
@@ -31,13 +35,18 @@ class Message(msgspec.Struct):
 
 
 class Messages:
-    """Joins the chunks of every message of one root run."""
+    """Joins the chunks of every message of one root run.
 
-    __slots__ = ("_keep", "_open")
+    ``keep``: whether content is exported, so that chunks are needed; otherwise they are only counted.
+    ``unnamed``: whether chunks that don't say which message they are of are all of one, as long as their task
+    goes on: what a rule looks for may be split over them.
+    """
 
-    def __init__(self, keep: bool) -> None:
-        #: Whether content is exported, so that chunks are needed; otherwise they are only counted.
+    __slots__ = ("_keep", "_open", "_unnamed")
+
+    def __init__(self, *, keep: bool, unnamed: bool) -> None:
         self._keep = keep
+        self._unnamed = unnamed
         self._open: dict[tuple[Any, Any], Message] = {}
 
     def add(self, part: StreamPart, event: Event) -> Iterator[Message]:
@@ -53,7 +62,7 @@ class Messages:
         message.size += _length(chunk)
         if self._keep:
             message.chunks.append(chunk)
-        if _is_last(chunk):
+        if self._is_last(chunk):
             yield self._joined(message)
             return
         self._open[key] = message
@@ -71,6 +80,15 @@ class Messages:
     def waiting(self) -> bool:
         """Whether a message has begun."""
         return bool(self._open)
+
+    def _is_last(self, chunk: Any) -> bool:
+        """Tell whether nothing more comes of this message: it is whole, or can't be told from another."""
+        if _field(chunk, "chunk_position") == "last":
+            return True
+        if _field(chunk, "id") is None and not self._unnamed:
+            return True
+        kind = chunk.get("type", "Chunk") if isinstance(chunk, dict) else type(chunk).__name__
+        return not str(kind).endswith("Chunk")
 
     def _joined(self, message: Message) -> Message:
         if message.parts > 1 and self._keep:
@@ -93,18 +111,34 @@ def _sum(chunks: list[Any]) -> Any:
 
 
 def _added(before: Any, after: Any) -> Any:
-    """Return two chunks as one; of mappings, as some clients' are, the newer's fields and both contents."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return {**before, **after, "content": before.get("content", "") + after.get("content", "")}
-    return before + after
+    """Return two chunks as one; of mappings, as some clients' are, every text is the text of both."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return before + after
+    return {**before, **{key: _grown(key, before.get(key), value) for key, value in after.items()}}
 
 
-def _is_last(chunk: Any) -> bool:
-    """Tell whether nothing more comes of this message: it is whole, or can't be told from another."""
-    if _field(chunk, "id") is None or _field(chunk, "chunk_position") == "last":
-        return True
-    kind = chunk.get("type", "Chunk") if isinstance(chunk, dict) else type(chunk).__name__
-    return not str(kind).endswith("Chunk")
+def _grown(key: str, before: Any, after: Any) -> Any:
+    if before is None or after is None:
+        return before if after is None else after
+    kinds = type(before), type(after)
+    if kinds == (str, str):
+        return after if key in _NAMES else before + after
+    if kinds == (list, list):
+        return _side_by_side(before, after)
+    return _added(before, after) if kinds == (dict, dict) else after
+
+
+def _side_by_side(before: list[Any], after: list[Any]) -> list[Any]:
+    """Return the items of both; pieces of one thing, such as a tool call, have the same ``index``."""
+    items = list(before)
+    for item in after:
+        index = _field(item, "index")
+        same = [n for n, one in enumerate(items) if index is not None and _field(one, "index") == index]
+        if same and isinstance(item, dict):
+            items[same[0]] = _added(items[same[0]], item)
+        else:
+            items.append(item)
+    return items
 
 
 def _field(chunk: Any, name: str) -> Any:

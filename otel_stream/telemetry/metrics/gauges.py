@@ -1,4 +1,4 @@
-"""What is true at the moment of asking: what is in progress, what waits for answers, and who listens.
+"""What is true at the moment of asking: what is in progress, and what waits for answers.
 
 A counter that goes up and down costs as much as a span. So runs only count here, in steps that are atomic,
 and the SDK asks when it collects.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from threading import Lock
-from typing import Final, Protocol
-from weakref import WeakKeyDictionary
+from typing import Final
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from otel_stream import semconv
-from otel_stream.config import StreamConfig
 from otel_stream.forking import in_child
+from otel_stream.telemetry.metrics.names import ERRORS, GRAPHS, Names
+from otel_stream.telemetry.metrics.receivers import Receivers, show_receivers
 from otel_stream.telemetry.scope import Attributes, FixedAttributes
 
 #: Interrupts that are remembered until they are answered; the oldest are forgotten first.
@@ -87,61 +87,13 @@ class Waiting:
         return found
 
 
-class Receiver(Protocol):
-    """What is asked of a receiver."""
-
-    config: StreamConfig
-
-    @property
-    def over(self) -> bool: ...
-
-    def waiting(self) -> tuple[int, int | None]:
-        """Return how many parts wait, and when the oldest came into being."""
-        ...
-
-
-class Receivers:
-    """The receivers of runs of this process, as long as somebody has them."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin with none: those of a parent process are its own."""
-        self._lock = Lock()
-        self._graphs: WeakKeyDictionary[Receiver, str] = WeakKeyDictionary()
-
-    def attached(self, receiver: Receiver, graph: str) -> None:
-        """Take note of a receiver of a run of ``graph``."""
-        with self._lock:
-            self._graphs[receiver] = graph
-
-    def by_graph(self) -> dict[tuple[str, str], tuple[int, int, float]]:
-        """Return what there is to know by graph and overflow policy.
-
-        That is how many are attached, how many parts the fullest buffer holds, and the age in seconds of
-        the oldest part in any of them.
-        """
-        now = time.time_ns()
-        with self._lock:
-            known = list(self._graphs.items())
-        found: dict[tuple[str, str], tuple[int, int, float]] = {}
-        for receiver, graph in known:
-            held, since = receiver.waiting()
-            age = 0.0 if since is None else max(0, now - since) * 1e-9
-            key = graph, receiver.config.overflow.value
-            number, most, oldest = found.get(key, (0, 0, 0.0))
-            found[key] = number + (not receiver.over), max(most, held), max(oldest, age)
-        return found
-
-
 class Gauges:
     """The instruments of one meter that are asked."""
 
     def __init__(self, meter: Meter) -> None:
         self.receivers = Receivers()
-        #: Graphs and policies that ever had a receiver: they are shown with 0 when it is gone.
-        self._received: set[tuple[str, str]] = set()
+        self.graph_names = Names(GRAPHS)
+        self.error_types = Names(ERRORS)
         self.runs: dict[str, Active] = {}
         self.nodes: dict[tuple[str, str], Active] = {}
         self.waiting = Waiting()
@@ -156,28 +108,13 @@ class Gauges:
         meter.create_observable_up_down_counter(name, [self._interrupts], unit, description)
         name, unit, description, _ = semconv.INTERRUPT_AGE
         meter.create_observable_gauge(name, [self._ages], unit, description)
-        name, unit, description, _ = semconv.STREAM_RECEIVERS
-        meter.create_observable_up_down_counter(name, [self._receivers(0)], unit, description)
-        name, unit, description, _ = semconv.STREAM_DEPTH
-        meter.create_observable_gauge(name, [self._receivers(1)], unit, description)
-        name, unit, description, _ = semconv.STREAM_LAG
-        meter.create_observable_gauge(name, [self._receivers(2)], unit, description)
+        show_receivers(meter, self.receivers)
 
     def _after_fork(self) -> None:
         for active in (*self.runs.values(), *self.nodes.values()):
             active.reset()
         self.waiting.reset()
         self.receivers.reset()
-
-    def _receivers(self, which: int) -> Callable[[CallbackOptions], Iterator[Observation]]:
-        def observe(_: CallbackOptions) -> Iterator[Observation]:
-            found = self.receivers.by_graph()
-            self._received.update(found)
-            for graph, policy in self._received:
-                value = found.get((graph, policy), (0, 0, 0.0))[which]
-                yield Observation(value, {**_named(graph), semconv.GRAPH_STREAM_POLICY: policy})
-
-        return observe
 
     def _runs(self, _: CallbackOptions) -> Iterator[Observation]:
         return _observed(list(self.runs.values()))

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from threading import Lock
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from opentelemetry.metrics import Counter, Histogram, Meter
 
 from otel_stream import events, semconv
-from otel_stream.encoding import clean
 from otel_stream.events import End, Run, Task
-from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
 from otel_stream.telemetry.exceptions import error_type
 from otel_stream.telemetry.metrics.gauges import Active, Gauges
+from otel_stream.telemetry.metrics.names import NODES, OTHER, short
+from otel_stream.telemetry.metrics.receivers import Receiver
 from otel_stream.telemetry.scope import Attributes, FixedAttributes, OpenRun, OpenTask
 
 _SECONDS: Final = 1e-9
-#: Graphs, and nodes, that are told apart; all that come later are counted together. What a user's input can
-#: vary without bound must fill neither the memory nor the receiver's.
-_MAX_KEPT: Final = 1000
-_OTHER: Final = "other"
 
 
 class Instruments:
@@ -43,22 +36,17 @@ class Instruments:
         self.node_errors = _counter(meter, semconv.NODE_ERRORS)
         self.checkpoint_duration = _histogram(meter, semconv.CHECKPOINT_DURATION)
         self.checkpoint_size = _histogram(meter, semconv.CHECKPOINT_SIZE)
-        self.parts = {
-            "offered": _counter(meter, semconv.STREAM_OFFERED),
-            "delivered": _counter(meter, semconv.STREAM_DELIVERED),
-            "dropped": _counter(meter, semconv.STREAM_DROPPED),
-            "sampled_out": _counter(meter, semconv.STREAM_SAMPLED_OUT),
-            "filtered": _counter(meter, semconv.STREAM_FILTERED),
-        }
         self._runs = gauges.runs
         self._nodes = gauges.nodes
+        self._graph_names = gauges.graph_names
+        self.error_types = gauges.error_types
 
     def of_run(self, run: Run) -> Active:
         """Return what is known of a run's graph: its attributes, and how many of its runs are in progress."""
         known = self._runs.get(run.graph)
         if known is not None:
             return known
-        name = clean(run.graph) if len(self._runs) < _MAX_KEPT else _OTHER
+        name = self._graph_names(run.graph)
         return _kept(self._runs, name, {semconv.GRAPH_NAME: name})
 
     def of_task(self, task: Task) -> Active:
@@ -68,12 +56,18 @@ class Instruments:
         if known is not None:
             return known
         graph = self.named(task.run)
-        node = clean(task.node) if len(self._nodes) < _MAX_KEPT else _OTHER
+        node = short(task.node)
+        if len(self._nodes) >= NODES and (graph, node) not in self._nodes:
+            node = OTHER
         return _kept(self._nodes, (graph, node), {semconv.GRAPH_NAME: graph, semconv.GEN_AI_NODE_NAME: node})
 
     def named(self, run: Run) -> str:
         """Return what a run's graph is called in metrics."""
         return str(self.of_run(run).attributes[semconv.GRAPH_NAME])
+
+    def error_type(self, error: BaseException | None, end: End) -> str:
+        """Return what the class of ``error``, or without one the end, is called in metrics."""
+        return self.error_types(error_type(error, end))
 
 
 def _kept(known: dict[Any, Active], key: Any, attributes: Attributes) -> Active:
@@ -121,7 +115,7 @@ class Metrics:
         instruments.run_supersteps.record(scope.supersteps, about, scope.context)
         if event.end.failed:
             # Another one: older SDKs keep what they are given, without a copy.
-            about = {**about, semconv.ERROR_TYPE: error_type(event.error, event.end)}
+            about = {**about, semconv.ERROR_TYPE: instruments.error_type(event.error, event.end)}
             instruments.run_errors.add(1, about, scope.context)
         if event.end is End.INTERRUPTED and run.parent is None:
             self._interrupted(event, scope)
@@ -152,7 +146,10 @@ class Metrics:
             self._instruments.superstep_tasks.record(scope.width, scope.active.attributes, scope.step_context)
         attributes: Attributes = scope.active.attributes
         if event.end is not End.OK and event.end.failed:
-            attributes = {**attributes, semconv.ERROR_TYPE: scope.error_type or event.end.value}
+            attributes = {
+                **attributes,
+                semconv.ERROR_TYPE: self._instruments.error_types(scope.error_type or event.end.value),
+            }
         seconds = max(0, event.time - scope.step_started) * _SECONDS
         self._record_superstep(seconds, attributes, scope.step_context)
 
@@ -175,7 +172,10 @@ class Metrics:
         active.end()
         attributes: Attributes = active.attributes
         if event.end is not End.OK and event.end.failed:
-            attributes = {**attributes, semconv.ERROR_TYPE: error_type(event.error, event.end)}
+            attributes = {
+                **attributes,
+                semconv.ERROR_TYPE: self._instruments.error_type(event.error, event.end),
+            }
             self._instruments.node_errors.add(1, attributes, scope.place)
         # A clock that was set back must not lose the measurement.
         self._record_node(max(0, event.time - scope.started) * _SECONDS, attributes, scope.place)
@@ -187,7 +187,7 @@ class Metrics:
         if event.error is None:
             self._instruments.attempt_duration.record(seconds, attributes, scope.context)
             return
-        failed = {**attributes, semconv.ERROR_TYPE: error_type(event.error, End.ERROR)}
+        failed = {**attributes, semconv.ERROR_TYPE: self._instruments.error_type(event.error, End.ERROR)}
         self._instruments.attempt_duration.record(seconds, failed, scope.context)
         if event.retry_after is not None:
             self._instruments.node_retries.add(1, failed, scope.context)
@@ -201,37 +201,9 @@ class Metrics:
 
     # -- receivers ----------------------------------------------------------------------------
 
-    def watch(self, receiver: Any, run: Run) -> None:
-        """Watch how much waits in ``receiver``."""
+    def watch(self, receiver: Receiver, run: Run) -> None:
+        """Watch what becomes of the parts of ``receiver``."""
         self._instruments.gauges.receivers.attached(receiver, self._instruments.named(run))
-
-    def receiver(self, receiver: Any, statistics: ReceiverStatistics, run: Run) -> None:
-        """Count, by mode, what became of the parts that ``receiver`` was offered since the last call."""
-        with _shown_lock:
-            before = _shown.get(receiver, {})
-            _shown[receiver] = statistics.by_mode
-        context = run.telemetry.context
-        for mode, now in statistics.by_mode.items():
-            old = before.get(mode, _NOTHING)
-            attributes: Attributes = {
-                semconv.GRAPH_NAME: self._instruments.named(run),
-                semconv.GRAPH_STREAM_MODE: mode,
-                semconv.GRAPH_STREAM_POLICY: receiver.config.overflow.value,
-            }
-            why = {reason: n - old.reasons.get(reason, 0) for reason, n in now.reasons.items()}
-            for what, counter in self._instruments.parts.items():
-                # Also when it is 0: a panel of drops shall show zero, not "no data".
-                rest = sum(why.values()) if what == "dropped" else 0
-                counter.add(getattr(now, what) - getattr(old, what) - rest, attributes, context)
-            for reason, number in why.items():
-                told = {**attributes, semconv.GRAPH_STREAM_DROP_REASON: reason}
-                self._instruments.parts["dropped"].add(number, told, context)
-
-
-#: What was counted of receivers already: they may outlive a run, and counters only take what is new.
-_shown: Final[WeakKeyDictionary[object, Mapping[str, ModeStatistics]]] = WeakKeyDictionary()
-_shown_lock: Final = Lock()
-_NOTHING: Final = ModeStatistics()
 
 
 def _seconds(start: int, end: int) -> float:

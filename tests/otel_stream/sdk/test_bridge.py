@@ -149,9 +149,11 @@ def test_a_span_that_raises_never_reaches_who_logs_and_is_reported_once(pipeline
         for _ in range(3):
             pipeline.logger.emit(event_name="e", context=context)
     assert (pipeline.bridge.failures, len(pipeline.exported.get_finished_logs())) == (3, 3)
-    assert [record.getMessage() for record in caplog.records] == [
-        "Adding a log event to its span failed; more failures are counted, not logged: OSError('no room')"
-    ]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(
+        "Adding a log event to its span failed; more failures are counted, not logged: OSError"
+    )
+    assert "no room" not in said
 
 
 def test_it_wants_records_only_where_a_span_is_recording():

@@ -131,6 +131,17 @@ def test_a_warning_of_the_receiver_is_told_and_nothing_is_lost(run_something, ca
     assert any("use a shorter name" in one.getMessage() for one in caplog.records)
 
 
+def test_what_a_receiver_says_ends_no_line_of_the_log_and_has_an_end_itself(run_something, caplog):
+    said = "no\nERROR root: all is lost\x1b[2J" + "x" * 10_000
+    with receiver(lambda path, _: partial(path, 1, said)) as url:
+        handle = configure(endpoint=url)
+        run_something()
+        assert handle.shutdown() is False
+    ours = [record.getMessage() for record in caplog.records if "all is lost" in record.getMessage()]
+    assert ours
+    assert [one for one in ours if len(one) > 600 or not one.isprintable()] == []
+
+
 @pytest.mark.parametrize("place", ["name", "attribute", "key", "event", "link", "status", "big", "body"])
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_an_item_that_is_no_unicode_arrives_repaired_with_all_its_neighbours(

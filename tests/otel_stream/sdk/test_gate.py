@@ -115,9 +115,8 @@ def test_a_next_processor_that_raises_never_reaches_who_logs(caplog):
         pipeline.logger.emit(body="a", context=NO_SPAN)
         pipeline.logger.emit(body="b", context=NO_SPAN)
     assert pipeline.gate.failures == 2
-    assert [record.getMessage() for record in caplog.records] == [
-        "Next.on_emit failed; more failures are counted, not logged: OSError('disk')"
-    ]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("Next.on_emit failed; more failures are counted, not logged: OSError in on_emit (")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -223,12 +223,11 @@ def test_a_policy_that_raises_is_cut_off_reported_once_and_its_trace_is_kept(cap
     assert scene.kept[1] == ["a log", "c log"]
     numbers = scene.tail.statistics()
     assert (numbers.broken, numbers.kept, numbers.dropped) == ({"broken": 1}, {"broken": 1, "error": 1}, 1)
-    assert [record.getMessage() for record in caplog.records] == [
-        (
-            "The tail sampling policy 'broken', which is not asked again, failed; "
-            "more failures are counted, not logged: KeyError('what?')"
-        )
-    ]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(
+        "The tail sampling policy 'broken', which is not asked again, failed; "
+        "more failures are counted, not logged: KeyError in broken (test_tail.py:"
+    )
 
 
 def test_without_a_policy_that_works_everything_is_kept(caplog):
@@ -275,12 +274,11 @@ def test_next_processors_that_raise_never_reach_the_program(caplog):
     with caplog.at_level(logging.WARNING):
         scene.trace("t", failed=True)
     assert tail.statistics().failures == 7  # of each of two spans the start, ending and end; and the log
-    assert [record.getMessage() for record in caplog.records] == [
-        (
-            "The processor after a TailSamplingProcessor failed; "
-            "more failures are counted, not logged: OSError('start')"
-        )
-    ]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(
+        "The processor after a TailSamplingProcessor failed; "
+        "more failures are counted, not logged: OSError in on_start (test_tail.py:"
+    )
 
 
 # -- settings --------------------------------------------------------------------------------------

@@ -136,4 +136,4 @@ def test_a_provider_that_raises_costs_its_telemetry_and_says_so(scene, caplog):
 
     assert consumer_for_run(tracer_provider=Broken(shutdown_on_exit=False)) is None
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said == "Telemetry of runs is incomplete: RuntimeError('no tracer today')"
+    assert said.startswith("Telemetry of runs is incomplete: RuntimeError in get_tracer (test_consumer.py:")

@@ -152,3 +152,40 @@ def test_messages_that_never_end_do_not_pile_up(make_scene):
     for number in range(100):
         say(scene, task, ToolMessageChunk("x", id=str(number), tool_call_id="t"))
     assert [about[3] for about in told(scene)] == [str(number) for number in range(36)]
+
+
+PIECES = [
+    {"id": "m", "type": "AIMessageChunk", "content": "ab", "role": "assistant", "n": 1},
+    {"id": "m", "type": "AIMessageChunk", "content": None, "usage": {"total": 3}},
+    {
+        "id": "m",
+        "type": "AIMessageChunk",
+        "content": "c",
+        "tool_calls": [{"index": 0, "name": "f", "function": {"arguments": "{"}}],
+    },
+    {
+        "id": "m",
+        "type": "AIMessageChunk",
+        "tool_calls": [{"index": 0, "function": {"arguments": "}"}}],
+        "n": 2,
+    },
+]
+WHOLE = {
+    "id": "m",
+    "type": "AIMessageChunk",
+    "content": "abc",
+    "role": "assistant",
+    "n": 2,
+    "usage": {"total": 3},
+    "tool_calls": [{"index": 0, "name": "f", "function": {"arguments": "{}"}}],
+}
+
+
+def test_chunks_that_are_mappings_become_one_event_with_the_texts_of_all(make_scene):
+    scene = make_scene(options=CONTENT)
+    run, (task,) = begin(scene, "talk")
+    for piece in PIECES:
+        say(scene, task, piece)
+    scene.end(run)
+    assert told(scene) == [(3, 0, 4, "m", [WHOLE, {"model": "m"}])]
+    assert PIECES[2]["tool_calls"][0]["function"] == {"arguments": "{"}

@@ -2,6 +2,7 @@
 
 import gc
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import NamedTuple
 
@@ -14,12 +15,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from engine import START, StateGraph
 from otel_stream import events as e
-from otel_stream.config import StreamConfig
+from otel_stream.config import Custom, StreamConfig
 from otel_stream.events import End, Resumption, Run
 from otel_stream.stream.modes import StreamPart
 from otel_stream.stream.receiver import StreamReceiver
-from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run
+from otel_stream.telemetry.metrics.names import ERRORS, GRAPHS, LONGEST, MODES, NODES
 from tests.engine.samples import State, say
 
 
@@ -232,86 +233,139 @@ def test_every_instrument_has_a_unit_and_a_description(scene):
     assert all(metric.unit and metric.description for metric in resource.scope_metrics[0].metrics)
 
 
-class Receiver:
-    config = StreamConfig(modes="values", overflow="drop_oldest")
+def _listening(*modes, **more):
+    return StreamReceiver(StreamConfig(modes=modes or "values", **more))
 
 
-def _statistics(**modes):
-    return ReceiverStatistics(0, 0, 0, 0, 0, 0, 0, modes, {})
+def _offer(receiver, mode, number):
+    for seq in range(number):
+        receiver.offer(StreamPart(mode, (), {}, seq, 1))
+
+
+def _parts(scene):
+    """{metric: {(mode, reason): number}} of what became of parts."""
+    return {
+        name.removeprefix("graph.stream.parts."): {
+            (about["graph.stream.mode"], about.get("graph.stream.drop_reason")): value
+            for about, value, _ in found
+        }
+        for name, found in scene.points().items()
+        if name.startswith("graph.stream.parts.")
+    }
 
 
 @pytest.mark.clause("S-ACC-5")
-def test_the_parts_of_receivers_are_counted_by_mode_and_only_once(scene):
-    run, receiver = scene.run(), Receiver()
-    scene.consumer.on_receiver_statistics(
-        receiver, _statistics(values=ModeStatistics(10, 8, 2), updates=ModeStatistics(5, 5, 0))
-    )
-    scene.consumer.on_receiver_statistics(
-        receiver, _statistics(values=ModeStatistics(11, 8, 3), updates=ModeStatistics(5, 5, 0))
-    )
-    scene.consumer.on_receiver_statistics(Receiver(), _statistics(values=ModeStatistics(1, 1, 0)))
-    scene.end(run)
-    about = {"graph.name": "triage", "graph.stream.policy": "drop_oldest"}
-    values = {**about, "graph.stream.mode": "values"}
-    updates = {**about, "graph.stream.mode": "updates"}
-    points = scene.points()
-    assert {
-        name: {(a["graph.stream.mode"], v) for a, v, _ in points[name]}
-        for name in points
-        if name.startswith("graph.stream.parts.")
-    } == {
-        "graph.stream.parts.offered": {("values", 12), ("updates", 5)},
-        "graph.stream.parts.delivered": {("values", 9), ("updates", 5)},
-        "graph.stream.parts.sampled_out": {("values", 0), ("updates", 0)},
-        "graph.stream.parts.filtered": {("values", 0), ("updates", 0)},
-        "graph.stream.parts.dropped": {("values", 3), ("updates", 0)},
+def test_what_became_of_parts_is_what_the_accounts_of_receivers_say_whenever_metrics_are_asked(scene):
+    one = _listening("values", "updates", overflow="drop_oldest", buffer_size=2)
+    scene.consumer.on_receiver(one)
+    run = scene.run()
+    other = _listening(overflow="drop_oldest")
+    scene.consumer.on_receiver(other)
+    _offer(one, "values", 5)
+    _offer(other, "values", 1)
+    nothing = {("values", None): 0}
+    shown = {
+        "offered": {("values", None): 6},
+        "delivered": nothing,
+        "dropped": {("values", None): 0, ("values", "drop_oldest"): 3},
+        "sampled_out": nothing,
+        "filtered": nothing,
     }
-    assert sorted(points["graph.stream.parts.dropped"], key=lambda p: p[1]) == [
-        (updates, 0, None),
-        (values, 3, None),
-    ]
-
-
-def test_dropped_parts_are_counted_by_what_they_were_dropped_for(scene):
-    run, receiver = (
-        scene.run(),
-        StreamReceiver(StreamConfig(modes="values", overflow="drop_oldest", buffer_size=1)),
-    )
-    for seq in range(3):
-        receiver.offer(StreamPart("values", (), {}, seq, 1))
-    scene.consumer.on_receiver_statistics(receiver, receiver.statistics())
-    receiver.close()
-    scene.consumer.on_receiver_statistics(receiver, receiver.statistics())
+    assert _parts(scene) == shown
+    assert _parts(scene) == shown
+    assert [part.seq for part in iter(one.take_nowait, None) if part.type == "values"] == [3, 4]
+    _offer(one, "updates", 1)
     scene.end(run)
-    points = scene.points()["graph.stream.parts.dropped"]
-    assert {(a.get("graph.stream.drop_reason"), v) for a, v, _ in points} == {
-        (None, 0),
-        ("drop_oldest", 2),
-        ("closed", 1),
+    assert _parts(scene) == {
+        "offered": {("values", None): 6, ("updates", None): 1},
+        "delivered": {("values", None): 2, ("updates", None): 0},
+        "dropped": {("values", None): 0, ("values", "drop_oldest"): 3, ("updates", None): 0},
+        "sampled_out": {**nothing, ("updates", None): 0},
+        "filtered": {**nothing, ("updates", None): 0},
     }
+    about = {"graph.name": "triage", "graph.stream.policy": "drop_oldest", "graph.stream.mode": "values"}
+    assert (about, 6, None) in scene.points()["graph.stream.parts.offered"]
 
 
-def test_statistics_before_the_run_or_without_metrics_are_ignored(make_scene):
-    scene = make_scene()
-    scene.consumer.on_receiver_statistics(Receiver(), _statistics(values=ModeStatistics(1)))
-    assert scene.points() == {}
-    scene = make_scene(signals=("traces",))
-    scene.run()
-    scene.consumer.on_receiver_statistics(Receiver(), _statistics(values=ModeStatistics(1)))
-    assert scene.consumer.failures == 0
+@pytest.mark.clause("S-ACC-5")
+def test_parts_of_a_receiver_that_is_gone_stay_in_the_sums_and_what_it_held_is_dropped(scene):
+    run, receivers = scene.run(), []
+    for _ in range(3):
+        receivers.append(_listening(overflow="drop_newest"))
+        scene.consumer.on_receiver(receivers[-1])
+        _offer(receivers[-1], "values", 4)
+    receivers[0].take_nowait()
+    receivers[1].close()
+    scene.end(run)
+    del receivers
+    gc.collect()
+    for _ in range(2):
+        found = _parts(scene)
+        assert (found["offered"], found["delivered"]) == ({("values", None): 12}, {("values", None): 1})
+        assert found["dropped"] == {("values", None): 0, ("values", "closed"): 11}
+    assert scene.consumer._metrics._instruments.gauges.receivers._known == {}
 
 
-def test_attribute_sets_of_graphs_made_on_the_fly_do_not_pile_up(make_scene, monkeypatch):
-    monkeypatch.setattr("otel_stream.telemetry.metrics.instruments._MAX_KEPT", 2)
-    scene = make_scene()
-    for number in range(5):
-        scene.end(scene.run(f"graph-{number}"))
-    instruments = scene.consumer._metrics._instruments
-    assert len(instruments.gauges.runs) == 3
+def test_a_lasting_receivers_parts_are_those_of_the_graph_that_it_listens_to(make_scene):
+    scene, receiver = make_scene(), StreamReceiver(StreamConfig(modes="values"), lasting=True)
+    for graph, number in (("a", 2), ("b", 3)):
+        scene.consumer = consumer_for_run(meter_provider=scene.meters, options=scene.options)
+        scene.consumer.on_receiver(receiver)
+        run = scene.run(graph)
+        _offer(receiver, "values", number)
+        scene.end(run)
+    points = scene.points()["graph.stream.parts.offered"]
+    assert {(about["graph.name"], value) for about, value, _ in points} == {("a", 2), ("b", 3)}
+
+
+def test_accounts_are_added_up_once_however_many_threads_ask(scene):
+    run, receiver = scene.run(), _listening()
+    scene.consumer.on_receiver(receiver)
+    _offer(receiver, "values", 100)
+    receivers = scene.consumer._metrics._instruments.gauges.receivers
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: receivers.sums(), range(200)))
+    assert _parts(scene)["offered"] == {("values", None): 100}
+    scene.end(run)
+
+
+def test_receivers_before_the_run_or_without_metrics_are_not_asked(make_scene):
+    for signals in (("metrics",), ("traces",)):
+        scene = make_scene(signals=signals)
+        scene.consumer.on_receiver(_listening())
+        assert scene.points() == {}
+        assert scene.consumer.failures == 0
+
+
+def test_what_a_users_input_can_vary_fills_no_metric(scene):
+    """Names of graphs and nodes, classes of errors, modes of one's own: the first are told apart, briefly."""
+    most = {"graph.name": GRAPHS, "gen_ai.node.name": NODES, "error.type": ERRORS, "graph.stream.mode": MODES}
+    runs = max(most.values()) + 10
+    for number in range(runs):
+        tail = f"{number}\udce9{'x' * LONGEST}"
+        mode = Custom(repr, f"mode-{tail}", (e.RunStarted,))
+        error = type(f"Error{tail}".replace("\udce9", ""), (Exception,), {})()
+        run = scene.run(f"graph-{tail}")
+        receiver = _listening(mode)
+        scene.consumer.on_receiver(receiver)
+        _offer(receiver, mode.name, 1)
+        (task,) = scene.step(run, f"node-{tail}")
+        scene.start(task)
+        scene.finish(task, End.ERROR, error=error)
+        scene.step_end(run, End.ERROR)
+        scene.end(run, End.ERROR, error)
     points = scene.points()
-    for name in ("gen_ai.invoke_workflow.duration", "graph.run.active", "graph.run.supersteps"):
-        told = {about.get("graph.name", about.get("gen_ai.workflow.name")) for about, *_ in points[name]}
-        assert told == {"graph-0", "graph-1", "other"}
+    for attribute, number in most.items():
+        told = {about.get(attribute) for found in points.values() for about, *_ in found} - {None}
+        assert (len(told), "other" in told) == (number + 1, True)
+        assert max(map(len, told)) <= LONGEST
+        assert all(one == one.encode(errors="replace").decode() for one in told)
+    assert sum(value for _, value, _ in points["graph.stream.parts.offered"]) == runs
+    assert sum(value for _, value, _ in points["graph.run.errors"]) == runs
+    assert sum(count for _, _, count in points["graph.node.duration"]) == runs
+    gauges = scene.consumer._metrics._instruments.gauges
+    assert len(gauges.runs) == GRAPHS + 1
+    assert len(gauges.nodes) <= 2 * NODES + 1
 
 
 def test_who_listens_and_how_far_they_are_behind_can_be_seen_while_they_are(scene):

@@ -1,18 +1,29 @@
 """What is the user's does not leave unless it may, and what a rule names does not leave at all."""
 
+import asyncio
 import base64
 import json
+import logging
 import stat
 import traceback
 from contextlib import suppress
 from typing import TypedDict
 
 import pytest
+from langchain_core.messages import AIMessageChunk
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
-from engine import START, Command, InMemorySaver, Send, StateGraph, entrypoint, interrupt, task
+from engine import START, Command, InMemorySaver, Send, StateGraph, emit_message, entrypoint, interrupt, task
+from otel_stream import events as e
+from otel_stream.aggregate import Aggregate
+from otel_stream.config import Custom, StreamConfig
 from otel_stream.sdk import configure
 from otel_stream.sdk.configure import setup
+from otel_stream.stream.copying import snapshot
 from otel_stream.telemetry import Redaction, set_options
+from otel_stream.telemetry.identity import shown_id
 from otel_stream.telemetry.options import resolve
 
 SECRET = "alice@example.com"
@@ -210,3 +221,150 @@ def test_chunks_are_joined_where_a_pattern_could_be_split_over_them(caplog):
     options = resolve(messages="chunks", redaction=Redaction(patterns=["secret"]), environ={})
     assert options.messages == "joined"
     assert "joined" in caplog.text
+
+
+@pytest.mark.parametrize("id", ["4915112345678", "555-123-4567", "4111.1111.1111", "10.0.10.20", "a b"])
+def test_an_id_in_which_somebody_can_be_recognised_is_a_hash(id):
+    options = resolve(environ={})
+    assert shown_id(id, "thread_id", options, content=False) == options.pseudonym(id)
+    assert shown_id(id, "thread_id", options, content=True) == id
+
+
+@pytest.mark.parametrize("id", ["7", "123456", "thread-1234567", "0b3c2f1e-77aa-4c1b-9d7e-0123456789ab"])
+def test_an_id_of_a_programs_own_is_shown(id):
+    assert shown_id(id, "thread_id", resolve(environ={}), content=False) == id
+
+
+def _raising(*_):
+    raise ValueError(f"no such user {SECRET}")
+
+
+def _broken_consumers():
+    settings = (
+        {"filter": _raising},
+        {"modes": Custom(_raising, "mine", (e.TaskEnded,))},
+        {"modes": "updates", "aggregate": Aggregate(every=1, reduce=_raising)},
+        {"modes": "custom", "buffer_size": 1, "overflow": "error", "name": "full"},
+    )
+
+    async def main():
+        def write(state, writer):
+            writer({SECRET: SECRET})
+            writer(SECRET)
+            return {"x": SECRET}
+
+        configs = [StreamConfig(**one) for one in settings]
+        async with graph(write).open_stream({"x": SECRET}, *configs) as stream:
+            await stream.wait()
+            return [type(one.failed).__name__ for one in stream.receivers]
+
+    return asyncio.run(main())
+
+
+class _Uncopied:
+    def __deepcopy__(self, memo):
+        _raising()
+
+
+class _BrokenProcessor(SpanProcessor):
+    def on_start(self, span, parent_context=None):
+        _raising()
+
+
+class _NoExporter(SpanExporter):
+    def export(self, spans):
+        _raising()
+
+
+def _broken_redaction(path):
+    configure(path=path, capture_content=True, redaction=Redaction(call=_raising))
+    graph(lambda s: {"x": {SECRET: 1}}).invoke({"x": 1})
+
+
+def _broken_telemetry(path):
+    handle = configure(path=path)
+    trace.get_tracer_provider().add_span_processor(_BrokenProcessor())
+    trace.get_tracer_provider().add_span_processor(SimpleSpanProcessor(_NoExporter()))
+    graph(lambda s: {"x": 1}).invoke({"x": 1})
+    handle.flush()
+
+
+@pytest.mark.parametrize("broken", [_broken_redaction, _broken_telemetry])
+def test_what_is_said_of_telemetry_that_fails_is_no_data(tmp_path, caplog, broken):
+    broken(tmp_path / "t.jsonl")
+    ours = [record for record in caplog.records if record.name.startswith("otel_stream")]
+    assert any("ValueError in _raising (test_secrets.py:" in record.getMessage() for record in ours)
+    formatter = logging.Formatter()
+    assert [one for record in ours if SECRET in (one := formatter.format(record))] == []
+
+
+@pytest.mark.clause("S-ERR-9")
+def test_what_is_said_of_a_receiver_that_is_cut_off_is_no_data(caplog):
+    assert _broken_consumers() == ["ValueError", "ValueError", "ValueError", "ReceiverOverflowError"]
+    snapshot(_Uncopied())
+    formatter = logging.Formatter()
+    said = [formatter.format(record) for record in caplog.records]
+    assert len([line for line in said if "is cut off from its stream: ValueError in _raising (" in line]) == 3
+    assert any("'full' is cut off from its stream: its buffer of 1 parts is full" in line for line in said)
+    assert any("_Uncopied can't be copied" in line for line in said)
+    assert [line for line in said if SECRET in line] == []
+
+
+HALVES = ("mail quux", "zorr@example.com now")
+SPLIT = {
+    "mappings": [{"id": "m", "content": half} for half in HALVES],
+    "mappings that name no message": [{"content": half} for half in HALVES],
+    "mappings of blocks": [{"id": "m", "content": [{"type": "text", "text": half}]} for half in HALVES],
+    "what is thought aloud": [{"id": "m", "content": "", "reasoning": half} for half in HALVES],
+    "arguments of tools": [
+        {"id": "m", "content": None, "tool_calls": [{"index": 0, "function": {"arguments": half}}]}
+        for half in ('{"to": "quux', 'zorr@example.com"}')
+    ],
+    "LangChain's": [AIMessageChunk(half, id="m") for half in HALVES],
+    "LangChain's blocks": [AIMessageChunk([{"type": "text", "text": half}], id="m") for half in HALVES],
+    "LangChain's that name no message": [AIMessageChunk(half) for half in HALVES],
+}
+
+
+@pytest.mark.parametrize("chunks", SPLIT)
+def test_a_secret_that_is_split_over_chunks_of_a_message_is_found(tmp_path, chunks):
+    path = tmp_path / "t.jsonl"
+    rules = Redaction(patterns=[r"\w+@[\w.]+"])
+    handle = configure(path=path, capture_content=True, redaction=rules, modes="messages")
+
+    def talk(state):
+        for chunk in SPLIT[chunks]:
+            emit_message(chunk)
+        return {"x": 1}
+
+    graph(talk).invoke({"x": 0})
+    assert handle.shutdown()
+    (message,) = _bodies(path, "graph.messages")
+    assert "[redacted]" in json.dumps(message)
+    assert [half for half in ("quux", "zorr@", "example.com") if half in json.dumps(message)] == []
+
+
+def _bodies(path, name):
+    return [
+        json.loads(record["body"]["stringValue"])
+        for line in path.read_text().splitlines()
+        for resource in json.loads(line).get("resourceLogs", ())
+        for scope in resource["scopeLogs"]
+        for record in scope["logRecords"]
+        if record["eventName"] == name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "shown"),
+    [
+        (["ali", "ce@b.c", "!"], ["[redacted]", "[redacted]", "!"]),
+        (["a@b.c", "d"], ["[redacted]", "[redacted]"]),
+        (["a@b.c ", "d"], ["[redacted] ", "d"]),
+        (["x", "", "y"], ["x", "", "y"]),
+    ],
+)
+def test_a_pattern_sees_blocks_of_text_as_one_text(texts, shown):
+    blocks = [{"type": "text", "text": text} for text in texts]
+    found = Redaction(patterns=[r"\w+@[\w.]+"]).data({"content": blocks})
+    assert [block["text"] for block in found["content"]] == shown
