@@ -50,7 +50,7 @@ class Index:
                 f"index: embed is {embed!r}; give LangChain's embeddings, their name, or a function from "
                 "texts to vectors"
             )
-        self._embed = embed
+        self._embed: Any = embed
         self._fields = config.get("fields") or ["$"]
         self._vectors: dict[tuple[Namespace, str], list[Vector]] = {}
 
@@ -72,7 +72,7 @@ class Index:
         )
 
     def _call(self, texts: list[str]) -> list[Vector]:
-        found = self._embed(texts) if texts else []
+        found: Any = self._embed(texts) if texts else []
         if inspect.isawaitable(found):
             if inspect.iscoroutine(found):
                 found.close()
@@ -127,7 +127,8 @@ class Index:
                 scored.append((max(_cosine(query, vector) for vector in vectors), item))
             else:
                 rest.append((None, item))
-        return [*sorted(scored, key=lambda pair: -pair[0]), *rest]
+        scored.sort(key=lambda pair: -pair[0])
+        return [*scored, *rest]
 
 
 def _cosine(one: Vector, other: Vector) -> float:

@@ -263,8 +263,8 @@ class Desk:
             data = make(event)
             acquire()
             try:
-                late = task if task.late is not None else ns and ended_around(task.run)
-                if not late:
+                late = task if task.late is not None else ended_around(task.run) if ns else None
+                if late is None:
                     part = StreamPart(
                         mode, ns, data, self.seq, event.time, run_id, graph, step, node,
                         task_id, task.attempt, task.trace_id, task.span_id, tags, None,
@@ -273,7 +273,7 @@ class Desk:
                     put(part, event)
             finally:
                 release()
-            if late:
+            if late is not None:
                 too_late(late)
                 return
             if waiting:
@@ -329,8 +329,8 @@ class Desk:
             acquire()
             try:
                 # Asked here, so that whoever has found it running has given its part before its end is told.
-                late = whom if written and whom.late is not None else ns and ended_around(whom)
-                for mode, wrap, put, exported in () if late else modes:
+                late = whom if written and whom.late is not None else ended_around(whom) if ns else None
+                for mode, wrap, put, exported in modes if late is None else ():
                     part = StreamPart(
                         mode, ns, data if wrap is None else wrap(event, data), self.seq, event.time, run_id,
                         graph, step, node, task_id, attempt, whom.trace_id, whom.span_id, tags,
@@ -342,7 +342,7 @@ class Desk:
                         parts.append(part)
             finally:
                 release()
-            if late:
+            if late is not None:
                 too_late(late)
                 return
             if waiting:
