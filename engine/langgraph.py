@@ -22,7 +22,8 @@ def bubble_of(error: BaseException, task: NodeTask) -> GraphBubbleUp | None:
     names = {base.__name__ for base in type(error).__mro__ if base.__module__ == "langgraph.errors"}
     if "GraphInterrupt" in names:
         asked = error.args[0] if error.args else ()
-        return GraphInterrupt([_interrupt(each, task) for each in asked])
+        # What a functional task asks, LangGraph has its caller ask, too.
+        return GraphInterrupt(list({each.id: _interrupt(each, task) for each in asked}.values()))
     if "ParentCommand" in names:
         return ParentCommand(*map(ours, error.args))
     return GraphDrained(str(error)) if "GraphDrained" in names else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import wraps
@@ -106,17 +107,17 @@ def task_config(task: NodeTask) -> Config:
 class TaskConfig(dict[str, Any]):
     """The config of a task, made when it is first looked into: most nodes never do."""
 
-    __slots__ = ("_filled", "task")
+    __slots__ = ("_filled", "_for_langgraph", "task")
 
     def __init__(self, task: NodeTask) -> None:
         super().__init__()
         self.task = task
-        self._filled = False
+        self._filled = self._for_langgraph = False
 
     def _fill(self) -> None:
-        if not self._filled:
+        if not self._filled or not (self._for_langgraph or "langgraph" not in sys.modules):
+            self._filled, self._for_langgraph = True, "langgraph" in sys.modules
             dict.update(self, task_config(self.task))
-            self._filled = True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (dict, (dict(self),))

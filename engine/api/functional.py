@@ -13,17 +13,15 @@ from functools import update_wrapper
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from ..channels import EphemeralValue, LastValue
-from ..core.state import PUSH
-from ..core.task import NodeTask
 from ..deprecated import by_old_name, refuse_others
 from ..graph.description import Description
-from ..graph.injection import injected
+from ..graph.functions import task_node
 from ..graph.node import Callback, Node, Writes, callable_name, is_coroutine_function
 from ..graph.program import Program
 from ..graph.spec import GraphSpec
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, as_policies
 from ..run.caching import cache_namespace
-from ..run.calls import call as start_call
+from ..run.calls import call
 from ..runtime import current_task
 from ..types import END, START
 from .compiled import CompiledStateGraph
@@ -46,17 +44,7 @@ class TaskFunction:
     ) -> None:
         self.func = function
         update_wrapper(self, function)
-        inject = tuple(one for one in injected(function, first=False, previous=True) if one != "error")
-        called = _unpacked(function, inject)
-        is_async = is_coroutine_function(function)
-        callback = Callback(
-            name or callable_name(function),
-            None if is_async else called,
-            called if is_async else None,
-            inject=inject,
-            original=function,
-        )
-        self.spec = Node(callback.name, callback, retry=retry, cache=cache, timeout=timeout)
+        self.spec = task_node(function, name, retry, cache, timeout)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Schedule a call; return what to await, or ``result()``, for its outcome.
@@ -64,19 +52,7 @@ class TaskFunction:
         Raises:
             RuntimeError: called outside of a run.
         """
-        caller = current_task()
-        pad = caller.pad
-        index, pad.calls = pad.calls, pad.calls + 1
-        call = NodeTask(
-            caller.run,
-            self.spec,
-            caller.step,
-            seed=caller.seed,
-            input=(args, kwargs),
-            path=(PUSH, caller.path, index, True),
-            triggers=(PUSH,),
-        )
-        return start_call(call, caller)
+        return call(self.spec, current_task(), args, kwargs)
 
     def clear_cache(self, cache: Any) -> None:
         """Forget the cached results of the task."""
@@ -87,21 +63,6 @@ class TaskFunction:
         """Do what :meth:`clear_cache` does."""
         if self.spec.cache is not None:
             await cache.aclear([cache_namespace(self.spec)])
-
-
-def _unpacked(function: Callable[..., Any], inject: Sequence[str]) -> Callable[..., Any]:
-    """Return what calls ``function`` with what its caller has given, and then with what is injected."""
-    if not inject:
-        return lambda packed: function(*packed[0], **packed[1])
-    places = list(inspect.signature(function).parameters)
-
-    def call(packed: Any, **injected: Any) -> Any:
-        args, kwargs = packed
-        given = {*places[: len(args)], *kwargs}
-        rest = {name: value for name, value in injected.items() if name not in given}
-        return function(*args, **kwargs, **rest)
-
-    return call
 
 
 def task(

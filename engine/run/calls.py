@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import copy_context
 from typing import Any
 
-from ..core.state import RETURN
+from ..core.state import PUSH, RETURN
 from ..core.task import NodeTask
 from ..errors import GraphInterrupt
 from ..executors import finished
+from ..graph.node import Node
 from . import reporting as reports
 from .attempt import run_task
 from .caching import cached_writes
@@ -16,7 +18,7 @@ from .outcomes import task_done
 from .resume import take_back
 
 
-def call(task: NodeTask, caller: NodeTask) -> Any:
+def call(spec: Node, caller: NodeTask, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """Run a functional task beside its caller; return a future of its result.
 
     Raises:
@@ -24,14 +26,19 @@ def call(task: NodeTask, caller: NodeTask) -> Any:
     """
     if caller.end is not None:
         raise RuntimeError(
-            f"task {task.node!r} was called after {caller.node!r} had ended; await what calls it there"
+            f"task {spec.name!r} was called after {caller.node!r} had ended; await what calls it there"
         )
+    pad = caller.pad
+    index, pad.calls = pad.calls, pad.calls + 1
+    path = (PUSH, caller.path, index, True)
+    input = (args, kwargs)
+    task = NodeTask(caller.run, spec, caller.step, seed=caller.seed, input=input, path=path, triggers=(PUSH,))
     task.caller, task.env = caller, caller.env
     take_back(task.env, [task])
     task.pad.context = copy_context()  # what its caller has set is there
     reports.task_started(task)
     future = task.env.executor.spawn(task, _run)
-    caller.pad.called.append((task, future))
+    pad.called.append((task, future))
     return future
 
 

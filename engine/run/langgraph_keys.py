@@ -14,8 +14,11 @@ from typing import Any
 from ..core.state import RESUME
 from ..core.superstep import read_fresh, read_input
 from ..core.task import NodeTask, RunEnv
+from ..graph.functions import task_node
+from ..policies import TimeoutPolicy, as_policies
 from ..runtime import make_runtime
 from ..types import MISSING
+from .calls import call
 from .resume import take_answer
 
 
@@ -73,6 +76,21 @@ def is_loaded() -> bool:
     return "langgraph" in sys.modules
 
 
+def _call(
+    caller: NodeTask,
+    function: Any,
+    given: tuple[Any, Any],
+    *,
+    retry_policy: Any = None,
+    cache_policy: Any = None,
+    timeout: Any = None,
+    **_: Any,
+) -> Any:
+    """Run a functional task of LangGraph's as one of ours; ``given`` are its arguments."""
+    limit = TimeoutPolicy.coerce(timeout)
+    return call(task_node(function, None, as_policies(retry_policy), cache_policy, limit), caller, *given)
+
+
 def langgraph_keys(task: NodeTask) -> dict[str, Any]:
     """Return them for ``configurable``."""
     env, pad = task.env, task.pad
@@ -96,6 +114,7 @@ def langgraph_keys(task: NodeTask) -> dict[str, Any]:
 
     scratchpad = _Scratchpad(task)
     keys = {
+        "__pregel_call": partial(_call, task),
         "__pregel_runtime": make_runtime(task),
         "__pregel_scratchpad": scratchpad,
         "__pregel_send": send,

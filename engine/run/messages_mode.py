@@ -16,13 +16,13 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from otel_stream.adapters.ambient import ambient_variable, maybe_traced, traced_by_environment
+from otel_stream.adapters.ambient import ambient_variable, maybe_traced, traced_by_environment, when_loaded
 from otel_stream.adapters.chunks import register
 from otel_stream.events import MessageReturned, MessageWritten, Observer, ToolReported
 
 from ..core.task import Later, NodeTask, RunEnv
 from ..runtime import show_life
-from ..task_config import TaskConfig, speaking_task, task_metadata
+from ..task_config import CURRENT_TASK, TaskConfig, speaking_task, task_metadata
 from ..types import Config
 from .langgraph_keys import Live, is_loaded, langgraph_keys
 
@@ -123,6 +123,7 @@ class LangChainHook:
         if own or config.get("callbacks") is not None:
             config["callbacks"] = _langchain().manager(own, config)
         if is_loaded():
+            config.setdefault("callbacks", None)
             config["configurable"] = Live({**config["configurable"], **langgraph_keys(task)})
 
     def _handler(self, task: NodeTask) -> Any:
@@ -272,6 +273,24 @@ def langchain_hook(observer: Observer | None, parent: NodeTask | None) -> LangCh
         return None
     outer = _hook(parent) if parent is not None else None
     return LangChainHook(observer, variable, outer, nested=parent is not None)
+
+
+def _catch_up() -> None:
+    """Let LangChain, which a node has just loaded, find the task there."""
+    task, variable = CURRENT_TASK.get(), ambient_variable()
+    if task is not None and variable is not None:
+        _hook_late(task.env)
+        variable.set(TaskConfig(task))
+
+
+def _hook_late(env: RunEnv) -> None:
+    if env.langchain is None:
+        if env.around is not None:
+            _hook_late(env.around)
+        env.langchain = langchain_hook(env.observer, env.parent_task)
+
+
+when_loaded(_catch_up)
 
 
 def _langchain() -> ModuleType:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, ContextVar
 from functools import cache
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Final
 
 _MODULE = "langchain_core.runnables.config"
@@ -20,6 +24,44 @@ _TRACING: Final = ("LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2", "LANGSMITH_TR
 def ambient_variable() -> ContextVar[Any] | None:
     """Return the context variable of the config that LangChain calls inherit, None while it is not loaded."""
     return getattr(sys.modules.get(_MODULE), "var_child_runnable_config", None)
+
+
+class _Watch(MetaPathFinder):
+    """Finds nothing; when LangChain is loaded, it says so, where that happens."""
+
+    def __init__(self, loaded: Callable[[], None]) -> None:
+        self._loaded = loaded
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Telling(spec.loader, self._loaded)
+        return spec
+
+
+class _Telling(Loader):
+    def __init__(self, loader: Loader, loaded: Callable[[], None]) -> None:
+        self._loader, self._loaded = loader, loaded
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        self._loaded()
+
+
+def when_loaded(tell: Callable[[], None]) -> None:
+    """Call ``tell`` where and when LangChain is loaded, if it is not loaded yet."""
+    if _MODULE not in sys.modules:
+        sys.meta_path.insert(0, _Watch(tell))
 
 
 def ambient_config(context: Context | None = None) -> Mapping[str, Any] | None:

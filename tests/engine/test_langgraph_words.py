@@ -1,12 +1,16 @@
 """LangGraph's own words in an engine graph, as half-migrated code and helpers of others bring them."""
 
+import asyncio
 import operator
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 import langgraph.config
 import langgraph.errors
+import langgraph.func as lf
 import langgraph.graph
 import langgraph.runtime
 import langgraph.types
@@ -273,6 +277,129 @@ async def test_an_agent_of_langgraphs_is_a_node_and_its_words_are_heard() -> Non
         .astream({"messages": [("user", "x")]}, stream_mode="messages")
     )
     assert [m.content async for m, _ in parts] == ["", "6", "done"]
+
+
+@lf.task
+def square(n: int) -> int:
+    return n * n
+
+
+@lf.task
+async def asquare(n: int) -> int:
+    return n * n
+
+
+@lf.task
+def asks_in_a_task(n: int) -> Any:
+    return lt.interrupt("?")
+
+
+def squares(state: Log) -> Any:
+    return {"log": [future.result() for future in [square(2), square(3)]]}
+
+
+async def asquares(state: Log) -> Any:
+    return {"log": [*await asyncio.gather(asquare(2), asquare(3)), await square(4)]}
+
+
+async def test_langgraphs_functional_tasks_are_tasks_of_our_nodes() -> None:
+    alone = StateGraph(Log).add_node("a", squares).add_edge(START, "a").compile()
+    shown = list(alone.stream({"log": []}))
+    assert shown == [{"square": 4}, {"square": 9}, {"a": {"log": [4, 9]}}]
+    assert await alone.ainvoke({"log": []}) == {"log": [4, 9]}
+    awaits = StateGraph(Log).add_node("a", asquares).add_edge(START, "a").compile()
+    assert await awaits.ainvoke({"log": []}) == {"log": [4, 9, 16]}
+
+
+def test_langgraphs_functional_task_is_tried_again_by_its_policy() -> None:
+    tries: list[int] = []
+
+    @lf.task(retry_policy=lt.RetryPolicy(initial_interval=0, jitter=False, retry_on=KeyError))
+    def flaky(n: int) -> int:
+        tries.append(n)
+        if len(tries) == 1:
+            raise KeyError("once")
+        return n
+
+    @engine.entrypoint()
+    def main(x: int) -> int:
+        return flaky(x).result()
+
+    assert (main.invoke(5), tries) == (5, [5, 5])
+
+
+@lf.entrypoint()
+def langgraphs_entrypoint(state: Log) -> Any:
+    return {"log": [square(3).result(), asks_in_a_task(1).result()]}
+
+
+def calls_it(state: Log) -> Any:
+    return langgraphs_entrypoint.invoke(state)
+
+
+@pytest.mark.parametrize("node", [langgraphs_entrypoint, calls_it], ids=["is", "calls"])
+def test_langgraphs_entrypoint_asks_through_our_node(node: Any) -> None:
+    graph = StateGraph(Log).add_node("a", node).add_edge(START, "a").compile(InMemorySaver())
+    assert [one.value for one in graph.invoke({"log": []}, THREAD)["__interrupt__"]] == ["?"]
+    assert graph.invoke(Command(resume="yes"), THREAD) == {"log": [9, "yes"]}
+
+
+def test_langgraphs_functional_task_asks_through_our_node() -> None:
+    graph = (
+        StateGraph(Log)
+        .add_node("a", lambda s: {"log": [asks_in_a_task(1).result()]})
+        .add_edge(START, "a")
+        .compile(InMemorySaver())
+    )
+    assert [one.value for one in graph.invoke({"log": []}, THREAD)["__interrupt__"]] == ["?"]
+    assert graph.invoke(Command(resume="yes"), THREAD) == {"log": ["yes"]}
+
+
+_LATE = """
+import asyncio, operator, sys
+from typing import Annotated, Any, TypedDict
+from engine import START, Command, InMemorySaver, StateGraph
+
+assert "langchain_core" not in sys.modules and "langgraph" not in sys.modules
+
+class Log(TypedDict, total=False):
+    log: Annotated[list[Any], operator.add]
+
+def asks(state):
+    from langgraph.types import interrupt
+    return {"log": [interrupt("?")]}
+
+async def aasks(state):
+    return asks(state)
+
+def chains_first(state):
+    from langchain_core.runnables import RunnableLambda
+    RunnableLambda(lambda x: x).invoke(1)
+    return asks(state)
+
+def graph_of(node, saver=None):
+    return StateGraph(Log).add_node("a", node).add_edge(START, "a").compile(checkpointer=saver)
+
+node = {"asks": asks, "aasks": aasks, "chains_first": chains_first, "inside": graph_of(asks)}[sys.argv[1]]
+graph = graph_of(node).builder.add_node("b", asks).add_edge("a", "b").compile(InMemorySaver())
+thread = {"configurable": {"thread_id": "1"}}
+run = graph.invoke if sys.argv[2] == "threads" else lambda *given: asyncio.run(graph.ainvoke(*given))
+print([run(x, thread)["log"] for x in ({"log": []}, Command(resume=1), Command(resume=2))])
+"""
+
+
+@pytest.mark.parametrize(
+    ("node", "world"),
+    [
+        *((node, "threads") for node in ("asks", "chains_first", "inside")),
+        *((node, "asyncio") for node in ("asks", "aasks")),
+    ],
+)
+def test_langgraph_may_be_loaded_by_a_node_that_runs(node: str, world: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LATE, node, world], capture_output=True, text=True, check=False
+    )
+    assert (done.stderr, done.stdout) == ("", "[[], [1], [1, 2]]\n")
 
 
 def test_sends_equal_whosever_they_are() -> None:
