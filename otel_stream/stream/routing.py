@@ -232,11 +232,14 @@ class Desk:
             return None
         written = kind in _WRITTEN
         root = [self._route(way, audience, deep=False, written=written) for way in planned]
-        deep = [
-            self._route(way, audience, deep=True, written=written)
-            for way in planned
-            if any(output.deep or output.exported for output in way.outputs)
-        ]
+        if all(output.deep == output.everybody for way in planned for output in way.outputs):
+            deep = root
+        else:
+            deep = [
+                self._route(way, audience, deep=True, written=written)
+                for way in planned
+                if any(output.deep or output.exported for output in way.outputs)
+            ]
         spread = self._spread_of_task(root, deep) if kind in _OF_TASKS else _spread_of_run(root, deep)
         way = planned[0]
         if len(planned) == len(way.outputs) == 1 and way.make in HANDED_ON and not way.outputs[0].exported:

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Callable, Sequence, Sized
 from threading import RLock
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from otel_stream.config import StreamConfig, as_config
 from otel_stream.events import End, Event, RunEnded, SuperstepEnded
@@ -43,10 +43,18 @@ class Outlet(NamedTuple):
     settle: Callable[[], None]
 
 
+def _nothing(*_: Any) -> None:
+    """Do nothing."""
+
+
+#: Where parts go that are only exported.
+NOWHERE: Final = Outlet(_nothing, (), _nothing)
+
+
 def joined(outlets: Sequence[Outlet]) -> Outlet:
     """Return several outlets as one."""
-    if len(outlets) == 1:
-        return outlets[0]
+    if len(outlets) < 2:
+        return outlets[0] if outlets else NOWHERE
     puts, settling = [one.put for one in outlets], [(one.waiting, one.settle) for one in outlets]
 
     def put_to_each(part: StreamPart, event: Event | None) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from otel_stream.cli.doctor.asking import Answer
 from otel_stream.cli.doctor.findings import Verdict
 from otel_stream.cli.doctor.reaching import field
 from otel_stream.cli.doctor.targets import Target
+
+if TYPE_CHECKING:
+    from otel_stream.sdk.configure.destinations import Signal
 
 #: Seconds that two clocks may differ before it is worth a word.
 _SKEW: Final = 60
@@ -66,7 +69,7 @@ OtherLanguage = Callable[[Target], tuple[str, str] | None]
 
 
 def explain(
-    target: Target, answer: Answer, others: Mapping[str, Answer], other_language: OtherLanguage, now: float
+    target: Target, answer: Answer, others: Mapping[Signal, Answer], other_language: OtherLanguage, now: float
 ) -> Verdict:
     """Say what ``answer`` means for the signal of ``target``.
 
@@ -100,7 +103,7 @@ def _taken(target: Target, answer: Answer, tried: str, seen: str, now: float) ->
     return Verdict("note", tried, seen, means, change)
 
 
-def _refused(target: Target, answer: Answer, others: Mapping[str, Answer]) -> tuple[str, str]:
+def _refused(target: Target, answer: Answer, others: Mapping[Signal, Answer]) -> tuple[str, str]:
     status = answer.code if isinstance(answer.code, int) else _AS_HTTP.get(answer.code, 0)
     fill = {
         "url": target.url,
@@ -152,7 +155,7 @@ def _credentials(target: Target) -> tuple[str, str]:
     )
 
 
-def _nobody_for_it(target: Target, others: Mapping[str, Answer]) -> tuple[str, str]:
+def _nobody_for_it(target: Target, others: Mapping[Signal, Answer]) -> tuple[str, str]:
     """Tell a Collector that lacks a pipeline from an address that is wrong for all signals."""
     usual = f"/v1/{target.signal}"
     if (

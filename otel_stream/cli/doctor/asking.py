@@ -8,21 +8,19 @@ import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from otel_stream.cli.doctor.targets import Target
 
+if TYPE_CHECKING:
+    from otel_stream.sdk.configure.destinations import Signal
+
 T = TypeVar("T")
 
 #: What is read of an answer, at most.
 _MOST: Final = 64 * 1024
-_SERVICES: Final = {
-    "traces": "trace.v1.TraceService",
-    "logs": "logs.v1.LogsService",
-    "metrics": "metrics.v1.MetricsService",
-}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -175,13 +173,16 @@ def _over_grpc(target: Target, seconds: float) -> Answer:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import grpc  # type: ignore[import-untyped]
 
+    from otel_stream.sdk.export.encoding import ENCODINGS
+    from otel_stream.sdk.export.over_grpc import credentials
+
     channel = (
-        grpc.secure_channel(target.place, _credentials(grpc, target))
+        grpc.secure_channel(target.place, credentials(target))
         if target.tls
         else grpc.insecure_channel(target.place)
     )
     try:
-        call = channel.unary_unary(f"/opentelemetry.proto.collector.{_SERVICES[target.signal]}/Export")
+        call = channel.unary_unary(ENCODINGS[target.signal].method)
         body = call(b"", metadata=tuple(target.headers.items()), timeout=seconds)
     except grpc.RpcError as error:
         return Answer("grpc", error.code().name, _heard(target, error.details() or ""))
@@ -190,29 +191,13 @@ def _over_grpc(target: Target, seconds: float) -> Answer:
     return Answer("grpc", "OK", partial=_heard(target, _partial(target.signal, body)))
 
 
-def _credentials(grpc: Any, target: Target) -> Any:
-    def read(path: str) -> bytes | None:
-        return Path(path).read_bytes() if path else None
-
-    return grpc.ssl_channel_credentials(
-        read(target.certificate), read(target.client_key), read(target.client_certificate)
-    )
-
-
-def _partial(signal: str, body: bytes) -> str:
+def _partial(signal: Signal, body: bytes) -> str:
     """Return what an answer in OTLP says about a partial success, or ""."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
-    from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
 
-    kinds: dict[str, Any] = {
-        "traces": traces.ExportTraceServiceResponse,
-        "logs": logs.ExportLogsServiceResponse,
-        "metrics": metrics.ExportMetricsServiceResponse,
-    }
+    from otel_stream.sdk.export.encoding import ENCODINGS
+
     try:
-        answer = kinds[signal].FromString(body).partial_success
+        return str(ENCODINGS[signal].answer.FromString(body).partial_success.error_message)
     except DecodeError:
         return ""
-    return str(answer.error_message)

@@ -13,7 +13,7 @@ import msgspec
 from otel_stream.cli.options import UsageError
 
 if TYPE_CHECKING:
-    from otel_stream.sdk.configure.destinations import Destination
+    from otel_stream.sdk.configure.destinations import Destination, Signal
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -25,7 +25,7 @@ class Target(msgspec.Struct, frozen=True):
     ``variable`` is what the endpoint comes from: a variable of the environment, "ENDPOINT", or "".
     """
 
-    signal: str
+    signal: Signal
     protocol: str
     host: str
     port: int
@@ -56,7 +56,7 @@ class Target(msgspec.Struct, frozen=True):
         return self.host.lower() in _LOOPBACK or self.host.startswith("127.")
 
 
-def target(signal: str, place: Destination) -> Target:
+def target(signal: Signal, place: Destination) -> Target:
     """Return where ``place`` sends ``signal``.
 
     Raises:

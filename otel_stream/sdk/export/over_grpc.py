@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc  # type: ignore[import-untyped]
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
@@ -27,6 +27,17 @@ _OPTIONS: Final = (("grpc.primary_user_agent", "otel-stream"),)
 
 #: What servers in Go (and C++, Node), Java and Rust say of a request that is too long, under several codes.
 _TOO_LONG: Final = ("larger than max", "exceeds maximum size", "length too large")
+
+
+class Certified(Protocol):
+    """Names files of certificates: whom a connection trusts, and what it shows; "" is none."""
+
+    @property
+    def certificate(self) -> str: ...
+    @property
+    def client_certificate(self) -> str: ...
+    @property
+    def client_key(self) -> str: ...
 
 
 class GrpcSender(Sender):
@@ -60,7 +71,7 @@ class GrpcSender(Sender):
         if place.insecure:
             self._connection = grpc.insecure_channel(target, _OPTIONS, compression)
         else:
-            self._connection = grpc.secure_channel(target, _credentials(place), _OPTIONS, compression)
+            self._connection = grpc.secure_channel(target, credentials(place), _OPTIONS, compression)
         self._call = self._connection.unary_unary(
             self._encoding.method, response_deserializer=self._encoding.answer.FromString
         )
@@ -84,7 +95,9 @@ def _retry_delay(error: Any) -> float | None:
     return None
 
 
-def _credentials(place: Destination) -> Any:
+def credentials(place: Certified) -> Any:
+    """Return what a channel trusts and shows."""
+
     def read(path: str) -> bytes | None:
         return Path(path).read_bytes() if path else None
 
