@@ -12,7 +12,7 @@ Rules of this file
 from __future__ import annotations
 
 import collections.abc
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired, Required, Self, get_origin
 
 from otel_stream.encoding import shown
@@ -346,10 +346,7 @@ class BinaryOperatorAggregate(Channel):
             if kind is dict or kind.__name__ == "Overwrite":
                 replaces, plain = _overwritten(written)
                 if replaces and overwritten:
-                    raise InvalidUpdateError(
-                        f"At key '{self.key}': Can receive only one Overwrite value per super-step. "
-                        f"[{ErrorCode.INVALID_CONCURRENT_GRAPH_UPDATE.value}]"
-                    )
+                    raise InvalidUpdateError(_two_overwrites(self))
                 if replaces:
                     value, overwritten = plain, True
                     continue
@@ -366,6 +363,74 @@ class BinaryOperatorAggregate(Channel):
 
     def fresh(self) -> Self:
         return type(self)(self.typ, self.operator, self.key)
+
+
+class DeltaChannel(Channel):
+    """Gives a reducer all writes of a superstep at once: ``(current, [written, ...]) -> new``.
+
+    LangGraph's stores differences, and the whole value once in ``snapshot_frequency`` updates. Here every
+    checkpoint has the whole value, so the number changes nothing.
+    """
+
+    __slots__ = ("reducer", "snapshot_frequency")
+
+    def __init__(
+        self,
+        reducer: Callable[[Any, Sequence[Any]], Any],
+        typ: Any = None,
+        key: str = "",
+        *,
+        snapshot_frequency: int = 100,
+    ) -> None:
+        if snapshot_frequency <= 0:
+            raise ValueError(f"snapshot_frequency must be positive: {snapshot_frequency} is not; give 1")
+        super().__init__(list if typ is None else typ, key)
+        self.reducer = reducer
+        self.snapshot_frequency = snapshot_frequency
+        self.value = _empty(self.typ)
+
+    def update(self, values: Sequence[Any]) -> bool:
+        if not values:
+            return False
+        replacing = [plain for replaces, plain in map(_overwritten, values) if replaces]
+        if len(replacing) > 1:
+            raise InvalidUpdateError(_two_overwrites(self))
+        if replacing:
+            self.value = _empty(self.typ) if replacing[0] is None else replacing[0]
+        else:
+            self.value = self.reducer(self.value, [*values])
+        return True
+
+    def merge(self, old: Any, new: Any) -> Any:
+        if _overwritten(new)[0]:
+            return new
+        replaces, plain = _overwritten(old)
+        return (
+            Overwrite(self.reducer(plain, [new])) if replaces else self.reducer(_empty(self.typ), [old, new])
+        )
+
+    def check_stored(self, checkpoint: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint that does not have the value.
+
+        Raises:
+            ValueError: LangGraph has stored what was written, which lies in checkpoints before.
+        """
+        if self.key in checkpoint["channel_versions"] and self.key not in checkpoint["channel_values"]:
+            raise ValueError(
+                f"channel '{self.key}': LangGraph has stored this thread's value in pieces, which can't be "
+                "read here; finish the thread there, or give its DeltaChannel snapshot_frequency=1 there"
+            )
+
+    def load(self, saved: Any) -> None:
+        self.value = getattr(saved, "value", saved) if type(saved).__name__ == "_DeltaSnapshot" else saved
+
+    def fresh(self) -> Self:
+        return type(self)(self.reducer, self.typ, self.key, snapshot_frequency=self.snapshot_frequency)
+
+
+def _two_overwrites(channel: Channel) -> str:
+    code = ErrorCode.INVALID_CONCURRENT_GRAPH_UPDATE.value
+    return f"At key '{channel.key}': Can receive only one Overwrite value per super-step. [{code}]"
 
 
 def _overwrites(kind: type) -> bool:
@@ -400,3 +465,25 @@ def _empty(typ: Any) -> Any:
         return typ()
     except Exception:  # noqa: BLE001 - any type may be annotated; one that needs arguments starts empty
         return MISSING
+
+
+def of_langgraph(given: Any, typ: Any) -> Channel | None:
+    """Return ours for one of LangGraph's channels, or their class, for ``typ``; None if it is none."""
+    kind = given if isinstance(given, type) else type(given)
+    ours = _BY_NAME.get(kind.__name__) if kind.__module__.startswith("langgraph.channels") else None
+    if ours is None:
+        return None
+    own = {name: getattr(given, name) for name in _SETTINGS if given is not kind and hasattr(given, name)}
+    channel: Channel = ours(typ=typ, **own)
+    return channel
+
+
+#: What distinguishes channels of one kind, here as in LangGraph.
+_SETTINGS = ("guard", "accumulate", "operator", "reducer", "snapshot_frequency")
+_BY_NAME: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        *(LastValue, AnyValue, UntrackedValue, EphemeralValue, LastValueAfterFinish, Topic),
+        *(BinaryOperatorAggregate, DeltaChannel),
+    )
+}

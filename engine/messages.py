@@ -95,6 +95,14 @@ def add_messages(
     return _merge(left, right, format=format)
 
 
+def add_message_writes(current: Messages, writes: Sequence[Messages]) -> list[Any]:
+    """Merge every one of ``writes`` into ``current`` by :func:`add_messages`: for a ``DeltaChannel``."""
+    merged: Any = current
+    for written in writes:
+        merged = add_messages(merged, written)
+    return list(merged)
+
+
 class MessagesState(TypedDict):
     """A state with a conversation under ``messages``."""
 

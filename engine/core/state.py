@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..channels import Channel
+from ..channels import Channel, DeltaChannel
 from ..graph.node import NO_WRITES
 from ..types import INTERRUPT
 
@@ -54,6 +54,9 @@ class State:
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
         """Take over what a checkpoint stored."""
+        for delta in self.channels.values():
+            if isinstance(delta, DeltaChannel):
+                delta.check_stored(checkpoint)
         for name, value in checkpoint["channel_values"].items():
             channel = self.channels.get(name)
             if channel is not None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_o
 import typing_extensions
 from typing_extensions import is_typeddict
 
-from ..channels import BinaryOperatorAggregate, Channel, LastValue
+from ..channels import BinaryOperatorAggregate, Channel, DeltaChannel, LastValue, of_langgraph
 from ..managed import IsLastStepManager, ManagedValue, RemainingStepsManager
 
 #: The only key of a state that is a single value instead of a mapping.
@@ -61,8 +61,13 @@ def _managed(hint: Any) -> type[ManagedValue] | None:
 
 def _annotated_channel(hint: Any) -> Channel | None:
     for item in getattr(hint, "__metadata__", ()):
+        if isinstance(item, DeltaChannel):
+            return DeltaChannel(item.reducer, hint.__origin__, snapshot_frequency=item.snapshot_frequency)
         if isinstance(item, Channel):
             return item.fresh()
+        foreign = of_langgraph(item, hint.__origin__)
+        if foreign is not None:
+            return foreign
         if inspect.isclass(item) and issubclass(item, Channel):
             return item(getattr(hint, "__origin__", hint))
     return None

@@ -52,7 +52,9 @@ OWN = frozenset(
 )
 
 #: Where our engine says it with another word.
-RENAMED: dict[tuple[str, str], str] = {}
+RENAMED: dict[tuple[str, str], str] = {
+    ("langgraph.graph.message", "_messages_delta_reducer"): "add_message_writes",
+}
 
 
 class Missing(type):

@@ -3,10 +3,15 @@
 import operator
 from typing import Annotated, Any
 
+import langgraph.channels as theirs
+import langgraph.graph
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langgraph.checkpoint.memory import InMemorySaver as LangGraphSaver
+from typing_extensions import TypedDict
 
+import engine
 from engine import InvalidUpdateError, Overwrite
 from engine.channels import (
     AnyValue,
@@ -283,3 +288,71 @@ def test_a_failed_merge_leaves_the_channel_as_it_was() -> None:
     with pytest.raises(TypeError):
         channel.update([[2], 3])
     assert seen(channel) == [1]
+
+
+# -- DeltaChannel, and LangGraph's own in our schemas -----------------------------------------------
+
+
+def extend(current: list[Any], writes: Any) -> list[Any]:
+    return [*current, [*writes]]
+
+
+def states_of(lib: Any, *channels: Any) -> list[Any]:
+    """Run three nodes, two of them side by side, that write to one key of each of ``channels``."""
+    hints = {f"k{number}": Annotated[list, channel] for number, channel in enumerate(channels)}
+    schema: Any = TypedDict("Schema", hints)  # type: ignore[misc]
+    graph = lib.StateGraph(schema)
+    for name, after in (("a", "__start__"), ("b", "a"), ("c", "a")):
+        graph.add_node(name, lambda state, name=name: {key: [name] for key in hints})
+        graph.add_edge(after, name)
+    return [*graph.compile().stream({key: ["in"] for key in hints}, stream_mode="values")]
+
+
+@pytest.mark.parametrize("instance", [True, False])
+def test_langgraphs_channels_mean_the_same_in_our_schemas(instance: bool) -> None:
+    given: list[Any] = [
+        theirs.DeltaChannel(extend),
+        theirs.BinaryOperatorAggregate(list, operator.add),
+        theirs.Topic(list, True),
+        theirs.EphemeralValue(list, False),
+        theirs.UntrackedValue(list, False),
+    ]
+    if not instance:
+        given = [theirs.AnyValue, theirs.Topic]
+    assert states_of(engine, *given) == states_of(langgraph.graph, *given)
+
+
+def test_a_delta_channel_of_ours_is_langgraphs() -> None:
+    assert states_of(engine, engine.DeltaChannel(extend)) == states_of(
+        langgraph.graph, theirs.DeltaChannel(extend)
+    )
+    with pytest.raises(ValueError, match="snapshot_frequency must be positive"):
+        engine.DeltaChannel(extend, snapshot_frequency=0)
+
+
+def test_a_delta_channel_is_overwritten_and_survives_in_a_checkpoint() -> None:
+    schema: Any = TypedDict("Schema", {"log": Annotated[list, engine.DeltaChannel(extend)]})  # type: ignore[misc]
+    graph = engine.StateGraph(schema).add_node("a", lambda state: {"log": engine.Overwrite(["new"])})
+    graph.add_node("b", lambda state: {"log": "b"}).add_edge("__start__", "a").add_edge("a", "b")
+    made = graph.compile(engine.InMemorySaver(), interrupt_before=["b"])
+    config: Any = {"configurable": {"thread_id": "1"}}
+    made.invoke({"log": "in"}, config)
+    assert made.get_state(config).values == {"log": ["new"]}
+    assert made.invoke(None, config) == {"log": ["new", ["b"]]}
+
+
+def test_a_thread_that_langgraph_stored_in_pieces_is_refused() -> None:
+    saver = LangGraphSaver()
+
+    def graph(lib: Any, channel: Any, **options: Any) -> Any:
+        schema: Any = TypedDict("Schema", {"log": Annotated[list, channel]})  # type: ignore[misc]
+        made = lib.StateGraph(schema).add_node("a", lambda state: {"log": "a"}).add_edge("__start__", "a")
+        return made.compile(saver, interrupt_before=["a"], **options)
+
+    config: Any = {"configurable": {"thread_id": "1"}}
+    graph(langgraph.graph, theirs.DeltaChannel(extend)).invoke({"log": "in"}, config)
+    with pytest.raises(ValueError, match="in pieces, which can't be read here; finish the thread there"):
+        graph(engine, engine.DeltaChannel(extend)).invoke(None, config)
+    config = {"configurable": {"thread_id": "2"}}
+    graph(langgraph.graph, theirs.DeltaChannel(extend, snapshot_frequency=1)).invoke({"log": "in"}, config)
+    assert graph(engine, engine.DeltaChannel(extend)).invoke(None, config) == {"log": [["in"], ["a"]]}
