@@ -103,10 +103,29 @@ def _for_the_owner(path: str, flags: int) -> int:
 
 
 def to_otlp_json(request: Message) -> bytes:
-    """Return an OTLP export request as one line of OTLP JSON, without its end."""
-    data = MessageToDict(request, use_integers_for_enums=True)
-    _hex_ids(data)
-    return msgspec.json.encode(data)
+    """Return an OTLP export request as one line of OTLP JSON, without its end.
+
+    Each item is turned into text by itself: of a whole batch there would be thousands of objects at once.
+    """
+    fields = request.ListFields()
+    if not any(field.name in _MANY for field, _ in fields):
+        data = MessageToDict(request, use_integers_for_enums=True)
+        _hex_ids(data)
+        return msgspec.json.encode(data)
+    return msgspec.json.encode({field.json_name: _value(field, value) for field, value in fields})
+
+
+#: The fields of a request that lead to its items, and those of its items.
+_MANY: Final = frozenset(
+    {"resource_spans", "scope_spans", "spans", "resource_logs", "scope_logs", "log_records"}
+    | {"resource_metrics", "scope_metrics", "metrics"}
+)
+
+
+def _value(field: Any, value: Any) -> Any:
+    if field.name in _MANY:
+        return [msgspec.Raw(to_otlp_json(one)) for one in value]
+    return value if field.message_type is None else MessageToDict(value, use_integers_for_enums=True)
 
 
 def _hex_ids(node: Any) -> None:

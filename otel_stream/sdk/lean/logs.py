@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import time_ns
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from opentelemetry.util.types import Attributes
 from otel_stream import semconv
 from otel_stream.forking import in_child
 
+_NOTHING: Final = Context()
 #: A lower limit might be reached by attributes of ours.
 _ENOUGH_ATTRIBUTES: Final = 32
 
@@ -54,16 +56,15 @@ class _Record(LogRecord):
 class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord):  # type: ignore[misc] # declared alike, but for None
     """What processors are given and exporters read: one object, as nothing has to be cleaned or copied.
 
-    Processors may change the ``log_record`` in it, as they may with the SDK's.
+    Processors may change the ``log_record`` in it, as they may with the SDK's. Every logger has a subclass,
+    which holds what its records share.
     """
 
     #: What queues it need not make a copy.
     lean = True
 
-    def __init__(self, shared: dict[str, Any], log_record: LogRecord) -> None:
-        own = vars(self)
-        own.update(shared)
-        own["log_record"] = log_record
+    def __init__(self, log_record: LogRecord) -> None:
+        object.__setattr__(self, "log_record", log_record)  # the SDK's is frozen
 
 
 class LeanLogger(ApiLogger):
@@ -74,16 +75,17 @@ class LeanLogger(ApiLogger):
         super().__init__(scope.name, scope.version, scope.schema_url, scope.attributes)
         self._logger = logger
         self._on_emit = logger._multi_log_record_processor.on_emit
-        self._shared = {
+        shared = {
             "resource": logger.resource,
             "instrumentation_scope": scope,
             "limits": logger._log_record_limits,
         }
+        self._record: Callable[[LogRecord], LeanLogRecord] = type("LeanLogRecord", (LeanLogRecord,), shared)
         in_child(self._follow_resource)
 
     def _follow_resource(self) -> None:
         # A forked process is an instance of its own: the SDK gives it another resource.
-        self._shared["resource"] = self._logger.resource
+        self._record.resource = self._logger.resource  # type: ignore[attr-defined]
 
     def enabled(self, **about: Any) -> bool:
         """Ask the SDK's logger."""
@@ -120,7 +122,9 @@ class LeanLogger(ApiLogger):
             )
         else:
             made = _Record(timestamp, context, severity_number, severity_text, body, attributes, event_name)
-            self._on_emit(LeanLogRecord(self._shared, made))
+            self._on_emit(self._record(made))
+            # Whoever has queued it would keep the span alive, and whatever else the program put there.
+            made.context = _NOTHING
 
 
 class LeanLoggerProvider(LoggerProvider):

@@ -103,7 +103,7 @@ def _record_of(kind: Callable[..., LoggerProvider]) -> Any:
     logger = provider.get_logger(semconv.SCOPE, "1")
     logger.enabled(context=_AROUND, event_name="happened")
     logger.emit(timestamp=1, context=_AROUND, body="said", attributes={"a": 1}, event_name="happened")
-    (record,) = seen.records
+    ((record, record.log_record.context),) = seen.records  # as it was while processors were called
     return record
 
 
@@ -112,7 +112,7 @@ class _Emitted(LogRecordProcessor):
         self.records: list[Any] = []
 
     def on_emit(self, log_record: Any) -> None:
-        self.records.append(log_record)
+        self.records.append((log_record, log_record.log_record.context))
 
     def shutdown(self) -> None:
         """Have nothing to close."""
