@@ -1,7 +1,9 @@
 """Lean spans, records and measurements are the SDK's, to everybody who looks."""
 
+import gc
 import json
 import threading
+import weakref
 from contextlib import suppress
 from contextvars import copy_context
 from itertools import count
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
@@ -24,7 +27,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, SpanContext, StatusCode, TraceFlags, set_span_in_context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
 
 from otel_stream import semconv
 from otel_stream.events import End, Run, RunEnded, RunStarted, SuperstepStarted, Task
@@ -333,3 +343,33 @@ def test_a_run_that_asks_for_its_trace_gets_it_whatever_the_sampler_says(metadat
     consumer.on_event(RunEnded(run, End.OK, {}, None, (), 1, 3))
     names = [span.name for span in exporter.get_finished_spans()]
     assert names == (["superstep", "invoke_workflow triage"] if sampled else [])
+
+
+def test_a_record_that_waits_keeps_nothing_of_the_context_it_was_emitted_in():
+    class Thing:
+        pass
+
+    kept = []
+
+    class Keeps(LogRecordProcessor):
+        def on_emit(self, log_record):
+            kept.append((log_record, type(log_record.log_record.context["thing"])))
+
+        def shutdown(self):
+            pass
+
+        def force_flush(self, timeout_millis=30_000):
+            return True
+
+    provider = LeanLoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(Keeps())
+    thing = Thing()
+    around = set_span_in_context(NonRecordingSpan(ELSEWHERE), Context({"thing": thing}))
+    provider.get_logger(semconv.SCOPE).emit(context=around, body="x", event_name="y")
+    gone = weakref.ref(thing)
+    del thing, around
+    gc.collect()
+    assert gone() is None
+    ((record, seen),) = kept
+    assert (type(record).__mro__[1], seen) == (LeanLogRecord, Thing)
+    assert (record.log_record.trace_id, record.log_record.body) == (ELSEWHERE.trace_id, "x")
