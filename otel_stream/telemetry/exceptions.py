@@ -108,7 +108,7 @@ def _stacktrace(error: BaseException, options: TelemetryOptions) -> str:
         rules = options.redaction
         if rules is not None and rules.hides(("exception", "message")):
             # It quotes the texts of the exception and of those behind it.
-            return _without(shown, _texts(error, set()))
+            return without_texts(shown, error)
     except Exception:  # noqa: BLE001 - as above
         return ""
     return shown
@@ -126,8 +126,9 @@ def _texts(error: BaseException | None, seen: set[int]) -> list[str]:
     return texts
 
 
-def _without(stacktrace: str, texts: list[str]) -> str:
-    lines = {line.strip() for text in texts for line in str(text).splitlines()} - {""}
+def without_texts(stacktrace: str, error: BaseException) -> str:
+    """Return a stack trace with a mask in place of what ``error`` and those behind it say."""
+    lines = {line.strip() for text in _texts(error, set()) for line in str(text).splitlines()} - {""}
     for line in sorted(lines, key=len, reverse=True):
         stacktrace = stacktrace.replace(line, MASK)
     return stacktrace

@@ -1,7 +1,8 @@
 """Other versions of OpenTelemetry, and its distributions, beside us: ``make test-versions``.
 
 The oldest OpenTelemetry of the range, two between, and the distributions that most people have. Each gets an
-environment, made once. The newest OpenTelemetry is where the whole suite runs.
+environment, made once. The newest OpenTelemetry is where the whole suite runs. One more has models' clients,
+and what instruments them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,16 @@ ENVIRONMENTS = {
     "logfire": Environment(("logfire",), BESIDE),
     "openinference": Environment(("openinference-instrumentation-langchain",), BESIDE),
     "distro": Environment(("opentelemetry-distro",), BESIDE),
+    "clients": Environment(
+        (
+            *("anthropic", "litellm", "openai"),
+            *(f"openinference-instrumentation-{name}" for name in ("anthropic", "litellm", "openai")),
+            *(f"opentelemetry-instrumentation-{name}" for name in ("anthropic", "openai")),
+            # Newer ones want what no release of opentelemetry-util-genai has; and older ones wrapt 1.
+            *("opentelemetry-instrumentation-openai-v2<2.4", "wrapt<2"),
+        ),
+        ("tests/versions/test_clients.py",),
+    ),
 }
 
 

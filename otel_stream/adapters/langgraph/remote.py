@@ -11,6 +11,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 
 from otel_stream import semconv
 from otel_stream.telemetry import get_options
+from otel_stream.telemetry.identity import shown_id
+from otel_stream.telemetry.run import version
 
 
 def streaming(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -51,11 +53,14 @@ def streaming_later(original: Callable[..., AsyncIterator[Any]]) -> Callable[...
 def _begin(graph: Any, config: Any, headers: Mapping[str, str] | None) -> tuple[Span, dict[str, str]]:
     """Start the span of a run elsewhere, and return it with the headers that take it along."""
     name = str(getattr(graph, "name", None) or getattr(graph, "assistant_id", ""))
-    attributes = {semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN, get_options().names.graph_attribute: name}
+    options = get_options()
+    attributes = {semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN, options.names.graph_attribute: name}
     thread = ((config or {}).get("configurable") or {}).get("thread_id")
     if thread is not None:
-        attributes[semconv.GEN_AI_CONVERSATION_ID] = str(thread)
-    tracer = trace.get_tracer(semconv.SCOPE)
+        attributes[semconv.GEN_AI_CONVERSATION_ID] = shown_id(
+            str(thread), "thread_id", options, content=options.span_content
+        )
+    tracer = trace.get_tracer(semconv.SCOPE, version(), schema_url=semconv.SCHEMA_URL)
     span = tracer.start_span(f"{semconv.SPAN_RUN} {name}", kind=SpanKind.CLIENT, attributes=attributes)
     carried = dict(headers or {})
     propagate.inject(carried, set_span_in_context(span))

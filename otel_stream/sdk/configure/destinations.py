@@ -125,9 +125,10 @@ def _otlp(
     if value is None:
         value = _DEFAULT[spoken]
     elif "://" not in value and not (spoken == "grpc" and field.startswith("OTEL")):
-        shown = _without_user(urlsplit(f"//{value}").netloc) or _HIDDEN
+        shown = urlsplit(f"//{_without_user(value)}").netloc or _HIDDEN
         raise ValueError(f"{field}={shown!r} has no scheme: write http://{shown} (or https://{shown}).")
     parts = urlsplit(value if "://" in value else f"//{value}")
+    _require_sound(field, parts)
 
     def setting(name: str) -> str:
         own = variable(environ, f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}")
@@ -189,17 +190,29 @@ def _url(field: str, parts: SplitResult, signal: Signal, *, is_base: bool) -> st
     return urlunsplit((parts.scheme, _without_user(parts.netloc), path or "/", parts.query, ""))
 
 
-def _without_user(netloc: str) -> str:
-    return netloc.rpartition("@")[2]
+def _require_sound(field: str, parts: SplitResult) -> None:
+    """Refuse an address whose port is no number: mostly, it is a password with a ``/`` or the like in it."""
+    try:
+        _ = parts.port
+    except ValueError:
+        # Not even the cause is shown: it quotes the port.
+        raise ValueError(
+            f"{field} is no address, for its port is no number: write / ? # of a password as %2F %3F %23."
+        ) from None
+
+
+def _without_user(address: str) -> str:
+    return address.rpartition("@")[2]
 
 
 def shown_address(address: str) -> str:
     """Return an address as it may be printed: without user, password, query and fragment."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    user = f"{_HIDDEN}@" if "@" in parts.netloc else ""
+    scheme, separator, rest = address.partition("://") if "://" in address else ("", "", address)
+    # A password may have a slash or a question mark in it, though it must not.
+    user, _, place = rest.rpartition("@")
+    parts = urlsplit(f"//{place}")
     query = f"?{_HIDDEN}" if parts.query else ""
-    scheme = f"{parts.scheme}://" if parts.scheme else ""
-    return f"{scheme}{user}{_without_user(parts.netloc)}{parts.path}{query}"
+    return f"{scheme}{separator}{f'{_HIDDEN}@' if user else ''}{parts.netloc}{parts.path}{query}"
 
 
 def _headers(given: str, parts: SplitResult) -> dict[str, str]:

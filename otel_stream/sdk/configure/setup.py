@@ -136,7 +136,8 @@ def _configure(arguments: dict[str, Any]) -> Handle:
         handle = _build(arguments, options, shutdown_timeout)
         set_options(options)
         if bridged and handle.owned:
-            getLogger().addHandler(LogHandler(_logs.get_logger_provider()))
+            handler = LogHandler(_logs.get_logger_provider(), redaction=options.redaction)
+            getLogger().addHandler(handler)
         _State.handle, _State.arguments = handle, arguments
         return handle
 

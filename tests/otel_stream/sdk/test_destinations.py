@@ -2,7 +2,7 @@
 
 import pytest
 
-from otel_stream.sdk.configure.destinations import destinations
+from otel_stream.sdk.configure.destinations import destinations, shown_address
 
 GRPC, HTTP = "grpc", "http/protobuf"
 E = "OTEL_EXPORTER_OTLP_"
@@ -59,6 +59,17 @@ def test_a_password_is_sent_and_never_shown(protocol):
     for shown in (repr(place), place.shown, place.endpoint.partition("?")[0]):
         assert not any(word in shown for word in ("alice", "secret", "hidden"))
     assert "hidden" not in place.without_secrets("no route to c:4318/in?token=hidden")
+
+
+@pytest.mark.parametrize("address", ["http://my:pa/ss@c:4318", "my:pa?ss@c:4318", "https://my:pa#ss@c/in"])
+@pytest.mark.parametrize("field", ["endpoint", E + "ENDPOINT"])
+def test_an_address_with_a_password_that_is_not_written_as_one_is_refused_and_not_shown(address, field):
+    environ, given = ({}, address) if field == "endpoint" else ({field: address}, None)
+    with pytest.raises(ValueError, match=field) as caught:
+        destinations("traces", environ, endpoint=given, protocol=GRPC)
+    shown = [str(caught.value), shown_address(address)]
+    assert [one for one in shown if "my" in one or "pa/" in one or "pa?" in one or "ss@" in one] == []
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
 
 
 def test_what_the_environment_says_of_the_way_is_followed_and_a_typing_error_is_told(caplog):

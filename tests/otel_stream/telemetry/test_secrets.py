@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 
 from engine import START, Command, InMemorySaver, Send, StateGraph, emit_message, entrypoint, interrupt, task
 from otel_stream import events as e
+from otel_stream import semconv
 from otel_stream.aggregate import Aggregate
 from otel_stream.config import Custom, StreamConfig
 from otel_stream.sdk import configure
@@ -25,6 +26,7 @@ from otel_stream.stream.copying import snapshot
 from otel_stream.telemetry import Redaction, set_options
 from otel_stream.telemetry.identity import shown_id
 from otel_stream.telemetry.options import resolve
+from otel_stream.telemetry.run import version
 
 SECRET = "alice@example.com"
 ALL = "values,updates,custom,messages,tasks,checkpoints,debug,graph.route"
@@ -368,3 +370,39 @@ def test_a_pattern_sees_blocks_of_text_as_one_text(texts, shown):
     blocks = [{"type": "text", "text": text} for text in texts]
     found = Redaction(patterns=[r"\w+@[\w.]+"]).data({"content": blocks})
     assert [block["text"] for block in found["content"]] == shown
+
+
+@pytest.mark.parametrize("rules", [{"patterns": [SECRET]}, {"paths": ["exception.message", "log"]}])
+def test_the_rules_hold_for_pythons_logging_too(tmp_path, rules):
+    path = tmp_path / "t.jsonl"
+    handle = configure(path=path, logging=True, redaction=Redaction(**rules))
+
+    def fails(state):
+        try:
+            _raising()
+        except ValueError:
+            logging.getLogger("app").exception("looked for %s", SECRET)
+        return {"x": 1}
+
+    graph(fails).invoke({"x": 0})
+    assert handle.shutdown()
+    assert "exception.stacktrace" in path.read_text()
+    assert SECRET not in path.read_text()
+
+
+def test_scope_version_and_schema_are_those_of_this_package_on_all_signals(tmp_path):
+    path = tmp_path / "t.jsonl"
+    handle = configure(path=path, capture_content=True)
+    graph(lambda s: {"x": 1}).invoke({"x": 0})
+    assert handle.force_flush(5000)
+    assert handle.shutdown()
+    scopes = {
+        (kind, scope["scope"]["name"], scope["scope"].get("version"), scope.get("schemaUrl"))
+        for line in path.read_text().splitlines()
+        for kind, resources in json.loads(line).items()
+        for resource in resources
+        for scope in resource[kind.replace("resource", "scope")]
+    }
+    ours = (semconv.SCOPE, version(), semconv.SCHEMA_URL)
+    assert scopes == {(kind, *ours) for kind in ("resourceSpans", "resourceLogs", "resourceMetrics")}
+    assert all(ours)

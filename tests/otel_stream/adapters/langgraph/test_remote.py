@@ -94,3 +94,12 @@ def test_uninstrumenting_lets_it_be() -> None:
     assert RemoteGraph.stream is not before
     LangGraphInstrumentor().uninstrument()
     assert RemoteGraph.stream is before
+
+
+@pytest.mark.parametrize(("thread", "is_shown"), [("thread-7", True), ("alice@example.com", False)])
+def test_a_thread_elsewhere_that_names_somebody_is_a_hash(thread: str, is_shown: bool, tracing: Any) -> None:
+    there = Server(("values", {"log": []}))
+    graph = RemoteGraph("there", client=there, sync_client=there)  # type: ignore[arg-type]
+    graph.invoke({"log": []}, {"configurable": {"thread_id": thread}})
+    shown = tracing.span("invoke_workflow there").attributes["gen_ai.conversation.id"]
+    assert (shown == thread, thread in shown) == (is_shown, is_shown)
