@@ -149,6 +149,24 @@ def _apply(before: list[Any], new: list[Any]) -> list[Any]:
     return [message for message in merged if message.id not in removed] if removed else merged
 
 
+def named(value: Any) -> Any:
+    """Return what is written to a conversation as the state is going to hold it: with the ids of messages.
+
+    What is no message yet is left alone.
+    """
+    return [*map(_named, value)] if isinstance(value, list) else _named(value)
+
+
+def _named(message: Any) -> Any:
+    is_nameless = getattr(message, "id", message) is None and hasattr(message, "content")
+    return _with_ids([message])[0] if is_nameless else message
+
+
+def is_conversation(reducer: Any) -> bool:
+    """Whether a reducer is ``add_messages``, ours or LangGraph's, as it is or with a format."""
+    return getattr(getattr(reducer, "func", reducer), "__name__", None) == add_messages.__name__
+
+
 def _removes(message: Any) -> bool:
     return getattr(message, "type", None) == "remove"
 

@@ -76,7 +76,7 @@ def task_metadata(task: NodeTask) -> dict[str, Any]:
         "langgraph_path": task.path,
         "langgraph_checkpoint_ns": ns,
         "checkpoint_ns": ns,
-        **task.metadata,
+        **(task.spec.metadata or {}),
     }
     if task.run.thread_id is not None:
         found["thread_id"] = task.run.thread_id

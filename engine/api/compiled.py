@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import GenericAlias
 from typing import Any, Generic, TypeVar, Unpack
 
-from otel_stream.adapters.projections import run_of
+from otel_stream.adapters.projections import by_events, run_of
 from otel_stream.adapters.runnable import borrowed, is_borrowed, register
 from otel_stream.config import StreamConfig
 
@@ -331,7 +331,9 @@ class CompiledStateGraph(StateApi):
         _refuse_modes(options)
 
         def ask(modes: Sequence[str]) -> Iterator[Any]:
-            return self.stream(input, config, stream_mode=modes, subgraphs=True, version="v2", **options)
+            return self.stream(
+                input, by_events(config), stream_mode=modes, subgraphs=True, version="v2", **options
+            )
 
         return run_of(ask, [*self.spec.transformers, *(transformers or ())], is_async=False)
 
@@ -353,7 +355,9 @@ class CompiledStateGraph(StateApi):
         _refuse_modes(options)
 
         def ask(modes: Sequence[str]) -> AsyncIterator[Any]:
-            return self.astream(input, config, stream_mode=modes, subgraphs=True, version="v2", **options)
+            return self.astream(
+                input, by_events(config), stream_mode=modes, subgraphs=True, version="v2", **options
+            )
 
         async def begin() -> Any:
             return run_of(ask, [*self.spec.transformers, *(transformers or ())], is_async=True)

@@ -301,6 +301,10 @@ class Scratchpad:
         self.pushed: Writes = []
 
 
+#: Metadata that says where a task is, which its parts say anyway.
+_PLACE = frozenset({"checkpoint_id", "checkpoint_map", "checkpoint_ns", "thread_id"})
+
+
 class NodeTask(Task):
     """A task together with what running it produces."""
 
@@ -348,7 +352,6 @@ class NodeTask(Task):
         self.triggers = triggers
         self.timeout: TimeoutPolicy | None = timeout if timeout is not None else spec.timeout
         self.attempt = 1
-        self.metadata = spec.metadata or {}
         self.trace_id = self.span_id = self.telemetry = self.late = self._id = None
         #: What its writes were: None until it has ended.
         self.writes: Writes | None = None
@@ -386,6 +389,19 @@ class NodeTask(Task):
     def question(self, value: Any, answered: int, schema: Any = None) -> Interrupt:
         """Return what it asks after ``answered`` answers; the id is the same each time the run is resumed."""
         return Interrupt(value, self.naming.question(self.ns, answered), schema)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What *tasks* shows of the run's metadata and tags, and the node's; not where the task is."""
+        about = {**self.run.metadata, **(self.spec.metadata or {})}
+        shown = {key: value for key, value in about.items() if key not in _PLACE}
+        return {**shown, "tags": list(self.run.tags)} if self.run.tags else shown
+
+    @metadata.setter
+    def metadata(  # pyright: ignore[reportIncompatibleVariableOverride] - a field that nobody sets
+        self, given: Mapping[str, Any]
+    ) -> None:
+        """Leave it: it is the run's and the node's."""
 
     @property
     def pad(self) -> Scratchpad:

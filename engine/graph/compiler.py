@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..channels import (
+    BinaryOperatorAggregate,
     Channel,
     EphemeralValue,
     LastValueAfterFinish,
@@ -13,6 +14,7 @@ from ..channels import (
     NamedBarrierValueAfterFinish,
     Topic,
 )
+from ..messages import is_conversation
 from ..types import END, START, Send
 from .description import Description, NodeSpec
 from .node import TASKS, Branch, Callback, Node, branch_to
@@ -44,6 +46,11 @@ class Compiler:
         self.graph = graph
         self.specs = dict(graph.nodes)
         self.writable = frozenset(graph.channels)
+        self.conversations = frozenset(
+            name
+            for name, channel in graph.channels.items()
+            if isinstance(channel, BinaryOperatorAggregate) and is_conversation(channel.operator)
+        )
         self.channels: dict[str, Channel] = dict(graph.channels)
         self.channels[START] = EphemeralValue(graph.input_schema, START)
         self.channels[TASKS] = Topic(Send, TASKS)
@@ -138,6 +145,7 @@ class Compiler:
             retry=spec.retry_policy or (),
             cache=spec.cache_policy,
             trace=spec.trace_policy,
+            conversations=self.conversations,
             timeout=spec.timeout,
             error_handler=spec.error_handler,
             metadata=spec.metadata,

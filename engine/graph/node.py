@@ -283,6 +283,8 @@ class Node:
     metadata: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = ()
     trace: TracePolicy | None = None
+    #: Keys whose reducer is ``add_messages``.
+    conversations: frozenset[str] = frozenset()
 
     def copy(self, update: Mapping[str, Any]) -> Node:
         """Return the same node with some fields changed."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from otel_stream.events import Resumption
 
+from ..channels import UntrackedValue
 from ..checkpoint.base import checkpoint_id
 from ..checkpoint.saver import Saver, without_id
 from ..checkpoint.sizes import CountingSerde, counted
@@ -17,8 +18,8 @@ from ..core.continuation import Replay
 from ..core.naming import naming
 from ..core.state import ERROR, ERROR_SOURCE, RESUME, State
 from ..core.task import GraphRun
-from ..graph.node import Writes
-from ..types import INTERRUPT, MISSING, Config
+from ..graph.node import NO_WRITES, TASKS, Writes
+from ..types import INTERRUPT, MISSING, Config, Send
 
 #: The task id of writes that no task made: commands and answers.
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
@@ -65,6 +66,12 @@ class Checkpoints:
         if run is not None:
             run.names_by(naming(langgraphs=self._saver.is_langgraphs))
         self._run = run
+        #: What stays out of the store.
+        self._untracked = frozenset(
+            name
+            for name, channel in (run.channels if run else {}).items()
+            if isinstance(channel, UntrackedValue)
+        )
         self._parents = parents
         #: Where we are, and where we were before.
         self.config = place
@@ -172,7 +179,7 @@ class Checkpoints:
             "v": 4,
             "ts": datetime.now(UTC).isoformat(),
             "id": state.checkpoint_id,
-            "channel_values": saved_values(state),
+            "channel_values": self._tracked_values(saved_values(state)),
             "channel_versions": dict(state.versions),
             "versions_seen": {node: dict(seen) for node, seen in state.seen.items()},
             "updated_channels": sorted(updated) if updated is not None else None,
@@ -255,7 +262,24 @@ class Checkpoints:
     async def put_writes(self, task_id: str, writes: Writes) -> None:
         """Store what a task has written at the checkpoint where we are."""
         place = {**self.config["configurable"], "checkpoint_ns": self._ns, "checkpoint_id": self._id}
-        await self._saver.put_writes({"configurable": place}, writes, task_id)
+        await self._saver.put_writes({"configurable": place}, self._tracked(writes), task_id)
+
+    def _tracked(self, writes: Writes) -> Writes:
+        """Return writes without what is untracked, be it in a packet for a node."""
+        if not self._untracked:
+            return writes
+        kept = [(name, self._tracked_packet(value)) for name, value in writes if name not in self._untracked]
+        return kept or [(NO_WRITES, None)]
+
+    def _tracked_values(self, values: dict[str, Any]) -> dict[str, Any]:
+        packets = values.get(TASKS) if self._untracked else None
+        return {**values, TASKS: [*map(self._tracked_packet, packets)]} if packets else values
+
+    def _tracked_packet(self, value: Any) -> Any:
+        if not isinstance(value, Send) or not isinstance(value.arg, dict):
+            return value
+        kept = {key: part for key, part in value.arg.items() if key not in self._untracked}
+        return Send(value.node, kept, timeout=value.timeout)
 
     def branch_off(self, origin: str | None) -> None:
         """Leave the branch we are on: its questions are asked anew. ``origin``: what it was an update of."""

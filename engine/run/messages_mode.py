@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_stream.adapters.ambient import ambient_variable, maybe_traced, traced_by_environment, when_loaded
 from otel_stream.adapters.chunks import register
+from otel_stream.adapters.projections import BY_EVENTS
 from otel_stream.events import MessageReturned, MessageWritten, Observer, ToolReported
 
 from ..core.task import Later, NodeTask, RunEnv
@@ -128,7 +129,12 @@ class LangChainHook:
 
     def _handler(self, task: NodeTask) -> Any:
         emit, again = partial(_emit, task), partial(_emit_again, task)
-        return _langchain().MessagesHandler(emit, _RETURNED, self.seen, self.inside, again)
+        kind = _langchain().EventsHandler if self._tells_events(task) else _langchain().MessagesHandler
+        return kind(emit, _RETURNED, self.seen, self.inside, again)
+
+    def _tells_events(self, task: NodeTask) -> bool:
+        """Whether who watches asked for the events of LangGraph's protocol; an audience inside has not."""
+        return self.around is None and BY_EVENTS in (task.env.config.get("configurable") or ())
 
     def answer(self, task: NodeTask, answer: Any) -> Later:
         """Report messages that the node returns and that nobody has seen."""
@@ -213,8 +219,9 @@ def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
         return
     show_life(task)
     hook = _hook(task)
-    if hook is not None and (hook.nested or hook.inside):
-        hook.places(task, chunk.id)
+    id = chunk.get("message_id") if isinstance(chunk, dict) else chunk.id
+    if id is not None and hook is not None and (hook.nested or hook.inside):
+        hook.places(task, id)
     if metadata is _RETURNED:
         found = returned_metadata(task)
     else:

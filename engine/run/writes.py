@@ -14,6 +14,7 @@ from ..core.superstep import read_fresh
 from ..core.task import NodeTask
 from ..errors import ParentCommand
 from ..graph.node import Branch, Callback, Writes, commands_in, target_writes
+from ..messages import named
 from ..runtime import make_runtime, task_writer
 from ..task_config import task_config
 from ..types import Send, ours
@@ -29,6 +30,8 @@ async def writes_of(task: NodeTask, context: Context, answer: Any) -> Writes:
     except ParentCommand as bubble:
         # One level up, the commands are for "this graph".
         raise ParentCommand(*(replace(command, graph=None) for command in bubble.args)) from None
+    if spec.conversations:  # so that streams, which come before the reducer, show the ids, too
+        writes = [(key, named(value)) if key in spec.conversations else (key, value) for key, value in writes]
     if env.observer is not None and type(answer) is not dict:
         targets = [target for command in commands_in(answer) for target in command.destinations()]
         if targets:

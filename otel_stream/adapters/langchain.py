@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -40,12 +41,23 @@ if TYPE_CHECKING or _FOUND:
 
     # A chat model whose handlers follow this protocol streams even when it is only invoked.
     from langchain_core.tracers._streaming import _StreamingCallbackHandler
+
+    try:
+        # One whose handlers follow this one tells them by the events of the streaming protocol.
+        from langchain_core.tracers._streaming import _V2StreamingCallbackHandler
+    except ImportError:  # before 1.4
+
+        class _V2StreamingCallbackHandler:  # type: ignore[no-redef]
+            """Stands in where models know no such events."""
 else:
 
     class BaseCallbackHandler:
         """Stands in where there is no LangChain to call a handler."""
 
     class _StreamingCallbackHandler(Generic[T]):
+        """Stands in where there is no LangChain to call a handler."""
+
+    class _V2StreamingCallbackHandler:
         """Stands in where there is no LangChain to call a handler."""
 
 
@@ -193,6 +205,51 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
                 self._show(metadata, message)
             elif message.id in self._inside:
                 self._again(message)
+
+
+class EventsHandler(MessagesHandler, _V2StreamingCallbackHandler):
+    """Reports the messages of one task by the events of LangGraph's streaming protocol, version 3.
+
+    A model's events are shown in place of its chunks; messages that nobody has streamed are shown whole, but
+    for those of tools, which the protocol has another place for.
+    """
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: uuid.UUID, **_: Any) -> None:
+        """Leave chunks alone: who calls ``stream`` itself is heard when the message is whole."""
+
+    def on_stream_event(self, event: Mapping[str, Any], *, run_id: uuid.UUID, **_: Any) -> None:
+        """Show an event of a model's message, by the id of its call."""
+        call = self._calls.get(run_id)
+        if call is None:
+            return
+        self._send(event, {**call, "run_id": str(run_id)})
+        if event.get("event") == "message-start":
+            self._streamed.add(run_id)
+            if event.get("message_id"):
+                self.seen.add(event["message_id"])
+
+    def on_llm_end(self, response: LLMResult, *, run_id: uuid.UUID, **about: Any) -> None:
+        if run_id not in self._streamed:
+            super().on_llm_end(response, run_id=run_id, **about)
+            return
+        self._streamed.discard(run_id)
+        self._calls.pop(run_id, None)
+        first = response.generations[0][0] if response.generations and response.generations[0] else None
+        if isinstance(first, ChatGeneration):
+            first.message.id = first.message.id or str(uuid.uuid4())
+            self.seen.add(first.message.id)
+
+    def on_llm_error(self, error: BaseException, *, run_id: uuid.UUID, **about: Any) -> None:
+        self._streamed.discard(run_id)
+        super().on_llm_error(error, run_id=run_id, **about)
+
+    @cached_property
+    def _streamed(self) -> set[uuid.UUID]:
+        return set()
+
+    def _show(self, metadata: Mapping[str, Any], message: BaseMessage) -> None:
+        if message.type != "tool":
+            super()._show(metadata, message)
 
 
 def ids_in(state: Any) -> list[str]:

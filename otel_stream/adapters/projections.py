@@ -6,8 +6,11 @@ where it is installed, ours are given to it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+#: Under ``configurable``: who hears models is told of their messages by the protocol's events.
+BY_EVENTS: Final = "__pregel_stream_messages_v2"
 
 #: What is asked of the graph to get its parts: modes in, parts out.
 Ask = Callable[[Sequence[str]], Any]
@@ -41,42 +44,11 @@ def run_of(ask: Ask, transformers: Sequence[Any], *, is_async: bool) -> Any:
     wanted = {mode for one in mux._transformers for mode in one.required_stream_modes}  # noqa: SLF001
     parts = ask(sorted(wanted))
     if is_async:
-        return run_stream.AsyncGraphRunStream(_awhole(parts), mux)
-    return run_stream.GraphRunStream(_whole(parts), mux)
+        return run_stream.AsyncGraphRunStream(parts, mux)
+    return run_stream.GraphRunStream(parts, mux)
 
 
-def _whole(parts: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    join = _Joined()
-    yield from (whole for part in parts if (whole := join(part)) is not None)
-
-
-async def _awhole(parts: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[Mapping[str, Any]]:
-    join = _Joined()
-    async for part in parts:
-        whole = join(part)
-        if whole is not None:
-            yield whole
-
-
-class _Joined:
-    """Puts messages together, which LangGraph's projection wants whole."""
-
-    def __init__(self) -> None:
-        self._begun: dict[Any, Any] = {}
-
-    def __call__(self, part: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return the part, of a message's last chunk one of the whole message, of others None."""
-        if part["type"] != "messages":
-            return part
-        from langchain_core.messages import AIMessageChunk, message_chunk_to_message
-
-        chunk, metadata = part["data"]
-        if not isinstance(chunk, AIMessageChunk):
-            return part
-        key = part["ns"], chunk.id
-        begun = self._begun.pop(key, None)
-        whole = chunk if begun is None else begun + chunk
-        if chunk.chunk_position != "last":
-            self._begun[key] = whole
-            return None
-        return {**part, "data": (message_chunk_to_message(whole), metadata)}
+def by_events(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a config that has models tell of their messages by the events of the protocol, not by chunks."""
+    configurable = (config or {}).get("configurable") or {}
+    return {**(config or {}), "configurable": {**configurable, BY_EVENTS: True}}

@@ -8,11 +8,15 @@ from typing import Annotated, Any
 import langgraph.graph
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import tool
 from langchain_core.tracers.base import BaseTracer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from typing_extensions import TypedDict
 
+import engine
 from engine import START, Command, Runtime, Send, StateGraph, StreamWriter, TracePolicy, omit_payload
 
 LIBRARIES = (StateGraph, langgraph.graph.StateGraph)
@@ -124,3 +128,113 @@ def test_a_node_shows_what_it_is_bound_to() -> None:
     chain = RunnableLambda(lambda s: s)
     assert graph_of(chain).nodes["a"].bound is chain
     assert graph_of(takes_all).nodes["a"].bound.func is takes_all
+
+
+# -- the streaming protocol, version 3 -----------------------------------------------------------------
+
+
+def talks(state: Any) -> Any:
+    model = GenericFakeChatModel(messages=iter([AIMessage("hello there", id="m")]))
+    return {"messages": [model.invoke(state["messages"])]}
+
+
+def conversation(lib: Any) -> Any:
+    messages = lib.MessagesState
+    inner = lib.StateGraph(messages).add_node("talks", talks).add_edge("__start__", "talks").compile()
+    outer = lib.StateGraph(messages).add_node("talks", talks).add_node("inner", inner)
+    return outer.add_edge("__start__", "talks").add_edge("talks", "inner").compile()
+
+
+def told(run: Any) -> list[Any]:
+    """Say what a run shows by the protocol, but for ids and times."""
+    found: list[Any] = []
+    for event in run:
+        ns = [level.partition(":")[0] for level in event["params"]["namespace"]]
+        data = event["params"]["data"]
+        if event["method"] == "messages":
+            kind = data[0].get("event") if isinstance(data[0], dict) else data[0].content
+            found.append((event["method"], ns, kind, data[1]["langgraph_node"]))
+        elif event["method"] == "values":
+            found.append((event["method"], ns, [message.content for message in data["messages"]]))
+        else:
+            found.append((event["method"], ns, data.get("name") or data.get("event")))
+    return found
+
+
+GIVEN: Any = {"messages": [("user", "hi")]}
+
+
+@pytest.mark.filterwarnings("ignore:.*(experimental|beta)")
+def test_the_streaming_protocol_shows_what_it_shows_of_langgraphs_graph() -> None:
+    ours, theirs = (conversation(lib).stream_events(GIVEN, version="v3") for lib in (engine, langgraph.graph))
+    assert told(ours) == told(theirs)
+
+
+@pytest.mark.filterwarnings("ignore:.*(experimental|beta)")
+async def test_its_projections_are_langgraphs_on_an_event_loop() -> None:
+    async def projected(lib: Any) -> Any:
+        run = await conversation(lib).astream_events(GIVEN, version="v3")
+        texts = [await message.text async for message in run.messages]
+        return texts, [message.content for message in (await run.output())["messages"]]
+
+    assert await projected(engine) == await projected(langgraph.graph)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stream_mode": "values"}, "stream_mode: what a run of version 'v3' streams"),
+        ({"transformers": ["what"]}, "transformers: 'what' is no class or function of a scope"),
+    ],
+)
+def test_what_the_protocol_cannot_take_is_refused(options: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        conversation(engine).stream_events(GIVEN, version="v3", **options)
+
+
+# -- what streams and savers show of state ---------------------------------------------------------------
+
+
+def test_updates_show_messages_with_the_ids_that_the_state_holds() -> None:
+    graph = StateGraph(engine.MessagesState).add_node(
+        "a", lambda s: {"messages": [AIMessage("x"), ("user", "y")]}
+    )
+    parts = [*graph.add_edge(START, "a").compile().stream(GIVEN, stream_mode=["updates", "values"])]
+    shown = next(data["a"]["messages"] for mode, data in parts if mode == "updates")
+    held = parts[-1][1]["messages"]
+    assert shown[0].id is not None
+    assert shown[0].id == held[1].id
+    assert shown[1] == ("user", "y")
+
+
+def test_tasks_show_the_metadata_and_tags_of_their_run() -> None:
+    graph = graph_of(lambda s: {"log": ["a"]}, metadata={"mine": 1})
+    config: Any = {"metadata": {"user": 7}, "tags": ["t"], "configurable": {"thread_id": "1"}}
+    parts = [*graph.stream({"log": []}, config, stream_mode="tasks")]
+    assert parts[0]["metadata"] == {"user": 7, "mine": 1, "tags": ["t"]}
+
+
+class Unstorable:
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be stored")
+
+
+class Held(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    session: Annotated[Any, engine.UntrackedValue]
+
+
+def test_what_is_untracked_reaches_no_saver_however_it_is_written() -> None:
+    def opens(state: Held) -> Any:
+        session = Unstorable()
+        return Command(update={"session": session}, goto=[Send("uses", {"session": session, "log": []})])
+
+    def uses(state: Held) -> Held:
+        return {"log": [type(state["session"]).__name__]}
+
+    builder = StateGraph(Held).add_node("opens", opens).add_node("uses", uses).add_edge(START, "opens")
+    saver = engine.InMemorySaver(serde=JsonPlusSerializer())
+    graph = builder.compile(checkpointer=saver)
+    config: Any = {"configurable": {"thread_id": "1"}}
+    assert graph.invoke({"log": []}, config)["log"] == ["Unstorable"]
+    assert graph.get_state(config).values == {"log": ["Unstorable"]}
