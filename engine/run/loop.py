@@ -110,8 +110,8 @@ class RunLoop:
     async def _to_the_end(self) -> End:
         try:
             await self._start()
-            while await self._superstep():
-                pass
+            while tasks := self._next():
+                await self._superstep(tasks)
             self.result = self.env.output.read(self.state.channels)
             if self.checkpoints is not None and self._keeps_its_end:
                 await self.checkpoints.leave(self.state)
@@ -265,26 +265,24 @@ class RunLoop:
         if self.checkpoints is not None:
             await keep(task, self.checkpoints)
         if others:
-            await self._run(others, task)
+            await self._superstep(others, task)
             return
         later = self._finish([task], self._merge([task]))
         if later is not None:
             await later
 
-    async def _superstep(self) -> bool:
-        """Run one superstep; return whether there may be another one."""
-        env, tasks = self.env, self._plan()
+    def _next(self) -> list[NodeTask]:
+        """Return the tasks of the next superstep; none if nothing is left to do."""
+        tasks = self._plan()
         if self.step > self.stop:
             raise GraphRecursionError(
-                f"Recursion limit of {env.recursion_limit} reached without hitting a stop condition. You "
+                f"Recursion limit of {self.env.recursion_limit} reached without hitting a stop condition. You "
                 f"can increase the limit by setting the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
             )
-        if tasks:
-            await self._run(tasks)
-        return bool(tasks)
+        return tasks
 
-    async def _run(self, tasks: list[NodeTask], *over: NodeTask) -> None:
-        """Run the tasks of a superstep to its end; those ``over`` have run already."""
+    async def _superstep(self, tasks: list[NodeTask], *over: NodeTask) -> None:
+        """Run the tasks of a superstep; those ``over`` have run already."""
         env = self.env
         waiting: Sequence[NodeTask] = take_back(env, tasks) if self.checkpoints is not None else tasks
         if env.before or env.control is not None:
