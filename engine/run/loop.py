@@ -276,8 +276,9 @@ class RunLoop:
         tasks = self._plan()
         if self.step > self.stop:
             raise GraphRecursionError(
-                f"Recursion limit of {self.env.recursion_limit} reached without hitting a stop condition. You "
-                f"can increase the limit by setting the `recursion_limit` config key. [GRAPH_RECURSION_LIMIT]"
+                f"Recursion limit of {self.env.recursion_limit} reached without hitting a stop condition. "
+                "You can increase the limit by setting the `recursion_limit` config key. "
+                "[GRAPH_RECURSION_LIMIT]"
             )
         return tasks
 
@@ -301,6 +302,7 @@ class RunLoop:
                 waiting = () if done is None else await done or ()
             updated = self._merge([*over, *tasks] if over else tasks)
         except BaseException as failure:
+            self.tasks = [*over, *self.tasks]
             if self.checkpoints is not None and len(tasks) > 1 and self.checkpoints.durability != "exit":
                 await self._last(keep_cancelled(tasks, self.checkpoints, failure), failure)
             reports.superstep_broken(env, self.step, tasks, self._end_of(failure))

@@ -112,6 +112,15 @@ def test_an_edge_may_ask() -> None:
     assert graph.invoke(Command(resume="b"), THREAD) == {"log": ["a", "b"]}
 
 
+def test_input_from_update_state_is_in_what_is_shown_beside_a_question() -> None:
+    graph = graph_of(raises(), saver=InMemorySaver()).builder
+    graph.add_node("ask", lambda s: {"log": [interrupt("?")]}).add_edge("a", "ask")
+    asking = graph.compile(InMemorySaver(), interrupt_before=["ask", "b"])
+    asking.invoke({"log": ["in"]}, THREAD)
+    asking.update_state(THREAD, {"log": ["more"]}, as_node="__input__")
+    assert asking.invoke(None, THREAD)["log"] == ["in", "a", "more", "b"]
+
+
 @pytest.mark.parametrize("world", WORLDS)
 def test_tasks_beside_input_from_update_state_start_and_end(world: str) -> None:
     graph = graph_of(raises(), saver=InMemorySaver())
