@@ -194,7 +194,10 @@ def _timeout_error(
 
 @dataclass(frozen=True, slots=True)
 class NodeError:
-    """What an ``error_handler`` is given: the node that failed, and how."""
+    """What an ``error_handler`` is given: the node that failed, and how.
+
+    ``node`` is its name, ``error`` what it raised.
+    """
 
     node: str
     error: BaseException

@@ -40,6 +40,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``role`` is one of the values of ``ROLES``; ``content`` is text or a list of content blocks. ``id`` names
     the message in the state: a message with the id of another one replaces it.
+
+    ``name`` says who speaks, ``tool_calls`` which tools are to be called, ``tool_call_id`` which call is
+    answered.
     """
 
     role: str
@@ -53,7 +56,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RemoveMessage(msgspec.Struct, frozen=True):
-    """Removes the message of that id; ``REMOVE_ALL_MESSAGES`` removes all that came before."""
+    """Removes the message of that id; ``REMOVE_ALL_MESSAGES`` removes all that came before.
+
+    ``type`` is always ``remove``.
+    """
 
     id: str
     type: Literal["remove"] = "remove"

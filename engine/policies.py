@@ -40,7 +40,11 @@ def default_retry_on(error: Exception) -> bool:
 
 
 class RetryPolicy(NamedTuple):
-    """When and how often to call a failing node again. Intervals are in seconds."""
+    """When and how often to call a failing node again. Intervals are in seconds.
+
+    The first pause is ``initial_interval``, each later one ``backoff_factor`` times as long, none longer
+    than ``max_interval``. ``retry_on``: exceptions, or a function that says whether to try again.
+    """
 
     initial_interval: float = 0.5
     #: Each pause is this many times the one before.
@@ -86,6 +90,8 @@ class TimeoutPolicy:
 
     ``idle_timeout`` starts anew whenever the node makes progress: with ``refresh_on="auto"`` whenever it
     writes to a stream or calls ``runtime.heartbeat()``, with ``"heartbeat"`` only for the latter.
+
+    ``run_timeout`` bounds the whole attempt.
     """
 
     run_timeout: float | timedelta | None = None
@@ -124,7 +130,10 @@ class TimeoutPolicy:
 
 @dataclass(kw_only=True, frozen=True)
 class CachePolicy:
-    """Skip a node whose input was seen before. ``ttl`` is in seconds; None keeps entries for good."""
+    """Skip a node whose input was seen before. ``ttl`` is in seconds; None keeps entries for good.
+
+    ``key_func`` makes the key out of the node's input; by default a hash of it.
+    """
 
     key_func: Callable[..., str | bytes] = field(default=default_cache_key)
     ttl: int | None = None
@@ -135,6 +144,8 @@ class TracePolicy:
     """What LangChain's tracers are shown of a node: its input and answer as these functions return them.
 
     The node itself, and callbacks that are no tracers, get them as they are.
+
+    ``process_inputs`` and ``process_outputs`` change what is shown of the node's input and output.
     """
 
     process_inputs: Callable[[Any], Any] | None = None

@@ -74,7 +74,11 @@ class RunControl:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionInfo:
-    """Where and how often the current task runs. ``node_first_attempt_time``: seconds since the epoch."""
+    """Where and how often the current task runs. ``node_first_attempt_time``: seconds since the epoch.
+
+    ``checkpoint_id`` and ``checkpoint_ns`` say where it runs, ``task_id``, ``thread_id`` and ``run_id`` on
+    whose behalf; ``node_attempt`` counts from 1.
+    """
 
     checkpoint_id: str
     checkpoint_ns: str
@@ -94,6 +98,8 @@ class ServerInfo:
     """What a server says about the run it serves, by way of ``configurable``.
 
     ``user`` is whoever it has authenticated: any object with an ``identity``.
+
+    ``assistant_id`` and ``graph_id`` are the server's names; ``user`` is who asked.
     """
 
     assistant_id: str
@@ -113,7 +119,12 @@ class ServerInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runtime(Generic[ContextT]):
-    """What a run offers its nodes; declare a parameter ``runtime: Runtime[Context]`` to get it."""
+    """What a run offers its nodes; declare a parameter ``runtime: Runtime[Context]`` to get it.
+
+    ``context`` is the run's, ``store`` the graph's; ``stream_writer`` writes to *custom*; ``heartbeat``
+    shows that a node is alive; ``previous`` is what an entrypoint remembered; ``execution_info`` and
+    ``server_info`` say where it runs; ``control`` asks the run to stop.
+    """
 
     context: ContextT = field(default=None)  # type: ignore[assignment]
     store: Any = None

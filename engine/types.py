@@ -66,7 +66,10 @@ MISSING = Missing()
 
 @dataclass(slots=True)
 class Interrupt:
-    """What a run waits for: ``value`` is shown to whoever answers, ``id`` names it in a resume map."""
+    """What a run waits for: ``value`` is shown to whoever answers, ``id`` names it in a resume map.
+
+    ``response_schema``: JSON schema of the answer, if one was asked for.
+    """
 
     value: Any
     id: str = "placeholder-id"
@@ -123,6 +126,8 @@ class Command(_ToolAnswer, Generic[N]):
     ``graph``: None for the graph the node is in, ``Command.PARENT`` for the one around it.
     ``goto``: one node name or ``Send``, or a sequence of them. ``resume``: the answer to the
     pending interrupt, or a mapping of interrupt ids to answers.
+
+    ``update`` is written to the state.
     """
 
     graph: str | None = None
@@ -203,14 +208,20 @@ def field_updates(value: Any) -> list[tuple[str, Any]]:
 
 @dataclass(slots=True)
 class Overwrite:
-    """Wraps a written value so that it replaces the channel's instead of going through the reducer."""
+    """Wraps a written value so that it replaces the channel's instead of going through the reducer.
+
+    ``type`` marks it, as in JSON.
+    """
 
     value: Any
     type: Literal["__overwrite__"] = "__overwrite__"
 
 
 class StateUpdate(NamedTuple):
-    """One update for ``bulk_update_state``."""
+    """One update for ``bulk_update_state``.
+
+    ``values`` are written as if the node ``as_node`` had returned them, on behalf of ``task_id``, if given.
+    """
 
     values: dict[str, Any] | None
     as_node: str | None = None
@@ -218,7 +229,12 @@ class StateUpdate(NamedTuple):
 
 
 class PregelTask(NamedTuple):
-    """A task as ``get_state`` shows it."""
+    """A task as ``get_state`` shows it.
+
+    ``id`` and ``path`` tell it from others of the same ``name``. ``error`` is what it raised,
+    ``interrupts`` what it asks, ``result`` what it wrote; ``state`` is its subgraph's, or the config that
+    finds that.
+    """
 
     id: str
     name: str
@@ -230,7 +246,12 @@ class PregelTask(NamedTuple):
 
 
 class StateSnapshot(NamedTuple):
-    """The state of a thread at one checkpoint; ``next`` names the nodes that would run now."""
+    """The state of a thread at one checkpoint; ``next`` names the nodes that would run now.
+
+    ``values`` is the state, ``config`` what finds it again, ``parent_config`` the one before; ``metadata``
+    says how it came about, ``created_at`` when (ISO 8601). ``tasks`` come next, or have failed;
+    ``interrupts`` are what they ask.
+    """
 
     values: dict[str, Any] | Any
     next: tuple[str, ...]
@@ -244,7 +265,10 @@ class StateSnapshot(NamedTuple):
 
 @dataclass(frozen=True)
 class GraphOutput(Generic[T]):
-    """What ``invoke(version="v2")`` returns: the output and what the run waits for, apart."""
+    """What ``invoke(version="v2")`` returns: the output and what the run waits for, apart.
+
+    ``value`` is the output, ``interrupts`` what is waited for.
+    """
 
     value: T
     interrupts: tuple[Interrupt, ...] = ()

@@ -132,33 +132,35 @@ class StreamConfig:
 
     Settings are given by name; ``dataclasses.replace`` makes a config that differs in some of them.
 
+    Settings:
+        ``modes``: one mode or several; each part says which one it is of.
+        ``buffer_size``: parts that may wait for the consumer before ``overflow``, a policy, decides.
+        ``include_metadata``: False leaves only ``type``, ``ns``, ``data`` and ``interrupts`` in a part.
+        ``filter``: parts it refuses are counted as filtered. It sees the metadata in any case.
+        ``sampler``: an OpenTelemetry ``Sampler``. Errors, interrupts and ends always pass.
+        ``sample_per``: what it is asked about: each ``"part"``, under an id made of the run's id and ``seq``;
+        or each ``"run"``, under the id of its trace, so that all parts of a run share the trace's fate.
+        ``aggregate``: an ``Aggregate``, or a mapping of modes to one each: many parts become one.
+        ``ttl``: seconds after which a part that nobody took is dropped; None: never.
+        ``subgraphs``: True: parts of subgraphs too, told apart by ``ns``.
+        ``include_end``: True: the last part of every run has type ``"end"`` and says how it ended.
+        ``name``: what messages and metrics call the receiver.
+
     Raises:
         ConfigError: a setting is unknown or its value can't be used.
     """
 
-    #: One mode or several; each part says which one it is of.
     modes: tuple[StreamMode | Custom, ...] = ("updates",)
-    #: Parts that may wait for the consumer before ``overflow`` decides.
     buffer_size: int = 1024
-    #: False leaves only ``type``, ``ns``, ``data`` and ``interrupts`` in a part.
     include_metadata: bool = True
     overflow: OverflowPolicy = OverflowPolicy.BLOCK
-    #: Parts it refuses are counted as filtered. It sees the metadata whatever ``include_metadata`` says.
     filter: Any = None
-    #: An OpenTelemetry ``Sampler``. Errors, interrupts and ends always pass.
     sampler: Any = None
-    #: What it is asked about: each part, under an id made of the run's id and ``seq``; or each run, under the
-    #: id of its trace and with its span as the parent, so that all parts of a run share the trace's fate.
     sample_per: SamplePer = "part"
-    #: An ``Aggregate``, or a mapping of modes to one each: many parts become one.
     aggregate: Any = None
-    #: Seconds after which a part that nobody took is dropped; None: never.
     ttl: float | None = None
-    #: True: parts of subgraphs too, told apart by ``ns``.
     subgraphs: bool = False
-    #: True: the last part of every run has type ``"end"`` and says how it ended.
     include_end: bool = False
-    #: What messages and metrics call the receiver.
     name: str | None = None
 
     if TYPE_CHECKING:

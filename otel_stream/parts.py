@@ -18,6 +18,8 @@ class AggregateOf(msgspec.Struct, frozen=True):
     """What one aggregate part stands for: ``count`` parts, from ``first_seq`` to ``last_seq``.
 
     Parts of other windows may lie between the two. Times are in nanoseconds since the Unix epoch.
+
+    ``first_time_unix_nano`` and ``last_time_unix_nano`` are theirs.
     """
 
     count: int
@@ -33,6 +35,9 @@ class StreamPart(msgspec.Struct, frozen=True, omit_defaults=True):
     ``seq`` counts the parts of one root run from 0, in the order they came into being; a receiver
     sees an ascending subset of it. ``run_id`` is the root run's, ``graph`` the name of the graph
     that the part is from, and ``trace_id`` and ``span_id`` are those of its span, if it is traced.
+
+    ``type``, ``ns`` and ``data`` are always there. ``time_unix_nano`` is when it came into being; ``step``,
+    ``node``, ``task_id`` and ``attempt`` say where, of parts of tasks.
     """
 
     #: The mode; or ``"gap"`` where parts were lost, or ``"end"`` of a run.

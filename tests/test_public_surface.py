@@ -6,6 +6,7 @@ is listed, with the reason.
 
 import dataclasses
 import inspect
+import re
 import subprocess
 import sys
 import typing
@@ -273,3 +274,70 @@ def test_the_runtime_offers_what_langgraphs_does() -> None:
     assert {name for name in theirs if not name.startswith("_")} <= {
         field.name for field in dataclasses.fields(engine.Runtime)
     }
+
+
+# -- help() ----------------------------------------------------------------------------------------
+
+PUBLIC = [
+    pytest.param(getattr(package, name), id=f"{package.__name__}.{name}")
+    for package in (engine, otel_stream)
+    for name in package.__all__
+    if inspect.isclass(getattr(package, name)) or inspect.isfunction(getattr(package, name))
+]
+
+
+def undocumented(owner: type, names: Iterable[str]) -> list[str]:
+    """Return the members of a class whose help says nothing."""
+    return [
+        name
+        for name in names
+        if callable(found := inspect.getattr_static(owner, name))
+        or isinstance(found, classmethod | staticmethod | property)
+        if not inspect.getdoc(getattr(owner, name) if not isinstance(found, property) else found)
+    ]
+
+
+def field_names(owner: type) -> list[str]:
+    if dataclasses.is_dataclass(owner):
+        names = [field.name for field in dataclasses.fields(owner)]
+    else:
+        declared = getattr(owner, "_fields", None) or getattr(owner, "__annotations__", {})
+        names = list(getattr(owner, "__struct_fields__", None) or declared)
+    return [name for name in names if not name.startswith("_")]
+
+
+def commented(owner: type) -> set[str]:
+    """Return the fields of a class that have a comment with a colon right above them."""
+    found: set[str] = set()
+    for kind in owner.__mro__[:-1]:
+        if kind.__module__.partition(".")[0] not in ("engine", "otel_stream"):
+            continue
+        above = ""
+        for line in inspect.getsource(kind).splitlines():
+            words = line.strip()
+            name = words.partition(":")[0].partition(" ")[0]
+            if above.startswith("#:"):
+                found.add(name)
+            above = words if words.startswith("#:") or not above.startswith("#:") else ""
+    return found
+
+
+@pytest.mark.parametrize("public", PUBLIC)
+def test_everything_public_says_what_it_means(public: Any) -> None:
+    assert inspect.getdoc(public)
+    if not inspect.isclass(public):
+        return
+    ours = [kind for kind in public.__mro__ if kind.__module__.startswith(("engine", "otel_stream"))]
+    own = [name for kind in ours for name in vars(kind)]
+    assert undocumented(public, {name for name in own if not name.startswith("_")}) == []
+    told = inspect.getdoc(public) or ""
+    explained = commented(public)
+    assert [
+        name for name in field_names(public) if not re.search(rf"\b{name}\b", told) and name not in explained
+    ] == []
+
+
+def test_help_of_a_stream_config_says_what_each_setting_means() -> None:
+    told = inspect.getdoc(otel_stream.StreamConfig) or ""
+    assert [name for name in field_names(otel_stream.StreamConfig) if f"``{name}``" not in told] == []
+    assert "pydantic" not in told

@@ -32,6 +32,10 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
     ``Annotated[T, reducer]`` makes writes to the key merge. ``input_schema`` and ``output_schema`` narrow
     what a run takes and gives.
 
+    ``state_schema``, ``input_schema``, ``output_schema`` and ``context_schema`` are as given; ``nodes``,
+    ``edges``, ``waiting_edges`` and ``branches`` as added; ``schemas``, ``channels`` and ``managed`` what
+    the schemas declare; ``defaults`` and ``default_handler`` what holds for nodes that say nothing else.
+
     Raises:
         ValueError: a reducer takes another number of arguments than two.
     """

@@ -13,7 +13,11 @@ OutputT = TypeVar("OutputT", default=Any)
 
 
 class TaskPayload(TypedDict):
-    """A task starts: *tasks* and *debug*."""
+    """A task starts: *tasks* and *debug*.
+
+    ``id`` is the task's, ``name`` its node's; ``triggers`` are the channels that scheduled it; ``input`` is
+    what it is given, ``metadata`` the node's.
+    """
 
     id: str
     name: str
@@ -23,7 +27,10 @@ class TaskPayload(TypedDict):
 
 
 class TaskResultPayload(TypedDict):
-    """A task has ended. ``error`` is the exception itself."""
+    """A task has ended. ``error`` is the exception itself.
+
+    ``id`` is the task's, ``name`` its node's; ``result`` is what it wrote, ``interrupts`` what it asks.
+    """
 
     id: str
     name: str
@@ -44,7 +51,11 @@ class CheckpointTask(TypedDict):
 
 
 class CheckpointPayload(TypedDict, Generic[StateT]):
-    """A checkpoint was saved: *checkpoints* and *debug*. ``next`` names the nodes that come now."""
+    """A checkpoint was saved: *checkpoints* and *debug*. ``next`` names the nodes that come now.
+
+    ``config`` finds it again, ``parent_config`` the one before. ``metadata`` and ``values`` are what is
+    stored, ``tasks`` what comes next.
+    """
 
     config: Config | None
     parent_config: Config | None
@@ -85,7 +96,11 @@ DebugPayload: TypeAlias = DebugCheckpoint[StateT] | DebugTask | DebugTaskResult
 
 
 class ValuesStreamPart(TypedDict, Generic[OutputT]):
-    """The state after a superstep, and what the run waits for."""
+    """The state after a superstep, and what the run waits for.
+
+    ``type`` is the mode, ``ns`` the path to the subgraph, ``()`` at the root, ``data`` what it shows.
+    ``interrupts``: what the run waits for.
+    """
 
     type: Literal["values"]
     ns: tuple[str, ...]
@@ -94,7 +109,10 @@ class ValuesStreamPart(TypedDict, Generic[OutputT]):
 
 
 class UpdatesStreamPart(TypedDict):
-    """What one task wrote, by node."""
+    """What one task wrote, by node.
+
+    ``type`` is the mode, ``ns`` the path to the subgraph, ``()`` at the root, ``data`` what it shows.
+    """
 
     type: Literal["updates"]
     ns: tuple[str, ...]
@@ -102,7 +120,10 @@ class UpdatesStreamPart(TypedDict):
 
 
 class MessagesStreamPart(TypedDict):
-    """A message, or a chunk of one, and where it comes from."""
+    """A message, or a chunk of one, and where it comes from.
+
+    ``type`` is the mode, ``ns`` the path to the subgraph, ``()`` at the root, ``data`` what it shows.
+    """
 
     type: Literal["messages"]
     ns: tuple[str, ...]
@@ -110,7 +131,10 @@ class MessagesStreamPart(TypedDict):
 
 
 class CustomStreamPart(TypedDict):
-    """What a node gave its stream writer."""
+    """What a node gave its stream writer.
+
+    ``type`` is the mode, ``ns`` the path to the subgraph, ``()`` at the root, ``data`` what it shows.
+    """
 
     type: Literal["custom"]
     ns: tuple[str, ...]
@@ -118,7 +142,10 @@ class CustomStreamPart(TypedDict):
 
 
 class CheckpointStreamPart(TypedDict, Generic[StateT]):
-    """A checkpoint."""
+    """A checkpoint.
+
+    ``type`` is the mode, ``ns`` the path to the subgraph, ``()`` at the root, ``data`` what it shows.
+    """
 
     type: Literal["checkpoints"]
     ns: tuple[str, ...]
@@ -126,7 +153,10 @@ class CheckpointStreamPart(TypedDict, Generic[StateT]):
 
 
 class TasksStreamPart(TypedDict):
-    """The start or the end of a task."""
+    """The start or the end of a task.
+
+    ``type`` is the mode, ``ns`` the path to the subgraph, ``()`` at the root, ``data`` what it shows.
+    """
 
     type: Literal["tasks"]
     ns: tuple[str, ...]
@@ -134,7 +164,10 @@ class TasksStreamPart(TypedDict):
 
 
 class DebugStreamPart(TypedDict, Generic[StateT]):
-    """A checkpoint, or the start or end of a task, with step and time."""
+    """A checkpoint, or the start or end of a task, with step and time.
+
+    ``type`` is the mode, ``ns`` the path to the subgraph, ``()`` at the root, ``data`` what it shows.
+    """
 
     type: Literal["debug"]
     ns: tuple[str, ...]

@@ -51,7 +51,10 @@ ChannelVersions: TypeAlias = dict[str, str | int | float]
 
 
 class CheckpointMetadata(TypedDict, total=False):
-    """What led to a checkpoint. ``step`` is -1 for a run's input; ``parents``: namespace → checkpoint id."""
+    """What led to a checkpoint. ``step`` is -1 for a run's input; ``parents``: namespace → checkpoint id.
+
+    ``source`` is what made it: input, loop, update or fork. ``run_id`` names the run.
+    """
 
     source: Literal["input", "loop", "update", "fork"]
     step: int
@@ -60,7 +63,12 @@ class CheckpointMetadata(TypedDict, total=False):
 
 
 class Checkpoint(TypedDict):
-    """The state of a thread at one moment. ``id`` sorts by time, ``ts`` is ISO 8601."""
+    """The state of a thread at one moment. ``id`` sorts by time, ``ts`` is ISO 8601.
+
+    ``v`` is the version of this format. ``channel_values`` and ``channel_versions`` are by channel,
+    ``versions_seen`` by node and channel: what each node has acted on. ``updated_channels`` changed in the
+    superstep before.
+    """
 
     v: int
     id: str
@@ -73,7 +81,11 @@ class Checkpoint(TypedDict):
 
 
 class CheckpointTuple(NamedTuple):
-    """A checkpoint with everything that is stored beside it."""
+    """A checkpoint with everything that is stored beside it.
+
+    ``config`` finds it again, ``parent_config`` the ``checkpoint`` before it. ``metadata`` says how it came
+    about; ``pending_writes`` are (task id, channel, value) of tasks that had finished.
+    """
 
     config: Config
     checkpoint: Checkpoint

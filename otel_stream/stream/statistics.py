@@ -26,6 +26,8 @@ class ReceiverStatistics:
 
     All are numbers of parts; an aggregate counts as the parts it stands for. Gap markers are no parts:
     they are counted nowhere.
+
+    ``by_mode`` has the same numbers for each mode.
     """
 
     #: Parts of the receiver's modes and namespaces that came into being while it was attached.

@@ -75,11 +75,14 @@ def test_input_and_output_have_a_pydantic_model() -> None:
 
 def test_a_graph_loads_no_langchain_to_run() -> None:
     code = """
-import sys
+import asyncio, sys
 from engine import START, StateGraph
 g = StateGraph(dict).add_node("a", lambda s: {"x": 1}).add_edge(START, "a").compile()
 assert g.invoke({}) is not None and repr(g) and not hasattr(g, "nothing")
-assert not [name for name in sys.modules if name.startswith(("langchain", "langgraph"))]
+assert [*g.stream({}, stream_mode=["updates", "values", "tasks", "debug", "custom"])]
+assert g.get_graph().draw_mermaid() and g.get_graph().draw_ascii() and g._repr_mimebundle_()
+assert asyncio.run(g.ainvoke({})) is not None
+assert not [name for name in sys.modules if name.startswith(("langchain", "langgraph", "langsmith", "PIL"))]
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

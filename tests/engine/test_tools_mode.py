@@ -170,3 +170,14 @@ async def test_a_native_stream_has_tools_beside_other_modes() -> None:
             ("tools", "n", "tool-finished"),
             ("updates", "n", None),
         ]
+
+
+def test_a_graph_on_a_thread_of_its_own_is_shown_under_the_node() -> None:
+    def shown(lib: Any) -> set[tuple[str, str]]:
+        inner = one(echoes, lib)
+        graph = one(lambda s: inner.invoke(s, {"configurable": {"thread_id": "own"}}), lib)
+        parts = graph.stream({"messages": []}, stream_mode=["tools", "values"], subgraphs=True)
+        return {("|".join(name.partition(":")[0] for name in ns), mode) for ns, mode, _ in parts}
+
+    assert shown(engine) == {("", "values"), ("n", "values"), ("n", "tools")}
+    assert shown(langgraph.graph) == {("", "values"), ("", "tools")}

@@ -9,7 +9,7 @@ import pytest
 from otel_stream.config import MODES, ConfigError, Custom, OverflowPolicy, StreamConfig, parse_modes
 from otel_stream.events import TaskEnded
 
-KNOWN = "values, updates, messages, custom, tasks, checkpoints, debug"
+KNOWN = "values, updates, messages, custom, tasks, checkpoints, debug, tools"
 
 
 class Sampler:
