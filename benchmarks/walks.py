@@ -2,14 +2,14 @@
 
 ``python -m benchmarks.walks`` prints them. A walk goes from stop to stop; a hop of it is a function on the
 stack at a stop, so what is asked on the way and answers at once is none. ``--all`` prints everything of ours
-that is called meanwhile.
+that is called meanwhile. Of a resume it is also counted what only a resume calls, on the stack or not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -37,6 +37,8 @@ class Walk:
     top: str = ""
     hops: dict[str, None] = field(default_factory=dict)
     called: dict[str, None] = field(default_factory=dict)
+    #: What is called without being special to the walk, if that is known.
+    usual: dict[str, None] | None = None
 
     def begin(self) -> None:
         """Trace from here on."""
@@ -55,11 +57,19 @@ class Walk:
 
     def files(self, *, all: bool = False) -> dict[str, list[str]]:
         """Return the files, each with its functions."""
-        found: dict[str, list[str]] = {}
-        for hop in self.called if all else self.hops:
-            file, _, name = hop.partition(": ")
-            found.setdefault(file, []).append(name)
-        return found
+        return _by_file(self.called if all else self.hops)
+
+    def own_files(self) -> dict[str, list[str]]:
+        """Return the files of what is called in this walk only."""
+        return _by_file(hop for hop in self.called if hop not in (self.usual or ()))
+
+
+def _by_file(hops: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for hop in hops:
+        file, _, name = hop.partition(": ")
+        found.setdefault(file, []).append(name)
+    return found
 
 
 def _shown(frame: FrameType) -> str:
@@ -131,7 +141,22 @@ async def resume() -> Walk:
     result = await graph.ainvoke(Command(resume=3), config)
     walk.end()
     _expect(result, {"n": 3})
+    walk.usual = await _first_run()
     return walk
+
+
+async def _first_run() -> dict[str, None]:
+    """Return what is called as a thread begins, and nobody is asked anything."""
+    walk = Walk(())
+
+    async def node(_: State) -> State:
+        return {"n": 1}
+
+    graph = StateGraph(State).add_node("node", node).add_edge(START, "node").compile(InMemorySaver())
+    walk.begin()
+    await graph.ainvoke({"n": 0}, {"configurable": {"thread_id": "1"}})
+    walk.end()
+    return walk.called
 
 
 async def in_thread() -> Walk:
@@ -165,9 +190,12 @@ def _expect(got: object, wanted: object) -> None:
 def main(*, all: bool) -> None:
     """Print the walks."""
     for name, trace in WALKS.items():
-        files = asyncio.run(trace()).files(all=all)
+        walk = asyncio.run(trace())
+        files = walk.files(all=all)
         hops = sum(len(names) for names in files.values())
-        print(f"{name}: {hops} hops in {len(files)} files")
+        only = f"; only here: {len(walk.own_files())} files" if walk.usual is not None else ""
+        asked = len(walk.files(all=True))
+        print(f"{name}: {hops} hops in {len(files)} files{only}; called in all: {asked} files")
         for file, names in files.items():
             print(f"    {file}: {', '.join(names)}")
 

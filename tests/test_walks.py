@@ -42,6 +42,12 @@ async def test_a_walk_is_short(walk: str, hops: int, files: int) -> None:
     assert 3 <= len(found) <= files
 
 
+async def test_what_only_a_resume_calls_is_in_few_files() -> None:
+    found = (await WALKS["resume"]()).own_files()
+    assert "engine/run/resume.py" in found
+    assert len(found) <= 20
+
+
 @pytest.mark.parametrize("walk", sorted(WALKS))
 async def test_the_page_names_every_file_of_a_walk(walk: str) -> None:
     assert [file for file in (await WALKS[walk]()).files() if f"`{file}`" not in TEXT] == []
