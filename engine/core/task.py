@@ -264,6 +264,10 @@ class RunEnv:
     #: Awaited after every superstep; a run that is pulled by its caller waits here for its turn.
     drain: Callable[[], Awaitable[None]] | None = None
 
+    def heard_by(self, langchain: ModelCalls | None) -> None:
+        """Have LangChain heard from now on: a node may be the first to load it."""
+        self.langchain = langchain
+
     def lies_in(self, checkpoints: Mapping[str, str]) -> None:
         """Say where the runs around it have their checkpoints, as what it goes on from knows."""
         self.checkpoint_map = checkpoints

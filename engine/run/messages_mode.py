@@ -294,7 +294,7 @@ def _hook_late(env: RunEnv) -> None:
     if env.langchain is None:
         if env.around is not None:
             _hook_late(env.around)
-        env.langchain = langchain_hook(env.observer, env.parent_task)
+        env.heard_by(langchain_hook(env.observer, env.parent_task))
 
 
 when_loaded(_catch_up)

@@ -93,7 +93,20 @@ class _Told:
             say(logger, logging.ERROR, told, kind, placed(error))
 
 
-class ToldStream(_Told):
+class _Entered(_Told):
+    """What can be a context manager without an event loop."""
+
+    def __enter__(self) -> Self:
+        self._stream = self._given.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        return self._given.__exit__(kind, error, trace)
+
+
+class ToldStream(_Entered):
     """A synchronous stream. Leaving its loop early closes it."""
 
     def __iter__(self) -> Iterator[Any]:
@@ -109,15 +122,6 @@ class ToldStream(_Told):
         event = next(self._stream)
         self._tell(event)
         return event
-
-    def __enter__(self) -> Self:
-        self._stream = self._given.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Any:
-        return self._given.__exit__(kind, error, trace)
 
     def _texts(self) -> Any:
         return (event.text for event in self if getattr(event, "type", None) == "text")
@@ -171,7 +175,7 @@ class AsyncToldStream(_Told):
         return call
 
 
-class EitherToldStream(AsyncToldStream):
+class EitherToldStream(AsyncToldStream, _Entered):
     """A stream whose type has both protocols, as the wrappers of other instrumentations do.
 
     Only one of them works, and whoever iterates knows which: both are offered here, too.
@@ -182,15 +186,6 @@ class EitherToldStream(AsyncToldStream):
 
     def __next__(self) -> Any:
         return next(self._in_turn())
-
-    def __enter__(self) -> Self:
-        self._stream = self._given.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Any:
-        return self._given.__exit__(kind, error, trace)
 
     def _texts(self) -> Any:
         is_async = hasattr(self._stream.text_stream, "__aiter__")
