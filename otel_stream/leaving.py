@@ -19,6 +19,15 @@ EndRuns = Callable[[float], object]
 _calls: list[EndRuns] = []
 
 
+class ProcessEndsError(RuntimeError):
+    """The run was cancelled because its process, or its telemetry, is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the run was cancelled, since its process is about to end, or its telemetry was shut down"
+        )
+
+
 def before_leaving(call: EndRuns) -> None:
     """Have ``call`` made before telemetry is shut down for good, once; in any thread."""
     _calls.append(call)

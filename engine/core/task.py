@@ -102,6 +102,8 @@ class Executor(Protocol):
 
     #: Whether there is an event loop to await on.
     is_async: bool
+    #: Makes what awaits a run to its end so that it can be left; None where it can be as it is.
+    leavable: Callable[[Awaitable[Any]], Awaitable[Any]] | None
     #: Whether even a lone task must go through ``run_all``, instead of running where the loop runs.
     live: bool
 
@@ -135,6 +137,13 @@ class Executor(Protocol):
 
     def cancelled_itself(self, error: BaseException) -> bool:
         """Whether user code raised a cancellation that nobody had asked for."""
+        ...
+
+    def begin(self, context: Context) -> None:
+        """Take note of where the run goes on, all of whose code has copies of ``context``."""
+
+    def leave(self) -> bool:
+        """Stop the run, from any thread; return whether this one can wait for that, and need not run it."""
         ...
 
     def close(self) -> None:

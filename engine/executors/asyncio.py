@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from anyio import CancelScope
 
@@ -23,8 +25,23 @@ class AsyncioExecutor(LoopExecutor):
     def __init__(self, max_concurrency: int | None) -> None:
         super().__init__(max_concurrency)
         self._loop = asyncio.get_running_loop()
+        self._running: ref[asyncio.Task[Any]] | None = None
         #: What runs for the futures that code in threads waits for; it may go on when those are cancelled.
         self._behind: WeakKeyDictionary[Any, asyncio.Task[Any]] = WeakKeyDictionary()
+
+    def begin(self, context: Context) -> None:
+        """Take note of the asyncio task that is running; whoever loses it loses the run."""
+        task = asyncio.current_task()
+        self._running = None if task is None else ref(task)
+
+    def leave(self) -> bool:
+        """Cancel that asyncio task."""
+        task = None if self._running is None else self._running()
+        if task is None or not self._loop.is_running():
+            return False
+        with suppress(RuntimeError):  # it is closed by now
+            self._loop.call_soon_threadsafe(task.cancel)
+        return _running_loop() is not self._loop
 
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import queue
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock, get_ident
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 from otel_stream.events import End
@@ -88,6 +89,7 @@ class ThreadExecutor:
     """
 
     is_async = False
+    leavable: Callable[[Awaitable[Any]], Awaitable[Any]] | None = None
 
     def __init__(self, max_concurrency: int | None) -> None:
         self._workers = max_concurrency
@@ -100,6 +102,8 @@ class ThreadExecutor:
         self._waits = False
         self._around = CANCEL_TOKEN.get()
         self._stop = CancelToken()
+        self._thread = 0
+        self._left = False
 
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
@@ -111,10 +115,8 @@ class ThreadExecutor:
             CancelledError: the run around this one has ended, and this one runs on in a thread of it.
         """
         func = callback.func
-        if self._around is not None and self._around.asked:
-            raise CancelledError("the run around this one has ended")
-        if self._pool is not None:
-            context.run(CANCEL_TOKEN.set, self._stop)
+        if self._left or (self._around is not None and self._around.asked):
+            raise CancelledError("the run has ended, or the one around it")
         if func is None:
             raise TypeError(
                 f'No synchronous function provided to "{callback.name}": it is async; '
@@ -127,6 +129,17 @@ class ThreadExecutor:
         if type(answer) not in PLAIN and is_runnable(answer):
             answer = context.run(answer.invoke, value)
         return answer
+
+    def begin(self, context: Context) -> None:
+        """Let its nodes ask whether they should return, and take note of the thread."""
+        context.run(CANCEL_TOKEN.set, self._stop)
+        self._thread = get_ident()
+
+    def leave(self) -> bool:
+        """Tell its nodes to return, and begin no more."""
+        self._left = True
+        self._stop.ask()
+        return self._thread != get_ident() and any(one.ident == self._thread for one in enumerate_threads())
 
     async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
         """Refuse: a thread can't be stopped."""
@@ -226,8 +239,8 @@ class ThreadExecutor:
 
     def close(self) -> None:
         """Ask the threads that still run to return, and wait until they have."""
-        self._stop.ask()
         if self._pool is not None:
+            self._stop.ask()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 

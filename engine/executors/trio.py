@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 import anyio
 import anyio.lowlevel
 from anyio import from_thread
+
+from otel_stream.leaving import ProcessEndsError
 
 from ..core.task import Done, NodeTask, RunCall, RunOne
 from .background import Start, background
@@ -27,6 +29,29 @@ class TrioExecutor(LoopExecutor):
         super().__init__(max_concurrency)
         #: What runs for the futures that code in threads waits for.
         self._behind: WeakKeyDictionary[Any, Spawned] = WeakKeyDictionary()
+        self._scope = anyio.CancelScope()
+        self.leavable = self._leavable
+
+    def begin(self, context: Context) -> None:
+        """Take note of the run of trio's that this is."""
+        import trio
+
+        self._token = trio.lowlevel.current_trio_token()
+
+    async def _leavable(self, run: Awaitable[Any]) -> Any:
+        with self._scope:
+            return await run
+        raise ProcessEndsError
+
+    def leave(self) -> bool:
+        """Cancel that scope."""
+        import trio
+
+        try:
+            self._token.run_sync_soon(self._scope.cancel)
+        except trio.RunFinishedError:
+            return False
+        return not trio.lowlevel.in_trio_run()
 
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""

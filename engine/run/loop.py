@@ -14,6 +14,7 @@ from anyio import CancelScope, fail_after
 
 from otel_stream.encoding import shown
 from otel_stream.events import CheckpointSaved, End
+from otel_stream.leaving import ProcessEndsError
 
 from ..core.state import PULL, Writer, Written
 from ..core.superstep import apply, order, plan, should_pause
@@ -28,6 +29,7 @@ from .attempt import run_task
 from .caching import cached_writes
 from .checkpointing import Checkpoints
 from .failures import raise_failures
+from .leaving import IN_PROGRESS
 from .outcomes import keep, keep_cancelled, task_done
 from .resume import take_back
 from .showing import checkpoint_saved
@@ -54,6 +56,7 @@ class RunLoop:
         "status",
         "step",
         "stop",
+        "stopped",
         "tasks",
         "updated",
     )
@@ -66,7 +69,7 @@ class RunLoop:
         self.step, self.stop = -1, env.recursion_limit
         #: Channels that the superstep before changed; None when any may have.
         self.updated: set[str] | None = None
-        self.begun = self.resumed = False
+        self.begun = self.stopped = self.resumed = False
         #: Where it stops if it is interrupted, in LangGraph's words.
         self.status = "pending"
         #: The tasks of the superstep that is planned or runs.
@@ -93,19 +96,34 @@ class RunLoop:
         """
         self.begun, end = True, End.OK
         error: BaseException | None = None
+        executor = self.env.executor
+        executor.begin(self.env.run.context)
+        if self.env.parent_task is None:
+            IN_PROGRESS.add(self)
         try:
-            end = await self._to_the_end()
+            run = self._to_the_end()
+            end = await (run if executor.leavable is None else executor.leavable(run))
             await self._tell_callbacks(None)
         except BaseException as failure:
             end = self._end_of(failure)
             error = None if end is End.INTERRUPTED else failure
+            if end is End.CANCELLED and self.stopped:
+                error = ProcessEndsError()
             if error is not None and self.checkpoints is not None and self.checkpoints.durability == "exit":
                 await self._last(self.checkpoints.leave(self.state), failure)
             await self._tell_callbacks(None if end is End.OK else failure)
+            if self.stopped and error is not None and not executor.is_async:
+                raise error from failure
             raise
         finally:
+            IN_PROGRESS.discard(self)
             self._ended(end, error)
         return self.result
+
+    def leave(self) -> bool:
+        """Stop it, since its process is about to end; return whether its end can be waited for here."""
+        self.stopped = True
+        return self.env.executor.leave()
 
     async def _to_the_end(self) -> End:
         try:
@@ -221,7 +239,7 @@ class RunLoop:
             return End.DRAINED
         if isinstance(failure, ParentCommand) and self.env.parent_task is not None:
             return End.OK  # what comes next is up to the graph around
-        if isinstance(failure, EXITS) or self.env.executor.is_cancellation(failure):
+        if isinstance(failure, (*EXITS, ProcessEndsError)) or self.env.executor.is_cancellation(failure):
             return End.ABANDONED if self.abandoned else End.CANCELLED
         failed = next((task for task in self.tasks if task.error is failure and task.end is not None), None)
         return failed.end if failed is not None and failed.end is not None else End.ERROR

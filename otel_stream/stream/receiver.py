@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from otel_stream.config import ConfigError, StreamConfig, as_configs
 from otel_stream.events import End, Event, RunEnded, SuperstepEnded
+from otel_stream.leaving import ProcessEndsError
 from otel_stream.parts import StreamPart
 from otel_stream.stream.admission import admission
 from otel_stream.stream.buffer import Buffer
@@ -45,7 +46,7 @@ _UNREAD = 1.0
 #: What an iteration must not raise as it is: its consumer would take it for something else.
 _MISTAKEN = (StopIteration, StopAsyncIteration, GeneratorExit, CancelledError)
 #: What ends the program: it is no failure of the run, and no mere end of it.
-_EXITS = (SystemExit, KeyboardInterrupt)
+_EXITS = (SystemExit, KeyboardInterrupt, ProcessEndsError)
 #: Parts a consumer is given in a row before the other tasks of its event loop get a turn.
 _TURNS = 64
 
