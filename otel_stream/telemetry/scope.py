@@ -21,12 +21,7 @@ Attributes = dict[str, AnyValue]
 class FixedAttributes(dict[str, AnyValue]):
     """Attributes that never change: of one graph, or of one node. A histogram may work them out once."""
 
-    __slots__ = ("key",)
-
-    def __init__(self, attributes: Attributes) -> None:
-        super().__init__(attributes)
-        #: What whoever records with them has made of them.
-        self.key: Any = None
+    __slots__ = ()
 
 
 class OpenTask:

@@ -111,7 +111,7 @@ class Hooks(_Loop):
             guarded(self.otel_stream_tap.superstep_starts, self)
             for task in self.tasks.values():
                 if task.writes:
-                    self._tell_writes(task.id, task.writes, cached=True)
+                    guarded(self.otel_stream_tap.task_wrote, self, task.id, task.writes, cached=True)
         return more
 
     def after_tick(self) -> None:
@@ -124,10 +124,7 @@ class Hooks(_Loop):
 
     def output_writes(self, task_id: str, writes: Any, *args: Any, **options: Any) -> None:
         super().output_writes(task_id, writes, *args, **options)
-        if self.otel_stream_tap.in_superstep:
-            self._tell_writes(task_id, writes, cached=bool(args and args[0]) or options.get("cached", False))
-
-    def _tell_writes(self, task_id: str, writes: Any, *, cached: bool) -> None:
+        cached = bool(args and args[0]) or options.get("cached", False)
         guarded(self.otel_stream_tap.task_wrote, self, task_id, writes, cached=cached)
 
     def _suppress_interrupt(self, *error: object) -> Any:

@@ -191,11 +191,6 @@ class Tap:
 
     # -- one superstep -------------------------------------------------------------------------------
 
-    @property
-    def in_superstep(self) -> bool:
-        """Whether tasks may end."""
-        return self._step is not None
-
     def takes_a_break(self) -> bool:
         """Whether a superstep has just begun, and nothing runs yet that could be kept waiting; true once."""
         may, self._may_wait = self._may_wait, False
@@ -286,8 +281,10 @@ class Tap:
     def task_wrote(self, loop: Any, id: str, writes: Sequence[tuple[str, Any]], *, cached: bool) -> None:
         """Report the end of a task, now that its writes are known."""
         task = self._open.get(id)
+        if task is None or task.end is not None or self._step is None:
+            return
         names = {name for name, _ in writes}
-        if task is None or task.end is not None or names <= _ANSWERS:
+        if names <= _ANSWERS:
             return
         if words.ERROR in names:
             error = next(value for name, value in writes if name == words.ERROR)
@@ -308,11 +305,13 @@ class Tap:
         if task.going is not None:  # it is stopped, and has not noticed yet
             task.failed = (task.going, task.left_by or CancelledError(), time_ns())
             task.going = None
-        tries.report_failed(self, task, None)
+        if task.failed is not None:
+            tries.report_failed(self, task, None)
         handoff = task.left_by if isinstance(task.left_by, ParentCommand) and end is End.OK else None
         if handoff is not None:
             task.routes = ((task.node, tuple(destinations(handoff.args[0]))), *task.routes)
-        tries.report_routes(self, task)
+        if task.routes:
+            tries.report_routes(self, task)
         observer = self.observer
         if task.hidden or not observer.interest & events.TaskEnded.bit:
             return

@@ -54,7 +54,8 @@ def attempt_ended(
         task.failed = (number, error, time_ns())
         if not task.retryable:
             report_failed(tap, task, None)
-    report_routes(tap, task)
+    if task.routes:
+        report_routes(tap, task)
 
 
 def report_failed(tap: Teller, task: NodeTask, next_at: int | None) -> None:
@@ -80,7 +81,7 @@ def _report_attempt(
 def report_routes(tap: Teller, task: NodeTask) -> None:
     """Report what edges and commands have chosen since the last time."""
     routes, task.routes = task.routes, ()
-    if routes and tap.observer.interest & events.RouteChosen.bit:
+    if tap.observer.interest & events.RouteChosen.bit:
         for source, targets in routes:
             tap.observer.emit(events.RouteChosen(task, source, targets, time_ns()))
 

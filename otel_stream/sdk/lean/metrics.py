@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from threading import Lock, RLock
 from time import time_ns
-from typing import Any
+from typing import Any, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram as ApiHistogram
@@ -19,6 +20,9 @@ from opentelemetry.util.types import Attributes
 from otel_stream import semconv
 from otel_stream.forking import in_child
 from otel_stream.telemetry.scope import FixedAttributes
+
+#: Adds a measurement, and takes it for an exemplar if it is sampled.
+_Aggregate: TypeAlias = Callable[["_Clean", bool], None]
 
 
 class _Clean:
@@ -46,31 +50,41 @@ class LeanHistogram(ApiHistogram):
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
+        self.forget()
+        in_child(self.forget)
         consumer: Any = histogram._measurement_consumer
         self._consumer = consumer
         exemplars = consumer._sdk_config.exemplar_filter
         is_default = type(exemplars) is TraceBasedExemplarFilter
         self._sampled = _trace_based if is_default else exemplars.should_sample
 
+    def forget(self) -> None:
+        """Look everything up again: in a forked child nothing has been added up yet."""
+        #: By the identity of attributes, which are kept for that: how to add to what they have added up to.
+        self._known: dict[int, tuple[FixedAttributes, tuple[_Aggregate, ...]]] = {}
+
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         """Record ``amount``, as the SDK does."""
-        if type(attributes) is not FixedAttributes or not context or not 0 <= amount < inf:
+        known = self._known.get(id(attributes))
+        if known is None or not context or not 0 <= amount < inf:
             self._histogram.record(amount, attributes, context)
+            if known is None and type(attributes) is FixedAttributes:
+                self._look_up(attributes)
             return
-        key = attributes.key
-        if key is None:
-            key = attributes.key = _hash_attributes(attributes)
         now = time_ns()
-        measurement = _Clean(amount, now, self._histogram, context, attributes)
+        measurement = _Clean(amount, now, self._histogram, context, known[0])
         sampled = self._sampled(amount, now, attributes, context)
+        for aggregate in known[1]:
+            aggregate(measurement, sampled)
+
+    def _look_up(self, attributes: FixedAttributes) -> None:
+        key, found = _hash_attributes(attributes), []
         for storage in self._consumer._reader_storages.values():
             for match in storage._get_or_init_view_instrument_match(self._histogram):
                 is_plain = not match._reset_on_collect and match._view._attribute_keys is None
                 aggregation = match._attributes_aggregation.get(key) if is_plain else None
-                if aggregation is None:
-                    match.consume_measurement(measurement, sampled)
-                else:
-                    aggregation.aggregate(measurement, sampled)
+                found.append(match.consume_measurement if aggregation is None else aggregation.aggregate)
+        self._known[id(attributes)] = attributes, tuple(found)
 
 
 def _trace_based(_amount: float, _time: int, _attributes: Attributes, context: Context) -> bool:
