@@ -21,6 +21,7 @@ TOOLS = ("pytest", "pytest-timeout", "hypothesis", "langchain-core")
 TELEMETRY = ("tests/versions/test_both_ways.py",)
 TELEMETRY_IN_FULL = (*TELEMETRY, "tests/otel_stream/telemetry")
 BESIDE = ("tests/versions/test_beside.py", *TELEMETRY)
+LANGGRAPH = ("tests/versions/test_beside_langgraph.py",)
 
 
 class Environment(NamedTuple):
@@ -41,7 +42,15 @@ ENVIRONMENTS = {
     "1.44": Environment(_release("1.44.0"), TELEMETRY_IN_FULL),
     "azure": Environment(("azure-monitor-opentelemetry",), BESIDE),
     "logfire": Environment(("logfire",), BESIDE),
-    "openinference": Environment(("openinference-instrumentation-langchain",), BESIDE),
+    "openinference": Environment(
+        ("openinference-instrumentation-langchain", "langgraph>=1,<2"), (*BESIDE, *LANGGRAPH)
+    ),
+    "openllmetry": Environment(("opentelemetry-instrumentation-langchain", "langgraph>=1,<2"), LANGGRAPH),
+    # Without langchain it refuses to instrument.
+    "genai": Environment(
+        ("opentelemetry-instrumentation-genai-langchain==1.3b0", "langchain", "langgraph>=1,<2"), LANGGRAPH
+    ),
+    "langsmith": Environment(("langsmith[otel]", "langgraph>=1,<2"), LANGGRAPH),
     "distro": Environment(("opentelemetry-distro",), BESIDE),
     "clients": Environment(
         (

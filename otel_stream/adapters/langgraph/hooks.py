@@ -17,6 +17,7 @@ from otel_stream import events
 from otel_stream.adapters.langgraph import messages, writer
 from otel_stream.adapters.langgraph.audience import audience
 from otel_stream.adapters.langgraph.guard import guarded
+from otel_stream.adapters.langgraph.others import hide_nodes
 from otel_stream.adapters.langgraph.resuming import sign
 from otel_stream.adapters.langgraph.tap import Tap
 from otel_stream.adapters.langgraph.task import calling_task
@@ -97,6 +98,7 @@ class Hooks(_Loop):
             self.__class__ = self.original  # without the hooks
             return
         guarded(writer.listen, self, tap)
+        guarded(hide_nodes, self)
 
     def _first(self, *args: Any, **options: Any) -> Any:
         guarded(self.otel_stream_tap.starts, self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
 from typing import Any, Final
 
@@ -28,7 +28,11 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         return ("langgraph >= 1.0, < 2",)
 
     def instrument(self, **options: Any) -> None:
-        """Observe the runs that begin from now on. A second time it does nothing."""
+        """Observe the runs that begin from now on. A second time it does nothing.
+
+        ``hide_nodes_from``: packages whose LangChain callbacks are told of no nodes, of which they would make
+        spans a second time: ``("openinference",)``. What they make of models then lies below our nodes.
+        """
         if not self.is_instrumented_by_opentelemetry:
             super().instrument(**options)
 
@@ -37,7 +41,7 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         if self.is_instrumented_by_opentelemetry:
             super().uninstrument(**options)
 
-    def _instrument(self, **_: Any) -> None:
+    def _instrument(self, *, hide_nodes_from: Iterable[str] = (), **_: Any) -> None:
         lacking = missing()
         if lacking:
             logger.warning(
@@ -48,9 +52,11 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
             CALLBACKS.active = True
             return
+        from otel_stream.adapters.langgraph import others
         from otel_stream.adapters.langgraph.hooks import tapped
         from otel_stream.adapters.langgraph.routes import hearing
 
+        others.hide_nodes_from(*hide_nodes_from)
         for name in LOOPS:
             _replace("langgraph.pregel.main", name, tapped)
         _replace("langgraph.graph._branch:BranchSpec", "_finish", hearing)

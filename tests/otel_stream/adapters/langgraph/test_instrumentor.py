@@ -6,7 +6,9 @@ from typing import Any, TypedDict
 
 import langgraph.pregel.main
 import pytest
-from langgraph.graph import START, StateGraph
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langgraph.graph import START, MessagesState, StateGraph
 
 from otel_stream.adapters.langgraph import LangGraphInstrumentor
 from otel_stream.sdk import configure
@@ -109,3 +111,34 @@ def test_configure_says_what_langgraph_needs(configured_anew: None, monkeypatch:
     monkeypatch.setitem(sys.modules, "otel_stream.adapters.langgraph", None)
     with pytest.raises(ImportError, match=r"Install otel-stream\[langgraph\]"):
         configure(langgraph=True)
+
+
+class Heard(BaseCallbackHandler):
+    """Somebody else's callbacks, that keep what they hear."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, name: str = "", **_: Any) -> None:
+        self.names.append(name)
+
+    def on_chat_model_start(self, serialized: Any, messages: Any, **_: Any) -> None:
+        self.names.append("a model")
+
+
+def test_callbacks_of_a_package_hear_of_models_but_of_no_nodes_where_that_is_asked_for() -> None:
+    def speak(state: Any) -> Any:
+        return {"messages": [FakeListChatModel(responses=["hello"]).invoke("?")]}
+
+    made: Any = StateGraph(MessagesState).add_node("speak", speak).add_edge(START, "speak")
+    heard = []
+    for packages in ((), (Heard.__module__.partition(".")[0],), ("another",)):
+        LangGraphInstrumentor().instrument(hide_nodes_from=packages)
+        try:
+            with telemetry():
+                one = Heard()
+                made.compile(name="g").invoke({"messages": []}, {"callbacks": [one]})
+                heard.append(one.names)
+        finally:
+            LangGraphInstrumentor().uninstrument()
+    assert heard == [["g", "speak", "a model"], ["g", "a model"], ["g", "speak", "a model"]]
