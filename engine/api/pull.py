@@ -164,7 +164,7 @@ async def _astream(
             receiver.asked = False
             yield shape(part)
         await running.wait()
-        loop.raise_question()
+        loop.raise_upwards()
         if loop.end is End.DRAINED and loop.error is not None:
             raise loop.error  # noqa: TRY301 - as LangGraph does; the iteration of a receiver just ends
     except BaseException as error:

@@ -247,7 +247,7 @@ class RunStream:
             raise RuntimeError(f"the run has no result: it was {loop.end.value}") from loop.error
         if loop.error is not None:
             raise loop.error
-        loop.raise_question()
+        loop.raise_upwards()
         return loop.result
 
     async def wait(self) -> Any:
@@ -325,11 +325,11 @@ class RunStream:
     ) -> None:
         await self._leave(error)
         if error is None and self._loop is not None:
-            self._loop.raise_question()
+            self._loop.raise_upwards()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         drive(self._leave(error))
         if error is None and self._loop is not None:
-            self._loop.raise_question()
+            self._loop.raise_upwards()

@@ -19,7 +19,15 @@ from otel_stream.leaving import ProcessEndsError
 from ..core.state import PULL, Writer, Written
 from ..core.superstep import apply, order, plan, should_pause
 from ..core.task import NodeTask, RunEnv
-from ..errors import EXITS, GraphDrained, GraphInterrupt, GraphRecursionError, ParentCommand, add_note
+from ..errors import (
+    EXITS,
+    GraphBubbleUp,
+    GraphDrained,
+    GraphInterrupt,
+    GraphRecursionError,
+    ParentCommand,
+    add_note,
+)
 from ..executors import finished
 from ..graph.node import Node
 from ..task_config import CURRENT_TASK
@@ -154,16 +162,21 @@ class RunLoop:
             except Exception as broken:  # noqa: BLE001 - told with what was to be raised
                 add_note(failure, f"The checkpoint could not be stored: its saver raised {shown(broken)}")
 
-    def raise_question(self) -> None:
-        """Pass on, to the node that has made it, that a subgraph's run waits for an answer.
+    def raise_upwards(self) -> None:
+        """Pass on what a subgraph's run has to say to the node that has made it.
 
         For who learns of its end otherwise than by awaiting :meth:`execute`.
 
         Raises:
-            GraphInterrupt: it does.
+            GraphInterrupt: it waits for an answer.
+            GraphBubbleUp: it has handed off, or was asked to stop.
         """
-        if self.end is End.INTERRUPTED and self.env.parent_task is not None:
+        if self.env.parent_task is None:
+            return
+        if self.end is End.INTERRUPTED:
             raise GraphInterrupt(self.interrupts)
+        if isinstance(self.error, GraphBubbleUp):
+            raise self.error
 
     def abandon(self) -> None:
         """Take note that its consumer leaves; for a run that has not ended."""

@@ -9,7 +9,7 @@ import langgraph.types
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 
-from engine import START, Command, InMemorySaver, InvalidUpdateError, ParentCommand, Send, StateGraph
+from engine import START, Command, InMemorySaver, InvalidUpdateError, ParentCommand, Send, StateGraph, task
 from otel_stream.events import TaskEnded
 from otel_stream.runs import End
 from otel_stream.testing import telemetry
@@ -170,6 +170,47 @@ def test_langgraphs_subgraph_hands_off_to_the_graph_around() -> None:
     handoff = langgraph.types.Command(graph=PARENT, update={"log": ["x"]}, goto="b")
     lg.add_node("h", lambda s: handoff).add_edge(START, "h")
     assert outer(lg.compile()).invoke({"log": []}) == {"log": ["x", "b"]}
+
+
+HANDING_OFF = StateGraph(Log).add_node("h", lambda s: says("x", goto="b")).add_edge(START, "h").compile()
+
+
+@task
+def in_a_task(state: Log) -> Any:
+    return HANDING_OFF.invoke(state)
+
+
+async def by_astream(state: Log) -> None:
+    async for _ in HANDING_OFF.astream(state):
+        pass
+
+
+async def by_open_stream(state: Log) -> None:
+    async with HANDING_OFF.open_stream(state) as stream:
+        async for _ in stream:
+            pass
+
+
+def without_a_loop(state: Log) -> None:
+    with HANDING_OFF.open_stream(state) as stream:
+        list(stream)
+
+
+@pytest.mark.parametrize(
+    ("node", "world"),
+    [
+        (lambda s: {**HANDING_OFF.invoke(s)}, "threads"),
+        (lambda s: list(HANDING_OFF.stream(s)), "threads"),
+        (lambda s: HANDING_OFF.batch([s]), "threads"),
+        (lambda s: in_a_task(s).result(), "threads"),
+        (without_a_loop, "threads"),
+        *((node, world) for node in (by_astream, by_open_stream) for world in ("asyncio", "trio")),
+    ],
+    ids=range(9),
+)
+def test_a_handoff_is_passed_on_however_the_subgraph_is_run(node: Any, world: str) -> None:
+    _, loop = record(outer(node), {"log": []}, world=world)
+    assert loop.result == {"log": ["x", "b"]}
 
 
 def test_a_thread_goes_on_after_a_handoff() -> None:
