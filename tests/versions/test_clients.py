@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import logging
 import operator
-import os
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -70,8 +69,9 @@ def spans():
 
 
 @pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0]} by {pair[1]}")
-def client(request, spans, caplog):
+def client(request, spans, caplog, monkeypatch):
     """A client beside an instrumentation that wraps what it returns."""
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it looks for prices on the internet
     name, instrumentation = request.param
     module, _, attribute = instrumentation.partition(":")
     instrumentor = getattr(importlib.import_module(module), attribute)()
@@ -155,7 +155,6 @@ class Anthropic(OpenAI):
 
 class LiteLLM(OpenAI):
     def __init__(self, url):
-        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it looks for prices on the internet
         self.made = {**ASKED, "model": "openai/m", "api_base": url, "api_key": "k", "num_retries": 0}
 
         self.client = importlib.import_module("litellm")
