@@ -118,6 +118,29 @@ CONTENDERS: tuple[Contender, ...] = (
         },
     ),
     Contender(
+        name="langgraph-otel-stream",
+        title="otel-stream for LangGraph",
+        package="otel-stream",
+        environment=OWN,
+        content_on={CAPTURE: "SPAN_AND_EVENT"},
+        content_off={CAPTURE: "NO_CONTENT"},
+    ),
+    Contender(
+        name="langgraph-otel-stream-streaming",
+        title="the same, and a receiver of all modes",
+        package="otel-stream",
+        environment=OWN,
+        content_on={CAPTURE: "SPAN_AND_EVENT"},
+        parts=("cost",),
+    ),
+    Contender(
+        name="langgraph-otel-stream-idle",
+        title="the same, and nobody listens",
+        package="otel-stream",
+        environment=OWN,
+        parts=("cost",),
+    ),
+    Contender(
         name="otel-stream-bare",
         title="our engine alone",
         package="otel-stream",
@@ -126,7 +149,7 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     Contender(
         name="otel-stream",
-        title="otel-stream",
+        title="our engine under otel-stream",
         package="otel-stream",
         environment=OWN,
         content_on={CAPTURE: "SPAN_AND_EVENT"},
@@ -135,7 +158,7 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     Contender(
         name="otel-stream-streaming",
-        title="otel-stream, and a receiver of all modes",
+        title="our engine, and a receiver of all modes",
         package="otel-stream",
         environment=OWN,
         content_on={CAPTURE: "SPAN_AND_EVENT"},
@@ -143,7 +166,7 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     Contender(
         name="otel-stream-values",
-        title="otel-stream, no spans, modes values",
+        title="our engine, no spans, modes values",
         package="otel-stream",
         environment=OWN,
         content_on={

@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import distributions
 from typing import Any
 
@@ -25,8 +26,9 @@ from benchmarks.peers.scenes import UNLIMITED, Scenes
 
 #: CPU time of all threads, so that what a peer does beside the event loop counts, too.
 CLOCK = time.process_time
-#: What is ours starts with this; the rest of the name says what is on.
-OURS = "otel-stream"
+#: Our engine's names start with this, and with the other one LangGraph's under our telemetry; the rest of the
+#: name says what is on.
+OURS, ADAPTED = "otel-stream", "langgraph-otel-stream"
 
 
 class Contender:
@@ -40,10 +42,16 @@ class Contender:
         self.close: Callable[[], object] = lambda: None
         #: Whether a receiver of all modes watches our runs.
         self.watched = name.endswith("-streaming")
-        if not name.startswith(OURS):
+        #: Whether LangGraph's runs are shown as ours are.
+        self.adapted = name.startswith(ADAPTED)
+        if not name.startswith((OURS, ADAPTED)):
             self._switch_on(name, counting=counting, sampled=sampled)
-        elif name != f"{OURS}-bare":
+        elif not name.endswith(("-bare", "-idle")):
             (self._count_ours if counting else self._export_ours)(sampled)
+        if self.adapted:
+            from otel_stream.adapters.langgraph import LangGraphInstrumentor
+
+            LangGraphInstrumentor().instrument()
 
     def _switch_on(self, name: str, *, counting: bool, sampled: bool) -> None:
         from benchmarks.peers.exports import Exports
@@ -87,9 +95,12 @@ def cost(contender: Contender, runner: asyncio.Runner) -> Iterator[dict[str, Any
 
     async def watched() -> None:
         from otel_stream import StreamConfig
+        from otel_stream.adapters.langgraph import open_stream
         from otel_stream.config import MODES
 
-        async with graph.open_stream({"n": 0}, StreamConfig(modes=MODES), config=UNLIMITED) as stream:
+        opening = partial(open_stream, graph) if contender.adapted else graph.open_stream
+        opened = opening({"n": 0}, StreamConfig(modes=MODES), config=UNLIMITED)
+        async with opened as stream:
             async for _ in stream:
                 pass
 
