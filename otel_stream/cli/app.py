@@ -52,7 +52,8 @@ def _program(
     """Live streams and OpenTelemetry for graph runs, from one source."""
 
 
-_ALL_MODES = ",".join(MODES)
+#: Without *tools*, of which the demo calls none.
+_ALL_MODES = ",".join(mode for mode in MODES if mode != "tools")
 
 PathArgument = Annotated[
     str | None,

@@ -20,6 +20,9 @@ from engine.demo.writer import DISCLOSURE, DeterministicAuthor
 from otel_stream.cli.app import app
 from otel_stream.config import MODES, OverflowPolicy
 
+#: The demo calls no tools.
+SHOWN = tuple(mode for mode in MODES if mode != "tools")
+
 ROOT = Path(__file__).parents[3]
 FILES = {
     "a.py": "import os\n\ndef f(a=[]):\n    os.system(a)\n",
@@ -100,7 +103,7 @@ def test_it_prints_progress_then_a_report_then_an_account(tmp_path: Path, tree: 
     assert "1. pkg/busy.py:1 busy: 51 lines, 26 paths, 1 deep" in done.stdout
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", SHOWN)
 def test_each_mode_alone_has_parts_and_loses_none(tmp_path: Path, tree: Path, mode: str) -> None:
     done = program(tmp_path, "demo", tree, "--json", "--modes", mode)
     got = parts(done)
@@ -121,7 +124,7 @@ def test_one_seed_gives_the_same_parts_every_time(tmp_path: Path, tree: Path) ->
     arguments = ("demo", tree, "--json", "--chaos", "0.4", "--seed", 7)
     first, second = (parts(program(tmp_path, *arguments)) for _ in range(2))
     assert comparable(first) == comparable(second)
-    assert {part["type"] for part in first} == set(MODES)
+    assert {part["type"] for part in first} == set(SHOWN)
     assert any(part.get("attempt", 1) > 1 for part in first)
     assert {part["trace_id"] for part in first}.isdisjoint(part["trace_id"] for part in second)
 
@@ -137,8 +140,8 @@ def test_chaos_changes_no_value(tmp_path: Path, tree: Path) -> None:
 def test_the_account_shows_every_mode_without_loss(tmp_path: Path, tree: Path) -> None:
     done = program(tmp_path, "demo", tree, "--chaos", "0.3", "--seed", 1)
     rows = re.findall(r"(\w+) +([\d,]+) +([\d,]+) +([\d,]+)$", done.stdout, re.MULTILINE)
-    account = {mode: numbers for mode, *numbers in rows if mode in MODES}
-    assert set(account) == set(MODES)
+    account = {mode: numbers for mode, *numbers in rows if mode in SHOWN}
+    assert set(account) == set(SHOWN)
     assert all(
         offered == delivered != "0" and dropped == "0" for offered, delivered, dropped in account.values()
     )
