@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from contextvars import Context, copy_context
@@ -30,7 +30,7 @@ class TrioExecutor(LoopExecutor):
         #: What runs for the futures that code in threads waits for.
         self._behind: WeakKeyDictionary[Any, Spawned] = WeakKeyDictionary()
         self._scope = anyio.CancelScope()
-        self.leavable = self._leavable
+        self.leavable: Callable[[Awaitable[Any]], Awaitable[Any]] | None = self._leavable
 
     def begin(self, context: Context) -> None:
         """Take note of the run of trio's that this is."""

@@ -44,7 +44,9 @@ if TYPE_CHECKING or _FOUND:
 
     try:
         # One whose handlers follow this one tells them by the events of the streaming protocol.
-        from langchain_core.tracers._streaming import _V2StreamingCallbackHandler
+        from langchain_core.tracers._streaming import (
+            _V2StreamingCallbackHandler,  # pyright: ignore[reportAssignmentType]
+        )
     except ImportError:  # before 1.4
 
         class _V2StreamingCallbackHandler:  # type: ignore[no-redef]

@@ -21,7 +21,7 @@ from otel_stream.cli.notices import Notices
 from otel_stream.cli.options import UsageError
 
 if TYPE_CHECKING:
-    from otel_stream.sdk.configure.destinations import Destination
+    from otel_stream.sdk.configure.destinations import Destination, Signal
 
 SIGNALS: Final = ("traces", "logs", "metrics")
 
@@ -158,7 +158,9 @@ def _ask_all(report: Report, targets: list[Target], options: Options, say: Say) 
 
     for one, answer in answers:
         beside = [(other, got) for other, got in answers if other.place == one.place]
-        others = {other.signal: got for other, got in beside if other.signal != one.signal}
+        others: dict[Signal, Answer] = {
+            other.signal: got for other, got in beside if other.signal != one.signal
+        }
         _add(report, "answer", one.signal, explain(one, answer, others, other_language, time.time()))
 
 

@@ -119,7 +119,7 @@ class Receivers:
         now = time.time_ns()
         with self._lock:
             known = list(self._known.items())
-            found = dict.fromkeys(self._places, (0, 0, 0.0))
+            found: dict[_Place, tuple[int, int, float]] = dict.fromkeys(self._places, (0, 0, 0.0))
         for alive, watched in known:
             receiver = alive()
             if receiver is None:
