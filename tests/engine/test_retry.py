@@ -366,5 +366,5 @@ def test_the_siblings_of_a_handled_failure_run_to_their_end(world: str) -> None:
     graph = StateGraph(State).add_node("a", Flaky(1), error_handler=lambda state, error: {"log": ["handled"]})
     graph.add_node("b", lambda state: {"log": ["b"]}).add_edge(START, "a").add_edge(START, "b")
     recorder, loop = record(graph.compile(name="g"), {}, world=world)
-    assert loop.result == {"log": ["b", "handled"]}
+    assert loop.result == {"log": ["handled", "b"]}
     assert sorted(recorder.task_ends()) == [("__error_handler__a", "ok"), ("a", "error"), ("b", "ok")]
