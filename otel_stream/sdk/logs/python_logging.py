@@ -11,6 +11,7 @@ from opentelemetry.context import get_current
 from otel_stream import semconv
 from otel_stream.encoding import clean
 from otel_stream.telemetry.exceptions import without_texts
+from otel_stream.telemetry.logs.older import modern
 from otel_stream.telemetry.redaction import Redaction
 
 #: Loggers whose records tell of telemetry itself.
@@ -59,7 +60,7 @@ class LogHandler(logging.Handler):
         if record.exc_info and record.exc_info[0] is not None:
             attributes[semconv.EXCEPTION_TYPE] = record.exc_info[0].__qualname__
             attributes |= self._shown_exception(record.exc_info)
-        self._provider.get_logger(record.name).emit(
+        modern(self._provider.get_logger(record.name)).emit(
             timestamp=int(record.created * 1e9),
             context=get_current(),
             severity_number=number,
