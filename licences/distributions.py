@@ -28,6 +28,7 @@ _SPELT: Final = {
     "apache software license": "Apache-2.0",
     "bsd license": "BSD-3-Clause",
     "bsd": "BSD-3-Clause",
+    "new bsd": "BSD-3-Clause",
     "isc license": "ISC",
     "isc license (iscl)": "ISC",
     "mit license": "MIT",
@@ -102,6 +103,8 @@ def _declared(found: Distribution) -> tuple[str, ...]:
         return tuple(expressions)
     classifiers = (text for text in metadata.get_all("Classifier") or () if text.startswith("License ::"))
     named = [text.rpartition(" :: ")[2] for text in classifiers if not text.endswith("OSI Approved")]
+    # Which two, the texts say.
+    named = [name for name in named if name != "Dual License"]
     field = "".join(metadata.get_all("License") or ()).strip()
     # A classifier such as "BSD License" says less than the field, where that is an identifier.
     if field.lower() in _SPELT or re.fullmatch(r"[A-Za-z0-9.+() -]{1,60}", field):

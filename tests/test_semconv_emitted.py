@@ -219,9 +219,10 @@ async def test_the_thread_of_a_run_is_its_conversation(emitted: Emitted) -> None
     assert {name: one for name, one in conversations.items() if one is not None} == {"invoke_workflow g": "7"}
 
 
-#: What needs an option, an exporter or a processor; checked where that is tested.
+#: What needs an option, an exporter, a processor or LangChain's tools; checked where that is tested.
 ELSEWHERE = {
     "graph.node",
+    "graph.tools",
     *(name for name in REGISTRY.metrics if name.startswith("otel_stream.")),
 }
 

@@ -7,6 +7,7 @@ shape, as tasks see it, is declared here, so that a task's ``env`` has a type wi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import Context
 from copy import copy
 from dataclasses import dataclass
@@ -102,8 +103,8 @@ class Executor(Protocol):
 
     #: Whether there is an event loop to await on.
     is_async: bool
-    #: Makes what awaits a run to its end so that it can be left; None where it can be as it is.
-    leavable: Callable[[Awaitable[Any]], Awaitable[Any]] | None
+    #: What a run to its end is awaited within so that it can be left; None where it can be as it is.
+    scope: AbstractContextManager[Any] | None
     #: Whether even a lone task must go through ``run_all``, instead of running where the loop runs.
     live: bool
 

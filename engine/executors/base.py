@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
+from contextlib import AbstractContextManager
 from contextvars import Context
 from itertools import takewhile
 from typing import Any
@@ -98,7 +99,7 @@ class LoopExecutor:
 
     is_async = True
     live = False
-    leavable: Callable[[Awaitable[Any]], Awaitable[Any]] | None = None
+    scope: AbstractContextManager[Any] | None = None
 
     def __init__(self, max_concurrency: int | None) -> None:
         self._places = Places(max_concurrency) if max_concurrency else None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import queue
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock, get_ident
@@ -89,7 +90,7 @@ class ThreadExecutor:
     """
 
     is_async = False
-    leavable: Callable[[Awaitable[Any]], Awaitable[Any]] | None = None
+    scope: AbstractContextManager[Any] | None = None
 
     def __init__(self, max_concurrency: int | None) -> None:
         self._workers = max_concurrency

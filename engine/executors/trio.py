@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -13,8 +13,6 @@ from weakref import WeakKeyDictionary
 import anyio
 import anyio.lowlevel
 from anyio import from_thread
-
-from otel_stream.leaving import ProcessEndsError
 
 from ..core.task import Done, NodeTask, RunCall, RunOne
 from .background import Start, background
@@ -29,8 +27,8 @@ class TrioExecutor(LoopExecutor):
         super().__init__(max_concurrency)
         #: What runs for the futures that code in threads waits for.
         self._behind: WeakKeyDictionary[Any, Spawned] = WeakKeyDictionary()
-        self._scope = anyio.CancelScope()
-        self.leavable: Callable[[Awaitable[Any]], Awaitable[Any]] | None = self._leavable
+        self._around = anyio.CancelScope()
+        self.scope: AbstractContextManager[Any] | None = self._around
 
     def begin(self, context: Context) -> None:
         """Take note of the run of trio's that this is."""
@@ -38,17 +36,12 @@ class TrioExecutor(LoopExecutor):
 
         self._token = trio.lowlevel.current_trio_token()
 
-    async def _leavable(self, run: Awaitable[Any]) -> Any:
-        with self._scope:
-            return await run
-        raise ProcessEndsError
-
     def leave(self) -> bool:
         """Cancel that scope."""
         import trio
 
         try:
-            self._token.run_sync_soon(self._scope.cancel)
+            self._token.run_sync_soon(self._around.cancel)
         except trio.RunFinishedError:
             return False
         return not trio.lowlevel.in_trio_run()

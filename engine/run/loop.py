@@ -7,7 +7,7 @@ The loop owns everything that happens in time. What happens *next* is decided by
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from anyio import CancelScope, fail_after
@@ -110,7 +110,7 @@ class RunLoop:
             IN_PROGRESS.add(self)
         try:
             run = self._to_the_end()
-            end = await (run if executor.leavable is None else executor.leavable(run))
+            end = await (run if executor.scope is None else _within(executor.scope, run))
             await self._tell_callbacks(None)
         except BaseException as failure:
             end = self._end_of(failure)
@@ -427,3 +427,9 @@ class RunLoop:
         observer = self.env.observer
         if observer is not None and observer.interest & CheckpointSaved.bit:
             observer.emit(checkpoint_saved(self.env, checkpoints, tasks))
+
+
+async def _within(scope: AbstractContextManager[Any], run: Awaitable[End]) -> End:
+    with scope:
+        return await run
+    raise ProcessEndsError

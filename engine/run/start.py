@@ -57,15 +57,7 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
         reports.run_started(env, input, False)
         return await _without_past(env, state, input)
     goes_on = _inherited(env, checkpoints)
-    resumed = False
-    try:
-        saved = await _load(env, state, checkpoints)
-        resumed = saved is not None and _is_resuming(env, state, checkpoints, input, goes_on)
-        if resumed:
-            answer = input.resume if isinstance(input, Command) else None
-            env.run.goes_on_from(checkpoints.resumption(answer))
-    finally:
-        reports.run_started(env, input, resumed)
+    saved, resumed = await _loaded(env, state, checkpoints, input, goes_on)
     step = checkpoints.metadata["step"] + 1 if saved is not None else -1
     travelling = is_travelling(env, checkpoints, input, goes_on)
     if travelling:
@@ -106,6 +98,22 @@ async def start(env: RunEnv, state: State, checkpoints: Checkpoints | None, inpu
         former,
         saved.checkpoint["channel_values"].get("__previous__") if saved is not None else None,
     )
+
+
+async def _loaded(
+    env: RunEnv, state: State, checkpoints: Checkpoints, input: Any, goes_on: bool | None
+) -> tuple[Any, bool]:
+    """Load what there is, tell that the run starts, and return it and whether the run goes on from it."""
+    resumed = False
+    try:
+        saved = await _load(env, state, checkpoints)
+        resumed = saved is not None and _is_resuming(env, state, checkpoints, input, goes_on)
+        if resumed:
+            answer = input.resume if isinstance(input, Command) else None
+            env.run.goes_on_from(checkpoints.resumption(answer))
+    finally:
+        reports.run_started(env, input, resumed)
+    return saved, resumed
 
 
 async def _without_past(env: RunEnv, state: State, input: Any) -> Start:

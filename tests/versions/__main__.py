@@ -50,7 +50,9 @@ ENVIRONMENTS = {
     "genai": Environment(
         ("opentelemetry-instrumentation-genai-langchain==1.3b0", "langchain", "langgraph>=1,<2"), LANGGRAPH
     ),
-    "langsmith": Environment(("langsmith[otel]", "langgraph>=1,<2"), LANGGRAPH),
+    "langsmith": Environment(
+        ("langsmith[otel]", "langgraph>=1,<2", "opentelemetry-instrumentation"), LANGGRAPH
+    ),
     "distro": Environment(("opentelemetry-distro",), BESIDE),
     "clients": Environment(
         (

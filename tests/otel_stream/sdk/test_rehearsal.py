@@ -65,7 +65,7 @@ def test_a_field_that_only_the_sdk_has_leaves_it_to_the_sdk(monkeypatch, room, o
     ("room", "owner", "name", "different"),
     [
         ("spans", spans.LeanSpan, "dropped_links", 7),
-        ("logs", logs._Record, "__init__", lambda self, *_: self.__dict__.update(body="other")),
+        ("logs", logs._Record, "__init__", lambda self, *_: self.__dict__.update(context=None, body="other")),
         ("metrics", metrics, "_trace_based", lambda *_: False),
     ],
 )

@@ -354,8 +354,8 @@ def test_the_environment_is_left_as_it_was(diagnose, http_endpoint, monkeypatch)
         (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:port"},
             (
-                "OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:port' has no usable port; "
-                "write a number, such as 4318"
+                "OTEL_EXPORTER_OTLP_ENDPOINT is no address, for its port is no number: "
+                "write / ? # of a password as %2F %3F %23."
             ),
         ),
         (
