@@ -103,13 +103,12 @@ def _declared(found: Distribution) -> tuple[str, ...]:
         return tuple(expressions)
     classifiers = (text for text in metadata.get_all("Classifier") or () if text.startswith("License ::"))
     named = [text.rpartition(" :: ")[2] for text in classifiers if not text.endswith("OSI Approved")]
-    # Which two, the texts say.
-    named = [name for name in named if name != "Dual License"]
     field = "".join(metadata.get_all("License") or ()).strip()
     # A classifier such as "BSD License" says less than the field, where that is an identifier.
     if field.lower() in _SPELT or re.fullmatch(r"[A-Za-z0-9.+() -]{1,60}", field):
         named = [field]
-    return tuple(_SPELT.get(name.lower(), name) for name in named)
+    # Which two, the texts say.
+    return tuple(_SPELT.get(name.lower(), name) for name in named if name != "Dual License")
 
 
 def _licences(declared: tuple[str, ...], found: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
