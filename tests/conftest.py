@@ -1,6 +1,7 @@
 """What every test starts from: both event loops, and an environment that says nothing."""
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -32,3 +33,13 @@ def otel_globals(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, kind in ((trace, "TRACER"), (metrics._internal, "METER"), (_logs._internal, "LOGGER")):
         monkeypatch.setattr(module, f"_{kind}_PROVIDER", None)
         monkeypatch.setattr(module, f"_{kind}_PROVIDER_SET_ONCE", Once())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape in reports what no UTF-8 can hold, and so no worker can send: what is logged of hostile text."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
