@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import GenericAlias
 from typing import Any, Generic, TypeVar, Unpack
 
@@ -329,13 +330,8 @@ class CompiledStateGraph(StateApi):
         if version != "v3":
             return borrowed(self, "stream_events")(input, config, version=version, **options)
         _refuse_modes(options)
-
-        def ask(modes: Sequence[str]) -> Iterator[Any]:
-            return self.stream(
-                input, by_events(config), stream_mode=modes, subgraphs=True, version="v2", **options
-            )
-
-        return run_of(ask, [*self.spec.transformers, *(transformers or ())], is_async=False)
+        yields = partial(self.stream, input, by_events(config), subgraphs=True, version="v2", **options)
+        return self._projected(yields, transformers, is_async=False)
 
     def astream_events(
         self,
@@ -353,16 +349,18 @@ class CompiledStateGraph(StateApi):
         if version != "v3":
             return borrowed(self, "astream_events")(input, config, version=version, **options)
         _refuse_modes(options)
-
-        def ask(modes: Sequence[str]) -> AsyncIterator[Any]:
-            return self.astream(
-                input, by_events(config), stream_mode=modes, subgraphs=True, version="v2", **options
-            )
+        yields = partial(self.astream, input, by_events(config), subgraphs=True, version="v2", **options)
 
         async def begin() -> Any:
-            return run_of(ask, [*self.spec.transformers, *(transformers or ())], is_async=True)
+            return self._projected(yields, transformers, is_async=True)
 
         return begin()
+
+    def _projected(
+        self, yields: Callable[..., Any], transformers: Sequence[Any] | None, *, is_async: bool
+    ) -> Any:
+        given = [*self.spec.transformers, *(transformers or ())]
+        return run_of(lambda modes: yields(stream_mode=modes), given, is_async=is_async)
 
     # -- looking at it ---------------------------------------------------------------------------
 

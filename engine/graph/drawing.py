@@ -5,30 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..types import END, START
+from .drawn import DrawnNode, Edge
 from .mermaid import Style, mermaid
 from .picture import as_png, as_svg, as_text
 from .spec import GraphSpec
-
-
-class DrawnNode(NamedTuple):
-    """``data`` is what was given to ``add_node``; None of the start and the end."""
-
-    id: str
-    name: str
-    data: Any
-    metadata: Mapping[str, Any] | None = None
-
-
-class Edge(NamedTuple):
-    """``data`` is the label of a conditional edge that isn't just its target."""
-
-    source: str
-    target: str
-    data: str | None = None
-    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
+
+from .drawn import DrawnNode, Edge
 
 #: What Mermaid takes for a word of its own, however it is written.
 _WORDS: Final = frozenset({"call", "class", "click", "default", "end", "graph", "href", "style", "subgraph"})
@@ -19,24 +21,6 @@ _STYLES: Final = {
     "first": "fill-opacity:0",
     "last": "fill:#bfb6fc",
 }
-
-
-class _Node(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def metadata(self) -> Mapping[str, Any] | None: ...
-
-
-class _Edge(Protocol):
-    @property
-    def source(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def data(self) -> Any: ...
-    @property
-    def conditional(self) -> bool: ...
 
 
 class Style(NamedTuple):
@@ -55,12 +39,12 @@ class Style(NamedTuple):
         return cls(with_styles, getattr(curve_style, "value", curve_style), classes, words, frontmatter or {})
 
 
-def mermaid(nodes: Mapping[str, _Node], edges: Sequence[_Edge], style: Style) -> str:
+def mermaid(nodes: Mapping[str, DrawnNode], edges: Sequence[Edge], style: Style) -> str:
     """Return the text."""
     return "".join(line + "\n" for line in _lines(nodes, edges, style))
 
 
-def _lines(nodes: Mapping[str, _Node], edges: Sequence[_Edge], style: Style) -> Iterator[str]:
+def _lines(nodes: Mapping[str, DrawnNode], edges: Sequence[Edge], style: Style) -> Iterator[str]:
     ends = {_only(nodes, {edge.target for edge in edges}): "first"}
     ends[_only(nodes, {edge.source for edge in edges})] = "last"
     if style.with_styles:
@@ -84,8 +68,8 @@ def _head(style: Style) -> Iterator[str]:
 
 def _block(
     prefix: str,
-    nodes: Mapping[str, _Node],
-    edges: Sequence[_Edge],
+    nodes: Mapping[str, DrawnNode],
+    edges: Sequence[Edge],
     ends: Mapping[str | None, str],
     style: Style,
 ) -> Iterator[str]:
@@ -104,7 +88,7 @@ def _parent(id: str) -> str:
     return id[: id.rfind(":") + 1]
 
 
-def _around(edge: _Edge) -> str:
+def _around(edge: Edge) -> str:
     """Return the innermost subgraph that both ends are in."""
     shared = ""
     for one, other in zip(_parent(edge.source).split(":"), _parent(edge.target).split(":"), strict=False):
@@ -119,7 +103,7 @@ def _only(nodes: Iterable[str], others: set[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _node(id: str, node: _Node, end: str | None) -> str:
+def _node(id: str, node: DrawnNode, end: str | None) -> str:
     label = _label(node.name.rpartition(":")[2])
     if node.name.startswith("_") and node.name.endswith("_"):
         label = f"<p>{label}</p>"  # or it would be bold
@@ -133,7 +117,7 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple | set) else str(value)
 
 
-def _edge(edge: _Edge, style: Style) -> str:
+def _edge(edge: Edge, style: Style) -> str:
     words = [] if edge.data is None else [_escaped(word) for word in str(edge.data).split()]
     lines = [" ".join(words[at : at + style.words]) for at in range(0, len(words), style.words)]
     label = "&nbsp<br>&nbsp".join(lines)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final, Protocol
+from typing import Final
 from xml.sax.saxutils import escape
 
+from .drawn import DrawnNode, Edge
 from .layout import Box, Layout, Link, Point, lay_out
 
 _FILL: Final = "#f2f0ff"
@@ -16,27 +17,11 @@ _FONT: Final = 14
 _PAD: Final = 12
 
 
-class _Node(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-class _Edge(Protocol):
-    @property
-    def source(self) -> str: ...
-    @property
-    def target(self) -> str: ...
-    @property
-    def data(self) -> Any: ...
-    @property
-    def conditional(self) -> bool: ...
-
-
-def _links(edges: Sequence[_Edge]) -> dict[Link, _Edge]:
+def _links(edges: Sequence[Edge]) -> dict[Link, Edge]:
     return {(edge.source, edge.target): edge for edge in edges}
 
 
-def _shown(node: _Node) -> str:
+def _shown(node: DrawnNode) -> str:
     return _printable(node.name)
 
 
@@ -44,14 +29,14 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def _labels(links: Mapping[Link, _Edge]) -> list[str]:
+def _labels(links: Mapping[Link, Edge]) -> list[str]:
     return [_printable(str(edge.data)) for edge in links.values() if edge.data is not None]
 
 
 # -- text ------------------------------------------------------------------------------------------
 
 
-def as_text(nodes: Mapping[str, _Node], edges: Sequence[_Edge]) -> str:
+def as_text(nodes: Mapping[str, DrawnNode], edges: Sequence[Edge]) -> str:
     """Return boxes and lines of letters: ``*`` where a run always goes on, ``.`` where it may."""
     links = _links(edges)
     plan = lay_out(nodes, links, lambda one: len(_shown(nodes[one])) + 4, 3, (3, 3))
@@ -83,14 +68,14 @@ def _between(one: Point, other: Point) -> Iterator[Point]:
 # -- SVG -------------------------------------------------------------------------------------------
 
 
-def as_svg(nodes: Mapping[str, _Node], edges: Sequence[_Edge]) -> str:
+def as_svg(nodes: Mapping[str, DrawnNode], edges: Sequence[Edge]) -> str:
     """Return an SVG image."""
     links = _links(edges)
     plan = lay_out(nodes, links, lambda one: len(_shown(nodes[one])) * 9 + 2 * _PAD, 36, (32, 48))
     return "".join(_svg(plan, nodes, links))
 
 
-def _svg(plan: Layout, nodes: Mapping[str, _Node], links: Mapping[Link, _Edge]) -> Iterator[str]:
+def _svg(plan: Layout, nodes: Mapping[str, DrawnNode], links: Mapping[Link, Edge]) -> Iterator[str]:
     side = _PAD + max((len(label) * 9 // 2 for label in _labels(links)), default=0)
     width, height = plan.width + 2 * side, plan.height + 2 * _PAD
     box, size = f"{-side} {-_PAD} {width} {height}", f'width="{width}" height="{height}"'
@@ -121,7 +106,9 @@ def _middle(route: Sequence[Point]) -> Point:
 # -- PNG -------------------------------------------------------------------------------------------
 
 
-def as_png(nodes: Mapping[str, _Node], edges: Sequence[_Edge], background: str | None, padding: int) -> bytes:
+def as_png(
+    nodes: Mapping[str, DrawnNode], edges: Sequence[Edge], background: str | None, padding: int
+) -> bytes:
     """Return a PNG image.
 
     Raises:

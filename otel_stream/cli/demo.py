@@ -50,8 +50,9 @@ def run(options: DemoOptions) -> int:
             outcome.error = error
         outcome.seconds = time.monotonic() - started
         handle.shutdown()
-    # What the verdict and the account say themselves need not be said again.
-    said = [text for text in (str(outcome.receiver_failed), handle.destination) if text]
+    # What the verdict and the account say themselves need not be said again: why, after "receiver 'demo': ".
+    why = str(outcome.receiver_failed or "").partition(": ")[2]
+    said = [text for text in (why, handle.destination) if text]
     unsaid = [notice for notice in notices.texts if not any(text in notice for text in said)]
     _account(options, outcome, exported.describe(handle), unsaid)
     return outcome.code

@@ -12,15 +12,26 @@ import anyio.lowlevel
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver as LangGraphSaver
 
-from engine import START, ExecutionEngine, InMemorySaver, RetryPolicy, StateGraph, entrypoint, task
+from engine import START, InMemorySaver, RetryPolicy, StateGraph, entrypoint, task
 from engine.errors import NodeCancelledError, NodeError
 from engine.run.failures import siblings_of
-from otel_stream import StreamConfig, semconv
+from otel_stream import semconv
 from otel_stream.events import End, RunEnded
 from otel_stream.testing import telemetry
 from tests.engine.recorder import WORLDS, record, unbalanced
-
-UPDATES = StreamConfig(modes=("updates",))
+from tests.reading import (
+    UPDATES,
+    by_ainvoke,
+    by_astream,
+    by_invoke,
+    by_live_stream,
+    by_open_stream,
+    by_open_stream_in_a_thread,
+    by_stream,
+    by_the_engine,
+    by_the_engines_receiver,
+    by_wait,
+)
 
 
 class State(TypedDict, total=False):
@@ -136,21 +147,6 @@ everything = pytest.mark.parametrize(
 # -- how it is read --------------------------------------------------------------------------------
 
 
-async def by_ainvoke(graph: Any) -> None:
-    await graph.ainvoke({})
-
-
-async def by_astream(graph: Any) -> None:
-    async for _ in graph.astream({}):
-        pass
-
-
-async def by_open_stream(graph: Any) -> None:
-    async with graph.open_stream({}, UPDATES) as stream:
-        async for _ in stream:
-            pass
-
-
 async def by_result(graph: Any) -> None:
     async with graph.open_stream({}, UPDATES) as stream:
         receiver = stream.receivers[0]
@@ -161,41 +157,8 @@ async def by_result(graph: Any) -> None:
         stream.result  # noqa: B018
 
 
-async def by_wait(graph: Any) -> None:
-    async with graph.open_stream({}, UPDATES) as stream:
-        await stream.wait()
-
-
-async def by_the_engine(graph: Any) -> None:
-    await ExecutionEngine().execute(graph, {})
-
-
-async def by_the_engines_receiver(graph: Any) -> None:
-    _, receiver = await ExecutionEngine().execute_with_stream(graph, {}, UPDATES)
-    async for _ in receiver:
-        pass
-
-
 async def by_abatch(graph: Any) -> None:
     await graph.abatch([{}, {}])
-
-
-def by_invoke(graph: Any) -> None:
-    graph.invoke({})
-
-
-def by_stream(graph: Any) -> None:
-    list(graph.stream({}))
-
-
-def by_live_stream(graph: Any) -> None:
-    list(graph.stream({}, stream_mode=["custom", "updates"]))
-
-
-def by_open_stream_in_a_thread(graph: Any) -> None:
-    with graph.open_stream({}, UPDATES) as stream:
-        for _ in stream:
-            pass
 
 
 def by_batch(graph: Any) -> None:

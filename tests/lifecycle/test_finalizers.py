@@ -10,9 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from engine import START, ExecutionEngine, StateGraph, entrypoint, task
-from otel_stream import StreamConfig
-
-UPDATES = StreamConfig(modes=("updates",))
+from tests.reading import UPDATES, by_ainvoke, by_astream, by_open_stream, by_the_engine, by_wait
 
 
 class State(TypedDict, total=False):
@@ -104,33 +102,9 @@ def tasks() -> tuple[Ward, Any]:
     return ward, flow
 
 
-async def by_astream(graph: Any) -> None:
-    async for _ in graph.astream({}):
-        pass
-
-
-async def by_open_stream(graph: Any) -> None:
-    async with graph.open_stream({}, UPDATES) as stream:
-        async for _ in stream:
-            pass
-
-
-async def by_wait(graph: Any) -> None:
-    async with graph.open_stream({}, UPDATES) as stream:
-        await stream.wait()
-
-
-async def by_the_engine(graph: Any) -> None:
-    await ExecutionEngine().execute(graph, {})
-
-
 async def by_the_engines_run(graph: Any) -> None:
     run, _ = await ExecutionEngine().execute_with_stream(graph, {}, UPDATES)
     await run
-
-
-async def by_ainvoke(graph: Any) -> None:
-    await graph.ainvoke({})
 
 
 async def in_a_scope(read: Awaitable[None], ward: Ward) -> None:

@@ -10,13 +10,22 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from engine import START, ExecutionEngine, Runtime, StateGraph
+from engine import START, Runtime, StateGraph
 from engine.run import leaving
-from otel_stream import StreamConfig, semconv
+from otel_stream import semconv
 from otel_stream.leaving import ProcessEndsError, leave
 from otel_stream.testing import telemetry
+from tests.reading import (
+    by_ainvoke,
+    by_astream,
+    by_invoke,
+    by_live_stream,
+    by_open_stream,
+    by_open_stream_in_a_thread,
+    by_stream,
+    by_the_engines_receiver,
+)
 
-UPDATES = StreamConfig(modes=("updates",))
 PATIENCE = 20.0
 
 
@@ -70,44 +79,6 @@ class Ward:
             return node
 
         return self.graph(made)
-
-
-async def by_ainvoke(graph: Any) -> None:
-    await graph.ainvoke({})
-
-
-async def by_astream(graph: Any) -> None:
-    async for _ in graph.astream({}):
-        pass
-
-
-async def by_open_stream(graph: Any) -> None:
-    async with graph.open_stream({}, UPDATES) as stream:
-        async for _ in stream:
-            pass
-
-
-async def by_the_engines_receiver(graph: Any) -> None:
-    _, receiver = await ExecutionEngine().execute_with_stream(graph, {}, UPDATES)
-    async for _ in receiver:
-        pass
-
-
-def by_invoke(graph: Any) -> None:
-    graph.invoke({})
-
-
-def by_stream(graph: Any) -> None:
-    list(graph.stream({}))
-
-
-def by_live_stream(graph: Any) -> None:
-    list(graph.stream({}, stream_mode=["custom", "updates"]))
-
-
-def by_open_stream_in_a_thread(graph: Any) -> None:
-    with graph.open_stream({}, UPDATES) as stream:
-        list(stream)
 
 
 def ends(told: Any) -> list[str]:
