@@ -66,8 +66,8 @@ class Builder:
             made.add_node(node.name, self.action(node, spec.own_keys), **self.options(node))
         for source, target in spec.edges:
             made.add_edge(list(source) if isinstance(source, tuple) else source, target)
-        for route in spec.routes:
-            made.add_conditional_edges(route.source, self.router(route))
+        for count, route in enumerate(spec.routes):
+            made.add_conditional_edges(route.source, self.router(route, f"choose_{count}"))
         return made.compile(
             spec.memory if checkpointer is None else checkpointer,
             cache=self.api.InMemoryCache() if any(node.cached for node in spec.nodes) else None,
@@ -85,7 +85,7 @@ class Builder:
             options["cache_policy"] = self.api.CachePolicy(key_func=lambda state: node.name)
         return options
 
-    def router(self, route: Route) -> Any:
+    def router(self, route: Route, name: str) -> Any:
         def choose(state: Any) -> Any:
             if state.get("total", 0) >= route.below:
                 return "__end__"
@@ -93,6 +93,7 @@ class Builder:
                 return [self.api.Send(to, {"item": item}) for to in route.targets for item in route.items]
             return list(route.targets)
 
+        choose.__name__ = name
         return choose
 
     def action(self, node: Node, own_keys: bool) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from tests.fuzz.surfaces import SURFACES
 
 
+@pytest.mark.timeout(300)  # half a minute, on an idle machine
 @pytest.mark.parametrize("name", SURFACES)
 def test_a_few_hundred_mutations_find_nothing(name):
     surface = SURFACES[name]()

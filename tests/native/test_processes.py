@@ -57,6 +57,6 @@ def test_variables_of_an_observed_app_do_not_reach_a_backend(
     monkeypatch.setenv("OTEL_STREAM_SLOW_MS", "5000")
     code = "import os; print(sorted(n for n in os.environ if n.startswith('OTEL_')), flush=True)"
     process = run(tmp_path, code)
-    wait_for(tmp_path / "log", "]")
+    wait_for(tmp_path / "log", "]\n")
     stop([process])
     assert (tmp_path / "log").read_text() == "['OTEL_STREAM_SLOW_MS']\n"
