@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 #: ratio: ours / theirs. microseconds: ours a unit. added: ours a unit, less what ``over`` names.
-#: amount: ours, in the quantity of the row.
-Kind = Literal["ratio", "microseconds", "added", "amount"]
+#: times: ours / what ``over`` names. amount: ours, in the quantity of the row.
+Kind = Literal["ratio", "microseconds", "added", "times", "amount"]
 #: What the numbers of a row are. CPU time is taken by the harness; anything else is what a call returns.
-Quantity = Literal["CPU µs", "µs", "ms", "KB", "MB"]
+Quantity = Literal["CPU µs", "CPU µs, inside", "µs", "ms", "KB", "MB"]
 
 #: Set in the process of a row, and so in its children, when nothing is meant by the numbers.
 QUICK = "OTEL_STREAM_BENCH_QUICK"
@@ -29,7 +29,7 @@ class Goal:
     kind: Kind = "ratio"
     must: float | None = None
     aim: float | None = None
-    #: For ``added``: the row of the same run that is subtracted, or "theirs".
+    #: For ``added`` and ``times``: the row of the same run that is subtracted, or "theirs".
     over: str | None = None
 
 
@@ -82,6 +82,11 @@ class Case(Protocol):
         ...
 
     @property
+    def nodes(self) -> Callable[[], float] | None:
+        """Do the work with our engine and return the µs of CPU time that user code took of it, if asked."""
+        ...
+
+    @property
     def goal(self) -> Goal | None:
         """What it may cost, None if nobody said."""
         ...
@@ -99,4 +104,5 @@ class Comparison:
     theirs: Callable[[], float | None] | None
     quantity: Quantity = "CPU µs"
     against: str = "LangGraph"
+    nodes: Callable[[], float] | None = None
     goal: Goal | None = None

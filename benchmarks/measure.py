@@ -38,6 +38,8 @@ def measure(case: Case, effort: Effort) -> Iterator[tuple[str, float]]:
     if case.quantity != "CPU µs":
         yield from ((side, float(work() or 0)) for _ in range(2) for side, work in sides.items())
         return
+    if case.nodes is not None:
+        yield from (("nodes", case.nodes() / case.count) for _ in range(effort.rounds))
     repeats = {side: _warm_up(work, effort.sample) for side, work in sides.items()}
     rounds = 0
     while rounds < effort.rounds or time.monotonic() < deadline:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
+from benchmarks.case import Goal
+from benchmarks.cases import ASYNC, NAMES, SYNC, TRACED
 from otel_stream import __version__
 
 FORMAT = 1
@@ -25,6 +27,14 @@ PACKAGES = (
     "anyio",
 )
 CLOCK = "time.process_time: CPU time of the row's whole process, all threads, user and system"
+
+
+#: What geometric means are taken over, and what they may be: the beginning of rows' names → promise and goal.
+MEANS = {
+    ASYNC: Goal(must=1 / 2, aim=1 / 6),
+    SYNC: Goal(must=1 / 2, aim=1 / 6),
+    TRACED: Goal(aim=1 / 2),
+}
 
 
 @dataclass(slots=True)
@@ -49,6 +59,14 @@ class Measured:
         ours, theirs = self.least("ours"), self.least("theirs")
         return ours / theirs if ours is not None and theirs else None
 
+    @property
+    def beyond_nodes(self) -> float | None:
+        """The same, of what each costs beyond what the nodes themselves take; None if that is not known."""
+        ours, theirs, nodes = self.least("ours"), self.least("theirs"), self.least("nodes")
+        if ours is None or theirs is None or nodes is None or min(ours, theirs) <= nodes:
+            return None
+        return (ours - nodes) / (theirs - nodes)
+
 
 def report(rows: Iterable[Measured], *, quick: bool) -> dict[str, Any]:
     """Return what is written to ``results.json``."""
@@ -62,7 +80,39 @@ def report(rows: Iterable[Measured], *, quick: bool) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(),
         "rows": [_row(row, measured) for row in measured.values()],
+        "means": list(_means(list(measured.values()))),
     }
+
+
+def _means(rows: list[Measured]) -> Iterator[dict[str, Any]]:
+    """Yield the geometric mean of each group of which every row was measured.
+
+    ``ratio`` is what runs cost, beside LangGraph's; ``engine`` what they cost beyond what their nodes do.
+    """
+    for beginning, goal in MEANS.items():
+        group = [row for row in rows if row.name in {beginning + name for name in NAMES}]
+        ratios = [row.ratio for row in group if row.ratio is not None]
+        if len(ratios) != len(NAMES):
+            continue
+        beyond = [row.beyond_nodes for row in group if row.beyond_nodes is not None]
+        mean = geometric_mean(ratios)
+        yield {
+            "name": f"{beginning}*",
+            "rows": len(ratios),
+            "ratio": _rounded(mean),
+            "engine": _rounded(geometric_mean(beyond)) if len(beyond) == len(ratios) else None,
+            "worst": _rounded(max(ratios)),
+            "goal": {"must": _limit(goal.must, mean), "aim": _limit(goal.aim, mean)},
+        }
+
+
+def missed(report: Mapping[str, Any]) -> list[str]:
+    """Name the rows and means of a report that are not what is promised."""
+    return [
+        row["name"]
+        for row in (*report["rows"], *report["means"])
+        if row["goal"] and row["goal"]["must"] and row["goal"]["must"]["met"] is False
+    ]
 
 
 def _row(row: Measured, others: Mapping[str, Measured]) -> dict[str, Any]:
@@ -72,6 +122,7 @@ def _row(row: Measured, others: Mapping[str, Measured]) -> dict[str, Any]:
         **{key: case[key] for key in ("title", "quantity", "unit", "count", "against")},
         "ours": _side(row.samples.get("ours")),
         "theirs": _side(row.samples.get("theirs")),
+        "nodes": _side(row.samples.get("nodes")),
         "ratio": _rounded(row.ratio),
         "goal": judged(row, others),
         "error": row.error,
@@ -124,7 +175,9 @@ def _value(goal: Mapping[str, Any], row: Measured, others: Mapping[str, Measured
         base = row.least("theirs")
     else:
         base = others[goal["over"]].least("ours") if goal["over"] in others else None
-    return None if base is None else ours - base
+    if base is None:
+        return None
+    return ours - base if goal["kind"] == "added" else ours / base
 
 
 def machine() -> dict[str, Any]:

@@ -88,6 +88,13 @@ def print_table(console: Console, report: dict[str, Any]) -> None:
     for row in report["rows"]:
         table.add_row(*_cells(row))
     console.print(table)
+    for mean in report["means"]:
+        engine = f"; without what nodes do {fraction(mean['engine'])}" if mean["engine"] else ""
+        _say(
+            console,
+            f"{mean['name']:<18} geometric mean of {mean['rows']}: {fraction(mean['ratio'])}{engine}; "
+            f"the worst {fraction(mean['worst'])}",
+        )
     for row in report["rows"]:
         beside = f"; theirs: {row['against']}" if row["against"] else ""
         _say(
@@ -137,7 +144,11 @@ def _met(goal: dict[str, Any] | None, which: str, quantity: str) -> Text:
     wanted = f"≤ {fraction(bound)}" if kind == "ratio" else f"≤ {micros(bound)} {of}"
     if kind == "added":
         wanted = f"+ {micros(bound)} µs over {goal['over']}"
+    if kind == "times":
+        wanted = f"≤ {bound} times {goal['over']}"
     if limit["met"] is None:
         return Text(f"{wanted} not judged", "dim")
-    found = f" (+ {micros(goal['value'])})" if kind == "added" else ""
+    found = (
+        f" ({'+ ' if kind == 'added' else ''}{micros(goal['value'])})" if kind in ("added", "times") else ""
+    )
     return Text(f"{wanted}{found} met", "green") if limit["met"] else Text(f"{wanted}{found} not met", "red")

@@ -45,6 +45,15 @@ ROWS = {
     "latency-busy-p99": "part, by the clock",
     "fan-out": "task",
     "checkpointed": "superstep",
+    "chat-20": "superstep",
+    "chat-100": "superstep",
+    "chat-500": "superstep",
+    "chat-2000": "superstep",
+    "chat-10000": "superstep",
+    # Of LangGraph's 28 graphs, three times each, those that take no time to speak of.
+    "graph-sequential_10": "run",
+    "graph-sync-sequential_10": "run",
+    "graph-traced-sequential_10": "run",
 }
 #: What LangGraph can't do.
 ALONE = {name for name, unit in ROWS.items() if unit in ("part and receiver", "part written", "token")}
@@ -80,7 +89,17 @@ def test_a_quick_run_measures_every_row_on_both_sides(tmp_path: Path) -> None:
     done = benchmarks("--quick", "--output", str(output))
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(output.read_text())
-    assert list(report) == ["format", "time", "quick", "clock", "unit", "machine", "versions", "rows"]
+    assert list(report) == [
+        "format",
+        "time",
+        "quick",
+        "clock",
+        "unit",
+        "machine",
+        "versions",
+        "rows",
+        "means",
+    ]
     assert report["quick"] is True
     assert report["versions"]["langgraph"] == "1.2.22"
     assert set(report["machine"]) >= {"processor", "cores", "python", "load_average"}
@@ -140,6 +159,32 @@ def test_what_a_row_adds_is_measured_over_the_row_it_names(judged: Any) -> None:
 def test_what_a_row_adds_may_be_measured_over_its_other_side(judged: Any) -> None:
     goal = {"kind": "added", "over": "theirs", "must": None, "aim": 15.0}
     assert judged(goal, [425.0, 430.0], [400.0, 410.0])["value"] == 25.0
+
+
+def test_a_row_may_be_held_to_a_multiple_of_another(judged: Any) -> None:
+    goal = {"kind": "times", "over": "base", "must": None, "aim": 1.5}
+    assert judged(goal, [14.0, 16.0], [])["value"] == 1.4
+
+
+def test_a_mean_is_over_all_28_graphs_with_and_without_what_nodes_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.cases import ASYNC, NAMES
+    from benchmarks.results import Measured, missed, report
+
+    def samples(ours: float) -> dict[str, list[float]]:
+        return {"ours": [ours], "theirs": [400.0], "nodes": [80.0]}
+
+    rows = [
+        Measured(ASYNC + name, samples=samples(100.0 if index % 2 else 400.0))
+        for index, name in enumerate(NAMES)
+    ]
+    (mean,) = report(rows, quick=False)["means"]
+    assert (mean["name"], mean["rows"], mean["ratio"], mean["worst"]) == ("graph-*", 28, 0.5, 1.0)
+    assert mean["engine"] == pytest.approx((20 / 320) ** 0.5)
+    assert mean["goal"] == {"must": {"limit": 0.5, "met": True}, "aim": {"limit": 0.1667, "met": False}}
+    assert report(rows[1:], quick=False)["means"] == []
+    rows[1].samples["ours"] = [110.0]
+    assert missed(report(rows, quick=False)) == ["graph-*"]
 
 
 def test_an_amount_is_judged_as_it_is(judged: Any) -> None:

@@ -25,11 +25,57 @@ class Row:
     module: str
     function: str
     telemetry: Telemetry = Telemetry.OFF
+    #: Rows that follow each other with the same share a process, since it takes long to set up.
+    group: str = ""
+    #: Its function makes several rows, and is told which.
+    is_told: bool = False
+    #: It takes so long that a quick run is without it.
+    is_long: bool = False
 
     def make(self) -> Case:
         """Import the case and build it; call it in the row's own process only."""
-        case: Case = getattr(importlib.import_module(f"benchmarks.cases.{self.module}"), self.function)()
+        make = getattr(importlib.import_module(f"benchmarks.cases.{self.module}"), self.function)
+        case: Case = make(self.name) if self.is_told else make()
         return case
+
+
+#: The sizes of the graphs' inputs, as LangGraph names them.
+_WIDE = ("25x300", "15x600", "9x1200")
+_FAMILIES = {
+    "fanout_to_subgraph": ("10x", "100x"),
+    "react_agent": ("10x", "100x"),
+    "wide_state": _WIDE,
+    "wide_dict": _WIDE,
+    "pydantic_state": _WIDE,
+}
+#: The 28 graphs: each with and without checkpoints, but for the last two.
+NAMES = (
+    *(
+        f"{family}_{size}{kept}"
+        for family, sizes in _FAMILIES.items()
+        for size in sizes
+        for kept in ("", "_checkpoint")
+    ),
+    *("sequential_10", "sequential_1000"),
+)
+#: What begins the names of rows of LangGraph's own graphs: async, sync, and async with all telemetry.
+ASYNC, SYNC, TRACED = "graph-", "graph-sync-", "graph-traced-"
+CHAT = "chat-"
+
+
+def _of_langgraph(prefix: str, function: str, telemetry: Telemetry = Telemetry.OFF) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            prefix + name,
+            "graphs",
+            function,
+            telemetry,
+            group=prefix,
+            is_told=True,
+            is_long=name != "sequential_10",
+        )
+        for name in NAMES
+    )
 
 
 ROWS: tuple[Row, ...] = (
@@ -67,4 +113,8 @@ ROWS: tuple[Row, ...] = (
     Row("latency-busy-p99", "latency", "busy_p99"),
     Row("fan-out", "fan_out", "fan_out"),
     Row("checkpointed", "checkpointed", "checkpointed"),
+    *(Row(f"{CHAT}{n}", "chat", "chat", group=CHAT, is_told=True) for n in (20, 100, 500, 2_000, 10_000)),
+    *_of_langgraph(ASYNC, "asynchronous"),
+    *_of_langgraph(SYNC, "synchronous"),
+    *_of_langgraph(TRACED, "traced", Telemetry.SAMPLED),
 )
