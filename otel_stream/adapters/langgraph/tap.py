@@ -313,6 +313,7 @@ class Tap:
         if task.routes:
             tries.report_routes(self, task)
         observer = self.observer
+        task.late = task.late or 0  # what is written on its behalf from now on comes too late
         if task.hidden or not observer.interest & events.TaskEnded.bit:
             return
         update = values = None
