@@ -29,6 +29,7 @@ _OF_BOTH: Final = (
 _ARGUMENTS: Final = ("config", "manager", "output_keys", "specs", "stream_keys")
 _FUNCTIONS: Final = {
     "langgraph.pregel._algo": ("task_path_str",),
+    "langgraph.pregel._messages": ("StreamMessagesHandler",),
     "langgraph.pregel._io": ("map_output_updates", "read_channels"),
     "langgraph.pregel.debug": ("map_debug_task_results", "map_debug_tasks"),
 }

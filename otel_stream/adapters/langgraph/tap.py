@@ -76,8 +76,8 @@ class Tap:
         "audience",
         "brief",
         "closing",
+        "ears",
         "observer",
-        "overheard",
         "run",
         "values",
     )
@@ -88,8 +88,8 @@ class Tap:
         self.run = run_of(loop, graph, called_by)
         #: The task that this run is part of though LangGraph takes it for one of its own.
         self.around = CURRENT.get() if called_by is None else None
-        #: Who hears the messages of nodes, and is to be told what they return.
-        self.overheard: Listener | None = None if called_by is None else called_by.tap.overheard
+        #: Who hears the messages and tools of nodes; known once the root run has begun.
+        self.ears: Listener | None = None if called_by is None else called_by.tap.ears
         self._may_wait = False
         #: Whether nothing is to be told but what durations and counts are made of: known once it has begun.
         self.brief = False

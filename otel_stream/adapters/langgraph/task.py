@@ -15,10 +15,16 @@ from otel_stream.events import End, Observer, Run, Task
 
 
 class Listener(Protocol):
-    """Who hears what chat models say, and has to be told what nodes return."""
+    """Who hears what models say, and has to be told what nodes are given and return."""
+
+    def node_begins(self, task: NodeTask, config: Mapping[str, Any]) -> None:
+        """Take note of what a node is given."""
 
     def node_answers(self, task: NodeTask, config: Mapping[str, Any], answer: Any) -> None:
         """Take note of the ``answer`` of a node."""
+
+    def node_fails(self, task: NodeTask) -> None:
+        """Take note that an attempt returns nothing."""
 
 
 class Teller(Protocol):
@@ -26,7 +32,8 @@ class Teller(Protocol):
 
     audience: Audience
     observer: Observer
-    overheard: Listener | None
+    #: Who hears the messages and tools of nodes.
+    ears: Listener | None
     #: Whether nothing is to be told but what durations and counts are made of.
     brief: bool
     #: What is current below the run's own span.

@@ -24,6 +24,8 @@ def attempt_started(tap: Teller, task: NodeTask, number: int) -> None:
     task.attempt = task.going = number
     task.left_by = None
     task.routes = ()
+    if tap.ears is not None and task.executable is not None:
+        tap.ears.node_begins(task, task.executable.config or {})
     if task.hidden or not observer.interest & events.AttemptStarted.bit:
         task.values = tap.values
         return
@@ -46,8 +48,10 @@ def attempt_ended(
         targets = [name for command in commands_in(answer) for name in destinations(command)]
         if targets:
             task.routes = ((task.node, tuple(targets)), *task.routes)
-    if tap.overheard is not None and error is None and task.executable is not None:
-        tap.overheard.node_answers(task, task.executable.config or {}, answer)
+    if tap.ears is not None and error is None and task.executable is not None:
+        tap.ears.node_answers(task, task.executable.config or {}, answer)
+    elif tap.ears is not None:
+        tap.ears.node_fails(task)
     if error is None or isinstance(error, GraphBubbleUp):
         _report_attempt(tap, task, number, None, None, time_ns())
     else:
