@@ -6,10 +6,9 @@ repeat.
 
 from __future__ import annotations
 
-from functools import cache
-from hashlib import blake2b
-from importlib.util import find_spec
 from typing import Any, Protocol
+
+from xxhash import xxh3_128_hexdigest
 
 
 class Named(Protocol):
@@ -25,33 +24,27 @@ class Named(Protocol):
 
 
 class Naming:
-    """Names by BLAKE2, which every Python has."""
+    """Names by XXH3, as LangGraph has them; a question's is the same as there."""
 
     __slots__ = ()
 
     def task(self, task: Named, path: tuple[str, ...]) -> str:
         """Return the id of a task; ``path`` is the namespace that it is in."""
-        digest = self._digest(self._place(task, path))
+        digest = xxh3_128_hexdigest(self._place(task, path))
         return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
     def question(self, ns: str, answered: int) -> str:
         """Return the id of what the task at ``ns`` asks after so many answers."""
-        return self._digest(_bytes(f"{ns}|{answered}" if answered else ns))
+        return xxh3_128_hexdigest(_bytes(f"{ns}|{answered}" if answered else ns))
 
     def _place(self, task: Named, path: tuple[str, ...]) -> bytes:
         return _bytes(f"{task.seed}\0{path}\0{task.step}\0{task.node}\0{task.path}")
 
-    def _digest(self, place: bytes) -> str:
-        return blake2b(place, digest_size=16).hexdigest()
-
 
 class LangGraphsNaming(Naming):
-    """Names as LangGraph derives them: its parts in its order, by XXH3."""
+    """Names of tasks as LangGraph derives them: its parts in its order."""
 
-    __slots__ = ("_hash",)
-
-    def __init__(self, xxhash: Any) -> None:
-        self._hash = xxhash.xxh3_128_hexdigest
+    __slots__ = ()
 
     def _place(self, task: Named, path: tuple[str, ...]) -> bytes:
         checkpoint, _, index = task.seed.partition(":")
@@ -61,10 +54,6 @@ class LangGraphsNaming(Naming):
             seed = _bytes(task.seed)
         namespace = "|".join((*path, task.node))
         return seed + _bytes("".join((namespace, str(task.step), task.node, *_parts(task))))
-
-    def _digest(self, place: bytes) -> str:
-        found: str = self._hash(place)
-        return found
 
 
 def _parts(task: Named) -> tuple[str, ...]:
@@ -87,13 +76,9 @@ def _bytes(text: str) -> bytes:
 
 
 OWN = Naming()
+_LANGGRAPHS = LangGraphsNaming()
 
 
-@cache
 def naming(*, langgraphs: bool) -> Naming:
-    """Return how tasks are named on a saver of LangGraph's, or any other; XXH3 comes along with LangGraph."""
-    if not langgraphs or find_spec("xxhash") is None:
-        return OWN
-    import xxhash
-
-    return LangGraphsNaming(xxhash)
+    """Return how tasks are named on a saver of LangGraph's, or any other."""
+    return _LANGGRAPHS if langgraphs else OWN

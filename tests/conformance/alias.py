@@ -57,6 +57,13 @@ RENAMED: dict[tuple[str, str], str] = {
 }
 
 
+TYPES = "langgraph.types"
+#: What of it is found in checkpoints.
+SERIALIZED = (
+    "Command", "Interrupt", "Overwrite", "PregelTask", "Send", "StateSnapshot", "TimeoutPolicy"
+)  # fmt: skip
+
+
 class Missing(type):
     """The type of placeholders: they can be imported, annotated with and inherited from, but not used."""
 
@@ -198,4 +205,8 @@ def install(target: str) -> None:
     loaded = [name for name in sys.modules if name.partition(".")[0] == "langgraph"]
     if loaded:
         raise RuntimeError(f"LangGraph is loaded already ({loaded[0]}): its tests would not test {target}")
-    sys.meta_path.insert(0, EngineFinder(target))
+    finder = EngineFinder(target)
+    sys.meta_path.insert(0, finder)
+    for name in SERIALIZED:
+        # LangGraph's serializers write where a class says it is, and read nothing from elsewhere.
+        getattr(finder.create_module(ModuleSpec(TYPES, finder)), name).__module__ = TYPES
