@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 GRAMMARS := tests/grammars/node_modules
 # What `configure()` may be asked for, and tests ask for.
-EXTRAS := otlp,grpc
+EXTRAS := otlp,grpc,view
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
@@ -133,7 +133,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt README.md
-	@$(call INSTALL,--editable '.[otlp]')
+	@$(call INSTALL,--editable '.[otlp,view]')
 	@touch $@
 
 # Grafana's grammars of its query languages; npm writes this file when it is done.

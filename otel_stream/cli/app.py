@@ -17,6 +17,7 @@ from otel_stream.cli.doctor.command import doctor
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.replay import replay
 from otel_stream.cli.terminal import complain, say
+from otel_stream.cli.view import BeforeProgram, view
 from otel_stream.config import MODES, OverflowPolicy
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(backends)
 app.command()(replay)
 app.command()(doctor)
+app.command(cls=BeforeProgram)(view)
 
 
 def _version(wanted: bool) -> None:

@@ -202,10 +202,10 @@ def _each(items: object, read: Callable[[Any], _T], odd: list[str]) -> Iterator[
             odd.append(str(error) if type(error) is ValueError else f"{error!r}")
 
 
-def _record(
+def record_of(
     attributes: dict[str, Any], body: object, time: object, trace_id: object, span_id: object
 ) -> Record | None:
-    """Return a log event of a graph run, None of anything else.
+    """Return a log event of a graph run, None of anything else; an id that is none is None.
 
     Raises:
         ValueError: it is out of shape.
@@ -256,7 +256,7 @@ def _of_otlp(document: Mapping[str, Any], odd: list[str]) -> Iterator[Record]:
 
 def _otlp_record(record: Mapping[str, Any]) -> Record | None:
     attributes = {one["key"]: _value(one.get("value", {})) for one in record.get("attributes", ())}
-    return _record(
+    return record_of(
         attributes,
         _value(record.get("body", {"stringValue": ""})),
         record.get("timeUnixNano", 0),
@@ -297,4 +297,4 @@ def _loki_line(labels: Mapping[str, Any], entry: Iterable[Any]) -> Record | None
         for label, value in about.items()
         if (name := _FROM_LOKI.get(label)) is not None
     }
-    return _record(attributes, line, time, about.get("trace_id"), about.get("span_id"))
+    return record_of(attributes, line, time, about.get("trace_id"), about.get("span_id"))
