@@ -25,6 +25,7 @@ import msgspec
 from otel_stream.runs import End as End
 from otel_stream.runs import Resumption as Resumption
 from otel_stream.runs import Run as Run
+from otel_stream.runs import Structure as Structure
 from otel_stream.runs import Task as Task
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -48,11 +50,35 @@ class Resumption(msgspec.Struct, frozen=True):
     interrupts: tuple[str, ...] = ()
 
 
+class Structure:
+    """What a graph was declared to be: its nodes and edges, worked out when somebody asks first.
+
+    ``describe`` returns them as values that JSON knows; what it raises, who asks first is told.
+    """
+
+    def __init__(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        self._describe: Callable[[], Mapping[str, Any]] | None = describe
+
+    @cached_property
+    def text(self) -> str:
+        """The nodes and edges as JSON, the same text for the same graph."""
+        assert self._describe is not None
+        said = msgspec.json.encode(self._describe(), order="deterministic").decode()
+        self._describe = None  # it holds the graph
+        return said
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits by which ``text`` is known."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:32]
+
+
 class Run:
     """One execution of one graph; a subgraph's execution is a run with a ``parent`` task."""
 
     __slots__ = (
         "context",
+        "declared",
         "graph",
         "id",
         "metadata",
@@ -101,6 +127,8 @@ class Run:
         self.traceparent: str | None = None
         #: What it goes on from; None for a run that starts over.
         self.resumes: Resumption | None = None
+        #: What its graph was declared to be; None where nobody can tell.
+        self.declared: Structure | None = None
         #: A slot for telemetry's own bookkeeping.
         self.telemetry: Any = None
 

@@ -82,6 +82,8 @@ GRAPH_RESUME_TRACE_ID: Final = "graph.resume.trace.id"
 GRAPH_RESUME_SPAN_ID: Final = "graph.resume.span.id"
 #: string. The checkpoint that the run went on from.
 GRAPH_RESUME_CHECKPOINT_ID: Final = "graph.resume.checkpoint.id"
+#: string. Which structure the graph has, in 32 hexadecimal digits; `graph.structure` tells it.
+GRAPH_STRUCTURE_DIGEST: Final = "graph.structure.digest"
 #: boolean. Present if true. Whoever started the run asked for its trace, whatever the sampler says.
 GRAPH_SAMPLING_FORCE: Final = "graph.sampling.force"
 #: int. Number of the superstep; what comes before the first belongs to the input.
@@ -165,6 +167,8 @@ GRAPH_STREAM_POLICY: Final = "graph.stream.policy"
 GRAPH_STREAM_DROP_REASON: Final = "graph.stream.drop_reason"
 #: string. What is exported. One of traces, logs, metrics.
 OTEL_STREAM_SIGNAL: Final = "otel_stream.signal"
+#: string. The instrumentation scope of a span that has begun.
+OTEL_STREAM_SCOPE_NAME: Final = "otel_stream.scope.name"
 #: string. What was decided about a trace. One of keep, drop.
 OTEL_STREAM_SAMPLING_DECISION: Final = "otel_stream.sampling.decision"
 #: string. What made the decision; a program's own policies bear names of their own. One of error, slow,
@@ -184,12 +188,20 @@ EVENT_BY_MODE: Final[dict[str, str]] = {
     "debug": "graph.debug",
     "tools": "graph.tools",
 }
+#: A run has begun, of a root or a subgraph; on its span.
+EVENT_RUN_START: Final = "graph.run_start"
+#: What a graph was declared to be; before the first run of it that a process tells of.
+EVENT_STRUCTURE: Final = "graph.structure"
 #: The run stops and waits, for answers to its interrupts or at a breakpoint.
 EVENT_INTERRUPT: Final = "graph.interrupt"
+#: A superstep has begun; on its span, and before those of its tasks.
+EVENT_SUPERSTEP_START: Final = "graph.superstep_start"
 #: A conditional edge or a Command chose where to go next; if `graph.route` is among the exported modes.
 EVENT_ROUTE: Final = "graph.route"
 #: A task shorter than the least duration of a span; on the span of its superstep.
 EVENT_NODE: Final = "graph.node"
+#: A task has begun; on its span, or on that of its superstep where its own may be folded.
+EVENT_NODE_START: Final = "graph.node_start"
 #: An exception that ended an attempt, or the run; a log event, on the span of what it ended.
 EVENT_EXCEPTION: Final = "graph.exception"
 #: The same as a span event, as it was before exceptions became log events.
@@ -198,6 +210,8 @@ EVENT_SPAN_EXCEPTION: Final = "exception"
 EVENT_CUSTOM_MODE: Final = "graph.custom_mode"
 #: The root run has ended; the last log event of it.
 EVENT_RUN_END: Final = "graph.run_end"
+#: A span that is none of ours has begun; on that span.
+EVENT_SPAN_START: Final = "otel_stream.span_start"
 
 # -- metrics --------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The real SDK with exporters in memory, and what the registry has to say about what they got."""
 
+from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -23,6 +24,12 @@ class Emitted:
         self.loggers = LoggerProvider(shutdown_on_exit=False)
         self.loggers.add_log_record_processor(SimpleLogRecordProcessor(self.logs))
         self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
+
+    def install(self) -> None:
+        """Make them the global ones."""
+        trace.set_tracer_provider(self.tracers)
+        _logs.set_logger_provider(self.loggers)
+        metrics.set_meter_provider(self.meters)
 
     def violations(self, check: LiveCheck) -> list[str]:
         """Check all that was emitted, which must not be nothing."""

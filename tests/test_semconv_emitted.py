@@ -223,6 +223,7 @@ async def test_the_thread_of_a_run_is_its_conversation(emitted: Emitted) -> None
 ELSEWHERE = {
     "graph.node",
     "graph.tools",
+    "otel_stream.span_start",
     *(name for name in REGISTRY.metrics if name.startswith("otel_stream.")),
 }
 

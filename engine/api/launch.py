@@ -19,6 +19,7 @@ from ..core.lineage import Lineage
 from ..core.naming import OWN
 from ..core.state import State
 from ..core.task import Executor, Failing, GraphRun, NodeTask, RunEnv, path_of, without_ids
+from ..graph.drawing import declared
 from ..graph.program import View
 from ..graph.spec import GraphSpec
 from ..run.checkpointing import Checkpoints
@@ -189,7 +190,7 @@ def _checkpoints(call: Call, checkpointer: Any) -> Checkpoints:
 
 def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[str, ...]) -> GraphRun:
     thread_id = config.get("configurable", {}).get("thread_id")
-    return GraphRun(
+    run = GraphRun(
         str(config.get("run_id") or _new_id()),
         graph.name,
         context=copy_context(),
@@ -202,6 +203,8 @@ def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[
         metadata=inherited_metadata(config),
         naming=OWN if caller is None else caller.naming,
     )
+    run.declared = declared(graph)
+    return run
 
 
 #: Ours alone, so that a program which seeds its own does not get the same ids again; nor do children.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from otel_stream.events import Structure
 
 from ..types import END, START
 from .drawn import DrawnNode, Edge
@@ -112,6 +115,36 @@ def draw(graph: GraphSpec, depth: int) -> Drawing:
             for inner in node.subgraphs:
                 drawing = _opened(drawing, name, draw(inner.spec, depth - 1))
     return drawing
+
+
+def declared(graph: GraphSpec) -> Structure:
+    """Return what a graph was declared to be, its subgraphs included."""
+    program = graph.program
+    if program.declared is None:
+        program.declared = Structure(partial(_structure, graph, _DEEPEST))
+    return program.declared
+
+
+#: Levels of subgraphs that are told of: a graph may call itself.
+_DEEPEST: Final = 8
+
+
+def _structure(graph: GraphSpec, depth: int) -> dict[str, Any]:
+    drawing = draw(graph, 0)
+    nodes = [{"id": id, **_told(node.metadata)} for id, node in drawing.nodes.items()]
+    found: dict[str, Any] = {"name": graph.name, "nodes": nodes, "edges": drawing.to_json()["edges"]}
+    inner = {
+        name: _structure(node.subgraphs[0].spec, depth - 1)
+        for name, node in graph.program.nodes.items()
+        if node.subgraphs and depth
+    }
+    return found | ({"subgraphs": inner} if inner else {})
+
+
+def _told(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what a graph says of a node; the rest of its metadata is the user's."""
+    shown = {"__interrupt": "interrupt", "defer": "defer"}
+    return {word: metadata[key] for key, word in shown.items() if key in metadata} if metadata else {}
 
 
 def _edges(graph: GraphSpec) -> list[Edge]:

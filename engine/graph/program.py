@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from otel_stream.events import Structure
+
 from ..channels import Channel
 from ..types import END
 from .node import TASKS, Node
@@ -56,6 +58,8 @@ class Program:
     managed: Mapping[str, Any] = field(default_factory=dict)
     #: What states, inputs, outputs and contexts are declared to be.
     schemas: tuple[Any, ...] = ()
+    #: What it was declared to be, once a run has asked.
+    declared: Structure | None = None
 
     @cached_property
     def listeners(self) -> dict[str, tuple[str, ...]]:

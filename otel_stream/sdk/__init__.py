@@ -14,6 +14,7 @@ from otel_stream.sdk.configure.setup import configure
 from otel_stream.sdk.export.accounting import Counts
 from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
 from otel_stream.sdk.logs.log_receiver import OTHER_LOGS, StreamLogProcessor
+from otel_stream.sdk.logs.span_starts import SpanStartProcessor
 from otel_stream.sdk.sampling.sampled_filter import SampledLogFilter
 from otel_stream.sdk.sampling.samplers import (
     ForcedSampler,
@@ -53,6 +54,7 @@ __all__ = [
     "EventToSpanEventBridge",
     "SampledLogFilter",
     "StreamLogProcessor",
+    "SpanStartProcessor",
     "ForcedSampler",
     "RateLimitingSampler",
     "RecordOnlySampler",

@@ -28,11 +28,12 @@ from otel_stream.sdk.export.accounting import (
     CountedMetricExporter,
     CountedSpanExporter,
 )
-from otel_stream.sdk.export.batch import Batch, BatchLogs, BatchSpans, body_size
+from otel_stream.sdk.export.batch import Batch, BatchLogs, BatchSpans, body_size, rank_of
 from otel_stream.sdk.export.limits import MAX_REQUEST, batch_limits
 from otel_stream.sdk.extras import needing
 from otel_stream.sdk.lean import provider_kind
 from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
+from otel_stream.sdk.logs.span_starts import SpanStartProcessor
 from otel_stream.sdk.sampling.sampled_filter import SampledLogFilter
 from otel_stream.sdk.sampling.samplers import ForcedSampler
 from otel_stream.sdk.sampling.tail import TailSamplingProcessor
@@ -87,6 +88,8 @@ class Builder:
             pipes["traces"].provider.add_span_processor(processor)
         if "logs" in pipes:
             provider = pipes["logs"].provider
+            if self._options.starts == "spans" and "traces" in pipes:
+                pipes["traces"].provider.add_span_processor(SpanStartProcessor(provider))
             if self._options.record_as != "log_events":
                 provider.add_log_record_processor(_bridge(self._options))
             for processor in logs:
@@ -124,7 +127,7 @@ class Builder:
             account = Account(self._batch_lost)
             counted = CountedLogExporter(exporter, account)
             pipe.add(counted, account)
-            processors.append(BatchLogs(Batch(counted, account, limits, "logs", body_size)))
+            processors.append(BatchLogs(Batch(counted, account, limits, "logs", body_size, rank_of)))
         return processors
 
     def _metrics(self, exporters: list[Any]) -> Pipeline:

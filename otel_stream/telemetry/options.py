@@ -20,6 +20,7 @@ from otel_stream.telemetry.variables import number
 CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EXPORT_MODES: Final = "OTEL_STREAM_EXPORT_MODES"
 EXPORT_MESSAGES: Final = "OTEL_STREAM_EXPORT_MESSAGES"
+EXPORT_STARTS: Final = "OTEL_STREAM_EXPORT_STARTS"
 RECORD_AS: Final = "OTEL_STREAM_RECORD_AS"
 EXCEPTION_OPT_IN: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 MIN_SPAN_DURATION: Final = "OTEL_STREAM_MIN_SPAN_DURATION"
@@ -32,6 +33,7 @@ OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
 RecordAs = Literal["log_events", "span_events", "both"]
 ExceptionsAs = Literal["span_events", "logs", "logs/dup"]
 MessagesAs = Literal["joined", "chunks"]
+Starts = Literal["nodes", "runs", "spans", "none"]
 
 #: Beside stream modes: where conditional edges and commands went, as log events.
 ROUTES: Final = "graph.route"
@@ -62,6 +64,8 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     too.
 
     ``messages``: whether the chunks of a message become one log event, or each its own.
+    ``starts``: whose beginnings become log events: of runs, their supersteps and ``"nodes"``, of ``"runs"``
+    alone, of everybody's ``"spans"``, too (with what ``configure()`` sets up), or of ``"none"``.
     ``min_span_duration``: seconds; a node that is quicker, and inside of which no span was opened, becomes
     an event of its superstep instead of a span. Only with the providers that ``configure()`` sets up.
     ``exceptions``: whether they are span events, log events (``"logs"``), or both (``"logs/dup"``).
@@ -76,6 +80,7 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     names: semconv.GenAINames = semconv.genai_names("")
     redaction: Redaction | None = None
     messages: MessagesAs = "joined"
+    starts: Starts = "none"
     record_as: RecordAs = "log_events"
     exceptions: ExceptionsAs = "span_events"
     min_span_duration: float = 0.0
@@ -95,6 +100,7 @@ def resolve(
     max_body_bytes: int | None = None,
     redaction: Redaction | None = None,
     messages: str | None = None,
+    starts: str | None = None,
     record_as: str | None = None,
     min_span_duration: float | None = None,
     environ: Mapping[str, str] | None = None,
@@ -117,6 +123,8 @@ def resolve(
     if max_body_bytes is not None and max_body_bytes < 1:
         raise ValueError(f"max_body_bytes={max_body_bytes!r} is no size: give a number of bytes, 1 or more.")
     rules = _redaction(redaction, environ)
+    shown_as: RecordAs = _choice(RecordAs, record_as, "record_as", RECORD_AS, environ)
+    told: Starts = _choice(Starts, starts, "starts", EXPORT_STARTS, environ)
     return TelemetryOptions(
         modes=chosen,
         span_content=span_content,
@@ -125,7 +133,9 @@ def resolve(
         names=semconv.genai_names(environ.get(OPT_IN, "")),
         redaction=rules,
         messages=_messages(messages, rules, environ),
-        record_as=_choice(RecordAs, record_as, "record_as", RECORD_AS, environ),
+        # An event of a span is not heard of before the span has ended.
+        starts="none" if shown_as == "span_events" or not chosen else told,
+        record_as=shown_as,
         exceptions=_exceptions(environ.get(EXCEPTION_OPT_IN, "")),
         min_span_duration=_seconds(min_span_duration, environ),
         hash_key=environ.get(REDACT_KEY, ""),

@@ -25,6 +25,7 @@ from otel_stream.telemetry.exceptions import Exceptions, error_type
 from otel_stream.telemetry.logs.events import Logs
 from otel_stream.telemetry.logs.happenings import Happenings, attributes_of
 from otel_stream.telemetry.logs.older import modern
+from otel_stream.telemetry.logs.starts import Starts, ToldStructures
 from otel_stream.telemetry.metrics.gauges import Gauges
 from otel_stream.telemetry.metrics.instruments import Instruments, Metrics
 from otel_stream.telemetry.metrics.receivers import Receiver
@@ -50,6 +51,7 @@ _METRICS: Final = _RUN | _TASKS | _bits(events.CheckpointWritten)
 #: The start of a superstep is that of its tasks.
 _UNSAMPLED: Final = _METRICS & ~_bits(events.SuperstepStarted)
 _HAPPENINGS: Final = _RUN | _bits(events.RunInterrupted)
+_STEPS: Final = _bits(events.SuperstepStarted, events.SuperstepEnded, events.TaskStarted)
 _ROUTES: Final = _bits(events.RouteChosen)
 
 
@@ -71,6 +73,8 @@ class RunTelemetry:
         "_recording",
         "_run",
         "_spans",
+        "_starts",
+        "_steps",
         "_tells_routes",
         "failures",
         "interest",
@@ -81,6 +85,11 @@ class RunTelemetry:
         self._spans = None if signals.tracer is None else Spans(signals.tracer, options)
         self._logs = None if signals.logger is None or not options.modes else Logs(signals.logger, options)
         self._happenings = None if signals.logger is None or not options.modes else Happenings(signals.logger)
+        self._starts = self._steps = None
+        if self._happenings is not None and signals.logger is not None and options.starts != "none":
+            self._starts = Starts(signals.logger, options, signals.told)
+            # Those of supersteps and tasks, unless runs are enough.
+            self._steps = None if options.starts == "runs" else self._starts
         exporting = self._spans is not None or self._logs is not None
         self._exceptions = Exceptions(signals.logger, options) if exporting else None
         self._metrics = None if signals.instruments is None else Metrics(signals.instruments)
@@ -96,6 +105,7 @@ class RunTelemetry:
         self.interest = (
             (_SPANS if self._spans is not None else 0)
             | (_HAPPENINGS if self._happenings is not None else 0)
+            | (_STEPS if self._steps is not None else 0)
             | (_ROUTES if self._tells_routes else 0)
             | (_METRICS if self._metrics is not None else 0)
         )
@@ -136,6 +146,7 @@ class RunTelemetry:
         self.interest = 0
         self.modes = frozenset()
         self._logs = self._happenings = self._exceptions = self._recording = self._metrics = None
+        self._starts = self._steps = None
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
@@ -160,6 +171,8 @@ class RunTelemetry:
                 spans.run_started(event, scope)
                 if run.parent is None:
                     self._follow_sampler(spans)
+            if self._starts is not None:
+                self._starts.run_started(event, scope)
         finally:
             scope.untold = not self.interest & events.SuperstepStarted.bit
             if self._metrics is not None:
@@ -174,7 +187,7 @@ class RunTelemetry:
             # Tasks are still given the ids of the trace: parts name them, sampled or not.
             self.interest = _UNSAMPLED if self._metrics is not None else _RUN | events.TaskStarted.bit
         if not spans.sampled:
-            self._logs = self._happenings = self._exceptions = None
+            self._logs = self._happenings = self._exceptions = self._starts = self._steps = None
             self.modes = frozenset()
 
     def _run_ended(self, event: events.RunEnded) -> None:
@@ -211,6 +224,8 @@ class RunTelemetry:
             self._exceptions.forget()
         if self._recording is not None:
             self._recording.superstep_started(event, scope)
+        if self._steps is not None:
+            self._steps.superstep_started(event, scope)
 
     def _superstep_ended(self, event: events.SuperstepEnded) -> None:
         scope: OpenRun | None = event.run.telemetry
@@ -239,6 +254,8 @@ class RunTelemetry:
             self._recording.task_started(event, scope, run)
         else:
             task.trace_id, task.span_id = task.run.trace_id, task.run.span_id
+        if self._steps is not None:
+            self._steps.task_started(event, scope, run)
 
     def _attempt_started(self, event: events.AttemptStarted) -> None:
         scope: OpenTask | None = event.task.telemetry
@@ -324,7 +341,7 @@ if hasattr(os, "register_at_fork"):
 class _Signals:
     """Tracer, logger and instruments of one set of providers, None where there is no provider."""
 
-    __slots__ = ("instruments", "logger", "options", "providers", "tracer")
+    __slots__ = ("instruments", "logger", "options", "providers", "told", "tracer")
 
     def __init__(self, providers: tuple[Any, Any, Any], options: TelemetryOptions) -> None:
         self.providers = providers
@@ -332,6 +349,7 @@ class _Signals:
         self.tracer: trace.Tracer | None = None
         self.logger: _logs.Logger | None = None
         self.instruments: Instruments | None = None
+        self.told = ToldStructures()
         try:
             self._ask(*providers)
         except Exception as error:  # noqa: BLE001 - a provider that fails costs its telemetry

@@ -9,6 +9,7 @@ from typing import Any
 from langgraph.types import Command
 
 from otel_stream.adapters.langgraph import words
+from otel_stream.adapters.langgraph.declared import declared
 from otel_stream.adapters.langgraph.task import NodeTask
 from otel_stream.events import Run
 
@@ -18,7 +19,7 @@ def run_of(loop: Any, graph: Any, called_by: NodeTask | None) -> Run:
     config = loop.config
     configurable = config.get(words.CONF, {})
     thread = configurable.get(words.THREAD_ID)
-    return Run(
+    run = Run(
         str(getattr(loop.manager, "run_id", "")),
         _name(config, graph),
         context=copy_context(),
@@ -29,6 +30,8 @@ def run_of(loop: Any, graph: Any, called_by: NodeTask | None) -> Run:
         metadata=config.get("metadata"),
         names=tuple(getattr(loop, "specs", ())),
     )
+    run.declared = None if graph is None else declared(graph)
+    return run
 
 
 def _name(config: Mapping[str, Any], graph: Any) -> str:

@@ -65,6 +65,7 @@ def configure(
     max_body_bytes: int | None = None,
     redaction: Redaction | None = None,
     messages: str | None = None,
+    starts: str | None = None,
     record_as: str | None = None,
     min_span_duration: float | None = None,
     tail: Sequence[PolicyLike] = (),
@@ -92,6 +93,8 @@ def configure(
         max_body_bytes: longest body of a log event, in bytes of UTF-8; 64 KiB by default.
         redaction: what is masked or cut of the content that is exported.
         messages: ``"joined"``, one log event for a message, or ``"chunks"``, one for each chunk.
+        starts: whose beginnings are log events, so that a run can be seen while it goes on: those of runs,
+            supersteps and ``"nodes"`` (the default), of ``"runs"`` alone, of all ``"spans"``, or ``"none"``.
         record_as: whether stream parts are ``"log_events"`` (the default), ``"span_events"``, or ``"both"``.
         min_span_duration: seconds; quicker nodes become events of their superstep. By default none do.
         tail: policies that decide which traces are kept once they have ended, ``KeepErrors()`` for
@@ -167,6 +170,7 @@ _OPTIONS: Final = (
     "max_body_bytes",
     "redaction",
     "messages",
+    "starts",
     "record_as",
     "min_span_duration",
 )

@@ -19,6 +19,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import TraceFlags
 
+from otel_stream import semconv
 from otel_stream.forking import in_child
 from otel_stream.sdk.export.accounting import Account, CountedLogExporter, CountedSpanExporter
 from otel_stream.sdk.export.limits import BatchLimits
@@ -33,7 +34,8 @@ class Batch:
 
     Any number of threads may ``offer``. When the queue is full, the new item is lost, and counted: what
     was accepted before is never taken back. A loss is told while the program runs. ``weigh`` gives the
-    bytes of an item where they count: the queue holds only so many of them.
+    bytes of an item where they count: the queue holds only so many of them. ``rank`` gives the room that it
+    has, as a multiple of what all have: what says how a run began and ended is not lost to what is between.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Batch:
         limits: BatchLimits,
         name: str,
         weigh: Callable[[Any], int] | None = None,
+        rank: Callable[[Any], float] = lambda _: 1.0,
     ) -> None:
         self._exporter = exporter
         self._account = account
@@ -51,6 +54,7 @@ class Batch:
         self._queue: deque[Any] = deque()
         self._capacity = limits.queue
         self._weigh = weigh
+        self._rank = rank
         #: An offer that finds this many items, or more, has the worker called, once.
         self._enough = limits.batch - 1
         account.queued = self._queue.__len__
@@ -91,7 +95,8 @@ class Batch:
         """Queue ``item``, or count it as lost. Never blocks on an export, never raises."""
         queue = self._queue
         waiting = len(queue)
-        if waiting >= self._capacity or self._closed:
+        # Asked of only where it matters: nearly always there is room for anything.
+        if self._closed or (waiting >= self._capacity and waiting >= self._capacity * self._rank(item)):
             self._account.drop()
             self._call()
             return
@@ -116,7 +121,7 @@ class Batch:
         if size < LONG:
             return True
         with self._weighing:
-            if self._bytes + size > self._limits.bytes:
+            if self._bytes + size > self._limits.bytes * self._rank(item):
                 return False
             self._bytes += size
             return True
@@ -225,6 +230,22 @@ class BatchLogs(LogRecordProcessor):
 
     def shutdown(self) -> None:
         self.batch.close(_PATIENCE)
+
+
+#: Room in a queue, as a multiple of what everything has: for what tells of a whole run, and of its steps.
+_RANKS: Final = {
+    semconv.EVENT_RUN_START: 2.0,
+    semconv.EVENT_RUN_END: 2.0,
+    semconv.EVENT_STRUCTURE: 2.0,
+    semconv.EVENT_INTERRUPT: 2.0,
+    semconv.EVENT_SUPERSTEP_START: 1.5,
+    semconv.EVENT_NODE_START: 1.5,
+}
+
+
+def rank_of(record: ReadableLogRecord) -> float:
+    """Return how much of a queue a log record may find taken, as a multiple of its capacity."""
+    return _RANKS.get(record.log_record.event_name or "", 1.0)
 
 
 def body_size(record: ReadableLogRecord) -> int:

@@ -43,11 +43,11 @@ class Exporter(SpanExporter):
 def make():
     made = []
 
-    def make(**limits):
+    def make(rank=lambda _: 1.0, **limits):
         exporter, lost = Exporter(), []
         account = Account(lambda size, reason: lost.append((size, reason)))
         settings = BatchLimits(**{"queue": 8, "batch": 4, "delay": NEVER, **limits})
-        batch = Batch(CountedSpanExporter(exporter, account), account, settings, "test")
+        batch = Batch(CountedSpanExporter(exporter, account), account, settings, "test", rank=rank)
         made.append((batch, exporter))
         return batch, exporter, account, lost
 
@@ -198,3 +198,18 @@ def test_long_items_are_bounded_by_their_bytes_and_room_is_made_again():
     assert batch.close(30)
     assert [len(one) for one in exporter.batches] == [3, 1]
     assert account.counts().lost == 2
+
+
+def test_what_tells_of_a_whole_run_finds_room_where_the_rest_is_lost(make):
+    batch, exporter, account, _ = make(rank=lambda item: 2.0 if item == "end" else 1.0)
+    exporter.gate.clear()
+    for item in range(4):
+        batch.offer(item)
+    assert exporter.entered.wait(30)
+    for item in range(20):
+        batch.offer(item)
+        batch.offer("end")
+    exporter.gate.set()
+    assert batch.flush(30)
+    arrived = [item for one in exporter.batches for item in one]
+    assert (arrived.count("end"), account.counts()) == (12, Counts(44, 20, 24, 0))

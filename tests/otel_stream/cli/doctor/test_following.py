@@ -36,8 +36,8 @@ def test_a_run_that_all_of_them_have(diagnose, http_endpoint, replies):
     servers = {
         "tempo": backend(replies, trace_of(6)),
         "jaeger": backend(replies, b'{"result": {"resourceSpans": ' + trace_of(6)[12:-1] + b"}}"),
-        "loki": backend(replies, logs_of(8)),
-        "victorialogs": backend(replies, counted(8)),
+        "loki": backend(replies, logs_of(14)),
+        "victorialogs": backend(replies, counted(14)),
         "prometheus": backend(replies, ONE_SERIES),
     }
     report = diagnose(http_endpoint.url, **{name: server.url for name, server in servers.items()})

@@ -1,0 +1,177 @@
+"""Log events that say that something has begun: by OTLP a span is not heard of before it has ended.
+
+Each is on the span that has begun, so its ids are the record's; the body names the span above it. Who reads
+them can show a run, its thread and its graph while it goes on, and every node from its start.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from time import monotonic
+from typing import Final
+
+from opentelemetry._logs import Logger, SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, get_current_span
+
+from otel_stream import events, semconv
+from otel_stream.encoding import encode
+from otel_stream.events import Run
+from otel_stream.forking import in_child
+from otel_stream.telemetry.identity import shown_id
+from otel_stream.telemetry.links import resumed_attributes
+from otel_stream.telemetry.logs import body
+from otel_stream.telemetry.logs.happenings import attributes_of
+from otel_stream.telemetry.options import TelemetryOptions
+from otel_stream.telemetry.redaction import shown_tags
+from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask
+from otel_stream.trouble import placed
+
+_logger = logging.getLogger(__name__)
+
+#: Seconds after which a graph's structure is told again, for who has begun to listen since.
+TELL_AGAIN: Final = 600.0
+#: Structures that are remembered as told.
+MAX_TOLD: Final = 1024
+#: Log events that a structure may take up; one that is longer is not told.
+MAX_CHUNKS: Final = 64
+
+
+class ToldStructures:
+    """Which graphs' structures this process has told of, by their digests, and when."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+        in_child(self._forget)
+
+    def _forget(self) -> None:
+        self._told.clear()
+
+    def is_new(self, digest: str) -> bool:
+        """Whether a structure is to be told now; whoever is told so does it."""
+        now = monotonic()
+        last = self._told.get(digest)
+        if last is not None and now - last < TELL_AGAIN:
+            return False
+        self._told.pop(digest, None)
+        self._told[digest] = now
+        if len(self._told) > MAX_TOLD:
+            self._told.pop(next(iter(self._told)), None)
+        return True
+
+
+class Starts:
+    """Emits what begins in one root run and its subgraphs."""
+
+    __slots__ = ("_logger", "_options", "_told")
+
+    def __init__(self, logger: Logger, options: TelemetryOptions, told: ToldStructures) -> None:
+        self._logger = logger
+        self._options = options
+        self._told = told
+
+    def run_started(self, event: events.RunStarted, scope: OpenRun) -> None:
+        """Say that a run has begun, whose it is, and of which graph."""
+        run = event.run
+        attributes = attributes_of(run)
+        if run.thread_id is not None:
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = shown_id(
+                run.thread_id, "thread_id", self._options, content=self._options.event_content
+            )
+        if run.tags and self._options.event_content:
+            attributes[semconv.GRAPH_RUN_TAGS] = shown_tags(run.tags, self._options.redaction)
+        if event.resumed:
+            attributes[semconv.GRAPH_RUN_RESUMED] = True
+        if run.resumes is not None:
+            attributes.update(resumed_attributes(run.resumes))
+        digest = self._structure(run, scope)
+        if digest is not None:
+            attributes[semconv.GRAPH_STRUCTURE_DIGEST] = digest
+        name = f"{semconv.SPAN_RUN} {run.graph}"
+        self._tell(semconv.EVENT_RUN_START, event.time, scope.context, attributes, _span(name, scope))
+
+    def superstep_started(self, event: events.SuperstepStarted, scope: OpenRun) -> None:
+        """Say that a superstep has begun."""
+        attributes = attributes_of(event.run)
+        attributes[semconv.GRAPH_SUPERSTEP] = event.step
+        attributes[semconv.GRAPH_SUPERSTEP_WIDTH] = len(event.tasks)
+        about, above = _ids(scope.step_context), _ids(scope.context)
+        self._tell(
+            semconv.EVENT_SUPERSTEP_START,
+            event.time,
+            scope.step_context,
+            attributes,
+            _body(semconv.SPAN_SUPERSTEP, about, above),
+        )
+
+    def task_started(self, event: events.TaskStarted, scope: OpenTask, run: OpenRun) -> None:
+        """Say that a task has begun: on its superstep's span, where its own may be folded."""
+        task = event.task
+        about, above = scope.about or _ids(scope.context), _ids(run.step_context)
+        self._tell(
+            semconv.EVENT_NODE_START,
+            event.time,
+            scope.place,
+            attributes_of(task.run, task),
+            _body(f"{semconv.SPAN_NODE} {task.node}", about, above),
+        )
+
+    def _structure(self, run: Run, scope: OpenRun) -> str | None:
+        """Return the digest of the graph's structure, which is told if it is new."""
+        declared = run.declared
+        if declared is None:
+            return None
+        try:
+            digest, text = declared.digest, declared.text
+        except Exception as error:  # noqa: BLE001 - a library's drawing of a graph that is not ours
+            _logger.debug("The structure of a graph is not told: %s", placed(error))
+            run.declared = None
+            return None
+        if self._told.is_new(digest):
+            self._tell_structure(run, scope, digest, text.encode())
+        return digest
+
+    def _tell_structure(self, run: Run, scope: OpenRun, digest: str, text: bytes) -> None:
+        pieces = body.chunks(text, self._options.max_body_bytes)
+        if len(pieces) > MAX_CHUNKS:
+            return
+        for number, piece in enumerate(pieces):
+            attributes = attributes_of(run)
+            attributes[semconv.GRAPH_STRUCTURE_DIGEST] = digest
+            if len(pieces) > 1:
+                attributes[semconv.GRAPH_STREAM_BODY_CHUNK] = number
+                attributes[semconv.GRAPH_STREAM_BODY_CHUNKS] = len(pieces)
+            self._tell(semconv.EVENT_STRUCTURE, scope.started, scope.context, attributes, piece)
+
+    def _tell(self, name: str, time: int, context: Context, attributes: Attributes, text: str) -> None:
+        self._logger.emit(
+            timestamp=time,
+            context=context,
+            severity_number=SeverityNumber.INFO,
+            severity_text="INFO",
+            body=text,
+            attributes=attributes,
+            event_name=name,
+        )
+
+
+def _ids(context: Context) -> SpanContext:
+    return get_current_span(context).get_span_context()
+
+
+def _span(name: str, scope: OpenRun) -> str:
+    return _body(name, _ids(scope.context), _ids(scope.outer))
+
+
+def _body(name: str, about: SpanContext, above: SpanContext) -> str:
+    """Return what OTLP's JSON will say of a span; without a tracer there is none, and only its name."""
+    if about.span_id == above.span_id or not about.is_valid:
+        return f'{{"name":{_quoted(name)}}}'
+    parent = f'"parentSpanId":"{above.span_id:016x}",' if above.is_valid else ""
+    return f'{{"spanId":"{about.span_id:016x}",{parent}"name":{_quoted(name)}}}'
+
+
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> str:
+    return encode(name).decode()

@@ -1,0 +1,184 @@
+"""Log events of what has begun: on the span that has, in the order in which it does, before anything ends."""
+
+import json
+
+import pytest
+from langgraph.graph import StateGraph as LangGraphsStateGraph
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+
+from engine import END, START, StateGraph
+from otel_stream.adapters.langgraph import LangGraphInstrumentor
+from otel_stream.events import Structure
+from otel_stream.telemetry import TelemetryOptions, set_options
+from otel_stream.telemetry.logs import starts
+from tests.emitted import Emitted
+
+ON = TelemetryOptions(starts="nodes")
+ABOUT = {"graph.name": "triage", "graph.run.id": "run-1"}
+
+
+def _begun(records):
+    """(event, span, what the body says, attributes) of every log event."""
+    return [
+        (one.event_name, f"{one.span_id:016x}", json.loads(one.body), dict(one.attributes)) for one in records
+    ]
+
+
+def _id(span):
+    return f"{span.context.span_id:016x}"
+
+
+def test_what_begins_is_told_on_its_span_with_the_one_above(make_scene):
+    scene = make_scene(options=ON)
+    run = scene.run(thread_id="T-1", resumed=True)
+    (task,) = scene.step(run, "plan")
+    scene.start(task)
+    told = _begun(scene.records())  # nothing has ended yet
+    assert scene.spans.get_finished_spans() == ()
+    scene.finish(task)
+    scene.step_end(run)
+    scene.end(run)
+    above, step, node = (
+        _id(scene.span(name)) for name in ("invoke_workflow triage", "superstep", "invoke_node plan")
+    )
+    assert told == [
+        (
+            "graph.run_start",
+            above,
+            {"spanId": above, "name": "invoke_workflow triage"},
+            {**ABOUT, "gen_ai.conversation.id": "T-1", "graph.run.resumed": True},
+        ),
+        (
+            "graph.superstep_start",
+            step,
+            {"spanId": step, "parentSpanId": above, "name": "superstep"},
+            {**ABOUT, "graph.superstep": 1, "graph.superstep.width": 1},
+        ),
+        (
+            "graph.node_start",
+            node,
+            {"spanId": node, "parentSpanId": step, "name": "invoke_node plan"},
+            {**ABOUT, "graph.superstep": 1, "gen_ai.node.name": "plan", "graph.task.id": "task-1"},
+        ),
+    ]
+
+
+def test_a_run_below_a_span_of_the_programs_names_it(make_scene):
+    scene = make_scene(options=ON)
+    with scene.tracer.start_as_current_span("request") as span:
+        scene.end(scene.run())
+    (begun, _, body, _), *_ = _begun(scene.records()[:1])
+    assert (begun, body["parentSpanId"]) == ("graph.run_start", f"{span.get_span_context().span_id:016x}")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("none", []),
+        ("runs", ["graph.run_start"]),
+        ("nodes", ["graph.run_start", "graph.superstep_start", "graph.node_start"]),
+        ("spans", ["graph.run_start", "graph.superstep_start", "graph.node_start"]),
+    ],
+)
+def test_only_beginnings_that_are_wanted_are_told(make_scene, wanted, told):
+    scene = make_scene(options=TelemetryOptions(starts=wanted))
+    run = scene.run()
+    scene.do(*scene.step(run, "plan"))
+    assert [one.event_name for one in scene.records()] == told
+
+
+def test_what_is_not_sampled_does_not_begin_either(make_scene):
+    scene = make_scene(options=ON, sampler=ALWAYS_OFF)
+    run = scene.run()
+    scene.do(*scene.step(run, "plan"))
+    scene.end(run)
+    assert scene.records() == []
+
+
+def test_without_a_tracer_only_the_name_is_known(make_scene):
+    scene = make_scene(options=ON, signals=("logs",))
+    scene.do(*scene.step(scene.run(), "plan"))
+    assert [(name, body) for name, _, body, _ in _begun(scene.records())] == [
+        ("graph.run_start", {"name": "invoke_workflow triage"}),
+        ("graph.superstep_start", {"name": "superstep"}),
+        ("graph.node_start", {"name": "invoke_node plan"}),
+    ]
+
+
+def _told(told, *digests):
+    return [told.is_new(digest) for digest in digests]
+
+
+def test_a_structure_is_told_once_and_again_for_who_comes_much_later(monkeypatch):
+    told, clock = starts.ToldStructures(), [0.0]
+    monkeypatch.setattr(starts, "monotonic", lambda: clock[0])
+    assert _told(told, "a", "b", "a") == [True, True, False]
+    clock[0] = starts.TELL_AGAIN - 1
+    assert _told(told, "a") == [False]
+    clock[0] = starts.TELL_AGAIN
+    assert _told(told, "a", "a") == [True, False]
+
+
+def test_a_structure_that_can_not_be_described_costs_nothing_else(make_scene):
+    def fail():
+        raise ValueError("no drawing")
+
+    scene = make_scene(options=ON)
+    run = scene.run(declared=Structure(fail))
+    scene.end(run)
+    assert [one.event_name for one in scene.records()] == ["graph.run_start", "graph.run_end"]
+
+
+def _triage(kind):
+    inner = kind(dict).add_node("look", lambda state: state).add_edge(START, "look").compile(name="inner")
+    made = kind(dict).add_node("plan", lambda state: state).add_node("search", inner)
+    made.add_edge(START, "plan")
+    made.add_conditional_edges("plan", lambda state: "yes", {"yes": "search", "no": END})
+    return made.add_edge("search", END).compile(name="triage", interrupt_before=["search"])
+
+
+@pytest.mark.parametrize("kind", [StateGraph, LangGraphsStateGraph])
+def test_the_graph_as_declared_is_told_once_with_its_subgraphs(otel_globals, kind):
+    emitted = Emitted()
+    emitted.install()
+    set_options(ON)
+    LangGraphInstrumentor().instrument()
+    try:
+        graph = _triage(kind)
+        graph.invoke({})
+        graph.with_config(tags=["again"]).invoke({})
+    finally:
+        LangGraphInstrumentor().uninstrument()
+        set_options(None)
+    records = [one.log_record for one in emitted.logs.get_finished_logs()]
+    (structure,) = [one for one in records if one.event_name == "graph.structure"]
+    digests = {
+        one.attributes["graph.structure.digest"]
+        for one in records
+        if one.event_name in {"graph.structure", "graph.run_start"}
+    }
+    assert digests == {structure.attributes["graph.structure.digest"]}
+    told = json.loads(structure.body)
+    told["edges"].sort(key=json.dumps)
+    assert told == {
+        "name": "triage",
+        "nodes": [
+            {"id": "__start__"},
+            {"id": "plan"},
+            {"id": "search", "interrupt": "before"},
+            {"id": "__end__"},
+        ],
+        "edges": [
+            {"conditional": True, "data": "no", "source": "plan", "target": "__end__"},
+            {"conditional": True, "data": "yes", "source": "plan", "target": "search"},
+            {"source": "__start__", "target": "plan"},
+            {"source": "search", "target": "__end__"},
+        ],
+        "subgraphs": {
+            "search": {
+                "name": "inner",
+                "nodes": [{"id": "__start__"}, {"id": "look"}, {"id": "__end__"}],
+                "edges": [{"source": "__start__", "target": "look"}, {"source": "look", "target": "__end__"}],
+            }
+        },
+    }
