@@ -21,7 +21,8 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
-# What events are about belongs to the vocabulary; it has a file of its own because it has state.
+# What events are about belongs to the vocabulary; it has files of its own because it has state.
+from otel_stream.calls import Call as Call
 from otel_stream.runs import End as End
 from otel_stream.runs import Resumption as Resumption
 from otel_stream.runs import Run as Run
@@ -256,6 +257,28 @@ class MessageReturned(Event, frozen=True):
     time: int
 
 
+class CallStarted(Event, frozen=True):
+    """A node calls a model, a tool or a retriever. Told where that happens, before it does.
+
+    An observer may give the call a ``context`` for what is done inside it.
+    """
+
+    bit: ClassVar[int] = 1 << 17
+    task: Task
+    call: Call
+    time: int
+
+
+class CallEnded(Event, frozen=True):
+    """The call is over: its answer is complete, it was left, or it raised ``error``."""
+
+    bit: ClassVar[int] = 1 << 18
+    task: Task
+    call: Call
+    error: BaseException | None
+    time: int
+
+
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
     RunEnded,
@@ -274,6 +297,8 @@ EVENTS: tuple[type[Event], ...] = (
     CheckpointWritten,
     MessageReturned,
     ToolReported,
+    CallStarted,
+    CallEnded,
 )
 
 #: Interest in everything.

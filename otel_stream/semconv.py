@@ -16,11 +16,24 @@ SCOPE: Final = "otel_stream"
 #: Schema of the names below, as the registry's manifest has it.
 SCHEMA_URL: Final = "https://otel-stream.example/schemas/0.1.0"
 
-# -- spans: the name, or its first word; all of kind INTERNAL -------------------------------------
+# -- spans: the name, or its first word -----------------------------------------------------------
 
+#: ``chat {gen_ai.request.model}``: One call of a chat model in a node, until its answer is complete or left;
+#: retries of the client included.
+SPAN_CHAT: Final = "chat"
+#: ``text_completion {gen_ai.request.model}``: The same of a model that completes text.
+SPAN_TEXT_COMPLETION: Final = "text_completion"
+#: ``execute_tool {gen_ai.tool.name}``: One call of a tool in a node; what the tool does is below it.
+SPAN_EXECUTE_TOOL: Final = "execute_tool"
+#: ``retrieval {gen_ai.data_source.id}``: One search of a retriever in a node; of kind INTERNAL, and named by
+#: its operation alone, since 0.1.0.
+SPAN_RETRIEVAL: Final = "retrieval"
 #: ``invoke_workflow {graph.name}``: One run of a graph; root, or child of the caller's span. A subgraph's is
 #: a child of its node.
 SPAN_RUN: Final = "invoke_workflow"
+#: ``invoke_agent {gen_ai.agent.name}``: One run of a graph that is an agent, as its metadata says; in every
+#: other way that of a run.
+SPAN_AGENT: Final = "invoke_agent"
 #: ``superstep``: All tasks of one superstep; child of its run.
 SPAN_SUPERSTEP: Final = "superstep"
 #: ``invoke_node {gen_ai.node.name}``: One task, with all its attempts; child of its superstep. User spans
@@ -41,16 +54,99 @@ EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 #: string. Written by the SDK on exceptions recorded as span events.
 EXCEPTION_ESCAPED: Final = "exception.escaped"
-#: string. What the span or the measurement is about. One of invoke_workflow, invoke_node.
+#: string. What the span or the measurement is about. One of invoke_workflow, invoke_node, invoke_agent, chat,
+#: text_completion, execute_tool, retrieval.
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
 #: string. Name of the graph, in GenAI conventions before 0.1.0.
 GEN_AI_WORKFLOW_NAME: Final = "gen_ai.workflow.name"
-#: string. Name of the graph, in GenAI conventions since 0.1.0.
+#: string. Name of the agent; of any graph, in GenAI conventions since 0.1.0.
 GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
 #: string. The thread that the run belongs to, `thread_id` in LangGraph's words.
 GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
 #: string. Name of the node; still a proposal to the GenAI conventions.
 GEN_AI_NODE_NAME: Final = "gen_ai.node.name"
+#: string. Who provides the model, by the convention's names where it has one.
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+#: string. The model that was asked for.
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+#: double. Temperature that was asked for.
+GEN_AI_REQUEST_TEMPERATURE: Final = "gen_ai.request.temperature"
+#: double. Nucleus sampling that was asked for.
+GEN_AI_REQUEST_TOP_P: Final = "gen_ai.request.top_p"
+#: number. Top-k sampling that was asked for; a double before 0.1.0, an int since.
+GEN_AI_REQUEST_TOP_K: Final = "gen_ai.request.top_k"
+#: int. The most tokens that the model may write.
+GEN_AI_REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+#: double. Frequency penalty that was asked for.
+GEN_AI_REQUEST_FREQUENCY_PENALTY: Final = "gen_ai.request.frequency_penalty"
+#: double. Presence penalty that was asked for.
+GEN_AI_REQUEST_PRESENCE_PENALTY: Final = "gen_ai.request.presence_penalty"
+#: string[]. Texts at which the model is to stop.
+GEN_AI_REQUEST_STOP_SEQUENCES: Final = "gen_ai.request.stop_sequences"
+#: int. Seed that was asked for.
+GEN_AI_REQUEST_SEED: Final = "gen_ai.request.seed"
+#: int. How many answers were asked for, if not 1.
+GEN_AI_REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
+#: boolean. Present if true. The answer came in chunks.
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+#: string. The kind of output that was asked for. One of text, json, image, speech.
+GEN_AI_OUTPUT_TYPE: Final = "gen_ai.output.type"
+#: string. What the service calls the answer.
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+#: string. The model that answered.
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+#: string[]. Why the model stopped, one for each answer, in the provider's words.
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+#: double. Time from the request to the first chunk, in seconds.
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+#: int. Tokens that the model read, cached ones included; as the service counted them.
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+#: int. Tokens that the model wrote, reasoning included; as the service counted them.
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+#: int. Tokens among those read that came from the provider's cache.
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+#: int. Tokens among those read that were put into the provider's cache, in conventions before 0.1.0.
+GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"
+#: int. Tokens among those read that were put into the provider's cache, in conventions since 0.1.0.
+GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
+#: int. Tokens among those written that are reasoning.
+GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+#: string. Which tokens are counted, in conventions before 0.1.0. One of input, output.
+GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a count of words
+#: string. What the tokens stand for, in conventions since 0.1.0. One of text, image, audio, unknown.
+GEN_AI_TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105 - a count of words
+#: string. Name of the tool.
+GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+#: string. What the model calls this call of the tool.
+GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+#: string. What the model is told of the tool; capped.
+GEN_AI_TOOL_DESCRIPTION: Final = "gen_ai.tool.description"
+#: string. Kind of the tool. One of function, extension, datastore.
+GEN_AI_TOOL_TYPE: Final = "gen_ai.tool.type"
+#: string. What the tool was called with, as JSON; content, redacted and capped.
+GEN_AI_TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+#: string. What the tool returned, as JSON; content, redacted and capped.
+GEN_AI_TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+#: any. Tools that the model was offered; content, JSON on spans and structured on log events.
+GEN_AI_TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+#: any. Instructions that are given apart from the messages; content, JSON on spans.
+GEN_AI_SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+#: any. Messages that the model was given; content, JSON on spans and structured on log events.
+GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
+#: any. Messages that the model answered with, one for each answer; content, as the input.
+GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+#: string. What is searched.
+GEN_AI_DATA_SOURCE_ID: Final = "gen_ai.data_source.id"
+#: string. What is searched for; content.
+GEN_AI_RETRIEVAL_QUERY_TEXT: Final = "gen_ai.retrieval.query.text"
+#: any. Ids and scores of the documents that were found; content, JSON.
+GEN_AI_RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
+#: int. Present if not 0. How many texts of the messages were cut, or left out, for their length.
+GRAPH_CONTENT_CUT: Final = "graph.content.cut"
+#: string. Host of the service, where the client tells it.
+SERVER_ADDRESS: Final = "server.address"
+#: int. Port of the service.
+SERVER_PORT: Final = "server.port"
 #: string. Name of the graph; on metrics and log events.
 GRAPH_NAME: Final = "graph.name"
 #: string. Path of a subgraph, `node:task id` joined by `|`; absent at the root.
@@ -188,6 +284,8 @@ EVENT_BY_MODE: Final[dict[str, str]] = {
     "debug": "graph.debug",
     "tools": "graph.tools",
 }
+#: A call of a model with its content, structured; where content is captured on events.
+EVENT_CALL_DETAILS: Final = "gen_ai.client.inference.operation.details"
 #: A run has begun, of a root or a subgraph; on its span.
 EVENT_RUN_START: Final = "graph.run_start"
 #: What a graph was declared to be; before the first run of it that a process tells of.
@@ -227,6 +325,18 @@ class Metric(NamedTuple):
 
 #: Whole runs take from milliseconds (a pipeline) to hours (an agent that waits for its tools).
 _RUN_SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+#: The convention's, from 10 ms to 82 s.
+# fmt: off
+_CALL_SECONDS: Final = (
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+)
+# fmt: on
+#: The convention's, from a word to a library.
+# fmt: off
+_CALL_TOKENS: Final = (
+    1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
+)
+# fmt: on
 #: From a single call to a loop that meets its recursion limit; 25 is LangGraph's old default.
 _RUN_SUPERSTEPS: Final = (1, 2, 3, 5, 10, 25, 50, 100, 250, 500, 1000, 10000)
 #: Answers come from programs (seconds) and from people (hours, days, after the holidays).
@@ -242,6 +352,12 @@ _POWERS_OF_TWO: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 #: From a counter to a long conversation with documents in it.
 _BYTES: Final = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
+EXECUTE_TOOL_DURATION: Final = Metric(
+    "gen_ai.execute_tool.duration", "s", "Duration of a call of a tool.", _CALL_SECONDS
+)
+RETRIEVAL_DURATION: Final = Metric(
+    "gen_ai.retrieval.duration", "s", "Duration of a search of a retriever.", _CALL_SECONDS
+)
 RUN_ACTIVE: Final = Metric("graph.run.active", "{run}", "Runs in progress.")
 RUN_SUPERSTEPS: Final = Metric(
     "graph.run.supersteps", "{superstep}", "Supersteps that a run took.", _RUN_SUPERSTEPS
@@ -336,20 +452,104 @@ TAIL_SAMPLING_POLICY_FAILURES: Final = Metric(
 
 
 class GenAINames(NamedTuple):
-    """Names that differ between versions of the GenAI conventions."""
+    """Names that differ between versions of the GenAI conventions; None where a version has none."""
 
+    #: Whether they are those since 0.1.0.
+    latest: bool
     #: Attribute that holds the name of the graph.
     graph_attribute: str
+    #: Attribute that counts the tokens put into a cache.
+    cache_write: str
     run_duration: Metric
+    call_duration: Metric
+    time_to_first_chunk: Metric
+    time_per_output_chunk: Metric
+    #: Tokens by type, before; by call and in sum, since.
+    token_usage: Metric | None
+    call_input_tokens: Metric | None
+    call_output_tokens: Metric | None
+    input_tokens: Metric | None
+    output_tokens: Metric | None
+    cache_read_tokens: Metric | None
+    cache_write_tokens: Metric | None
+    reasoning_tokens: Metric | None
 
 
 _BEFORE_0_1_0: Final = GenAINames(
+    False,
     GEN_AI_WORKFLOW_NAME,
+    GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
     Metric("gen_ai.invoke_workflow.duration", "s", "Duration of a run of a graph.", _RUN_SECONDS),
+    Metric("gen_ai.client.operation.duration", "s", "GenAI operation duration.", _CALL_SECONDS),
+    Metric(
+        "gen_ai.client.operation.time_to_first_chunk",
+        "s",
+        "Time from the request to the first chunk of a streamed answer.",
+        _CALL_SECONDS,
+    ),
+    Metric(
+        "gen_ai.client.operation.time_per_output_chunk",
+        "s",
+        "Time between two chunks of a streamed answer.",
+        _CALL_SECONDS,
+    ),
+    Metric("gen_ai.client.token.usage", "{token}", "Number of input and output tokens used.", _CALL_TOKENS),
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
 )
 _SINCE_0_1_0: Final = GenAINames(
+    True,
     GEN_AI_AGENT_NAME,
+    GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
     Metric("gen_ai.invoke_agent.duration", "s", "Duration of a run of a graph.", _RUN_SECONDS),
+    Metric("gen_ai.client.inference.duration", "s", "Duration of a call of a model.", _CALL_SECONDS),
+    Metric(
+        "gen_ai.client.inference.time_to_first_chunk",
+        "s",
+        "Time from the request to the first chunk of a streamed answer.",
+        _CALL_SECONDS,
+    ),
+    Metric(
+        "gen_ai.client.inference.time_per_output_chunk",
+        "s",
+        "Time between two chunks of a streamed answer.",
+        _CALL_SECONDS,
+    ),
+    None,
+    Metric(
+        "gen_ai.client.inference.operation.input_tokens",
+        "{token}",
+        "Tokens that one call of a model read.",
+        _CALL_TOKENS,
+    ),
+    Metric(
+        "gen_ai.client.inference.operation.output_tokens",
+        "{token}",
+        "Tokens that one call of a model wrote.",
+        _CALL_TOKENS,
+    ),
+    Metric("gen_ai.client.inference.usage.input_tokens", "{token}", "Tokens that models read."),
+    Metric("gen_ai.client.inference.usage.output_tokens", "{token}", "Tokens that models wrote."),
+    Metric(
+        "gen_ai.client.inference.usage.cache_read.input_tokens",
+        "{token}",
+        "Tokens among those read that came from the provider's cache.",
+    ),
+    Metric(
+        "gen_ai.client.inference.usage.cache_write.input_tokens",
+        "{token}",
+        "Tokens among those read that were put into the provider's cache.",
+    ),
+    Metric(
+        "gen_ai.client.inference.usage.reasoning.output_tokens",
+        "{token}",
+        "Tokens among those written that are reasoning.",
+    ),
 )
 
 

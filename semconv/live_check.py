@@ -57,11 +57,12 @@ class LiveCheck:
     def _span(self, span: Any) -> Iterator[str]:
         word, _, rest = span.name.partition(" ")
         known = self._spans.get(word)
-        if known is None or bool(rest) != ("{" in (known.group.ours.span_name or "")):
+        if known is None or not _is_named(known, rest):
             yield f"span {span.name!r} is not in the registry"
             return
         self.seen.add(word)
-        if span.kind.name.lower() != known.group.span_kind:
+        kind_since = known.group.ours.kind_since if self._in_force == "since" else None
+        if span.kind.name.lower() != (kind_since or known.group.span_kind):
             yield f"span {span.name!r} is of kind {span.kind.name}"
         if (span.status.status_code.name == "ERROR") != ("error.type" in span.attributes):
             yield f"span {span.name!r}: its status and error.type disagree"
@@ -74,7 +75,7 @@ class LiveCheck:
     def _link(self, word: str, span: Signal[SpanGroup], attributes: Mapping[str, Any]) -> Iterator[str]:
         kind = attributes.get("graph.link.kind")
         known = self._registry.links.get(str(kind))
-        if known is None or known.group.ours.link_of != span.group.id:
+        if known is None or known.group.ours.link_of not in (span.group.id, span.group.extends):
             yield f"span {word} has a link of kind {kind!r}, which is not in the registry"
             return
         self.seen.add(f"link:{kind}")
@@ -126,11 +127,19 @@ class LiveCheck:
     def _attributes(self, what: str, signal: Signal[Any], given: Mapping[str, Any]) -> Iterator[str]:
         for name, value in given.items():
             use = signal.uses.get(name)
-            if use is None or use.attribute.ours.genai not in (None, self._in_force):
+            if use is None or use.side not in (None, self._in_force):
                 yield f"{what} has {name}, which the registry does not give it"
             elif not use.attribute.accepts(value):
                 yield f"{what}: {name}={value!r} is not {use.attribute.type_name}"
         for name, use in signal.uses.items():
-            needed = use.ref.level == "required" or use.attribute.ours.genai == self._in_force
-            if needed and name not in given:
+            in_force = use.side in (None, self._in_force)
+            if use.ref.level == "required" and in_force and name not in given:
                 yield f"{what} lacks {name}"
+
+
+def _is_named(span: Signal[SpanGroup], rest: str) -> bool:
+    """Tell whether ``rest`` follows the operation as it should: what need not be known may be left out."""
+    _, brace, name = (span.group.ours.span_name or "").partition("{")
+    use = span.uses.get(name.rstrip("}"))
+    optional = use is not None and use.ref.level != "required" and use.side is None
+    return bool(rest) == bool(brace) or (optional and not rest)

@@ -13,11 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*([._][a-z0-9]+)*$")]
 Brief = Annotated[str, StringConstraints(pattern=r"^[A-Z`].*[.]$")]
 Stability = Literal["development", "alpha", "beta", "release_candidate", "stable"]
-Primitive = Literal["string", "int", "double", "boolean", "string[]", "int[]", "double[]", "boolean[]"]
+Primitive = Literal[
+    "string", "int", "double", "boolean", "string[]", "int[]", "double[]", "boolean[]", "number", "any"
+]
 Severity = Literal["DEBUG", "INFO", "WARN", "ERROR"]
 
 #: What a value of each type is in Python; SDKs hand sequences out as tuples.
 PYTHON: dict[str, type] = {"string": str, "int": int, "double": float, "boolean": bool}
+#: Types that conventions have changed, and values of any form.
+OF_SEVERAL: dict[str, tuple[type, ...]] = {"number": (int, float), "any": (str, list, tuple, dict)}
 
 
 class Form(BaseModel):
@@ -63,6 +67,8 @@ class Ours(Form):
     #: Name of the constant, where it does not follow from the name.
     constant: str | None = None
     span_name: str | None = None
+    #: Of a span: its kind in GenAI conventions since 0.1.0, if that is another one.
+    kind_since: Literal["internal", "client"] | None = None
     #: The severities that a log event may have, the usual one first.
     severity: tuple[Severity, ...] = Field(default=(), strict=False)
     #: The built-in mode whose parts become this event.
@@ -113,6 +119,8 @@ class Attribute(Form):
         """Tell whether ``value`` has the attribute's type, exactly: an int is no double."""
         if self.values and not self.ours.open:
             return value in self.values
+        if self.type_name in OF_SEVERAL:
+            return type(value) in OF_SEVERAL[self.type_name]
         element = PYTHON[self.type_name.removesuffix("[]")]
         if self.type_name.endswith("[]"):
             return isinstance(value, list | tuple) and all(type(one) is element for one in value)
@@ -149,6 +157,7 @@ class Ref(Form):
     )
     brief: Brief | None = None
     sampling_relevant: bool = False
+    annotations: Annotations = Annotations()
 
     @property
     def level(self) -> str:

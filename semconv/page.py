@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from semconv.model import Attribute, MetricGroup, SpanGroup
+from semconv.python import VERSIONS
 from semconv.resolve import Registry, Signal, Use
 
 _HEAD: Final = """\
@@ -56,9 +57,9 @@ def write(registry: Registry) -> str:
 
 def _parts(registry: Registry) -> Iterator[str]:
     yield _HEAD
-    yield _switch(registry)
+    yield _switch()
     yield _CONVERSATION
-    yield "\n## Spans\n\nAll are of kind INTERNAL.\n"
+    yield "\n## Spans\n\nOf kind INTERNAL unless it says CLIENT.\n"
     for span in registry.spans.values():
         yield from _span(span, registry)
     yield _EVENTS
@@ -95,6 +96,7 @@ def _parts(registry: Registry) -> Iterator[str]:
 
 
 _TITLES: Final = {
+    "calls": "Calls of models, tools and retrievers",
     "checkpoint": "Checkpoints",
     "export": "Export",
     "gen_ai": "Runs, by GenAI's name",
@@ -107,18 +109,18 @@ _TITLES: Final = {
 }
 
 
-def _switch(registry: Registry) -> str:
-    sides: dict[str, list[str]] = {"before": [], "since": []}
-    for side, names in sides.items():
-        names += [a.id for a in registry.attributes.values() if a.ours.genai == side]
-        names += [name for name, metric in registry.metrics.items() if metric.group.ours.genai == side]
-    rows = zip(("name of the graph", "duration of a run"), sides["before"], sides["since"], strict=True)
-    return "".join(f"| {what} | `{before}` | `{since}` |\n" for what, before, since in rows)
+def _switch() -> str:
+    return "".join(f"| {what} | {_name(before)} | {_name(since)} |\n" for what, before, since in VERSIONS)
+
+
+def _name(name: str | None) -> str:
+    return "" if name is None else f"`{name}`"
 
 
 def _span(span: Signal[SpanGroup], registry: Registry) -> Iterator[str]:
     group = span.group
-    yield f"\n### `{group.ours.span_name}`\n\n{group.brief}\n"
+    kind = "" if group.span_kind == "internal" else f" ({group.span_kind.upper()})"
+    yield f"\n### `{group.ours.span_name}`{kind}\n\n{group.brief}\n"
     yield from _note(group.note)
     yield from _uses(span.uses.values())
     for kind, link in registry.links.items():

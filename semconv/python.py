@@ -47,14 +47,55 @@ class Metric(NamedTuple):
 _GENAI: Final = '''
 
 class GenAINames(NamedTuple):
-    """Names that differ between versions of the GenAI conventions."""
+    """Names that differ between versions of the GenAI conventions; None where a version has none."""
 
+    #: Whether they are those since 0.1.0.
+    latest: bool
     #: Attribute that holds the name of the graph.
     graph_attribute: str
+    #: Attribute that counts the tokens put into a cache.
+    cache_write: str
     run_duration: Metric
+    call_duration: Metric
+    time_to_first_chunk: Metric
+    time_per_output_chunk: Metric
+    #: Tokens by type, before; by call and in sum, since.
+    token_usage: Metric | None
+    call_input_tokens: Metric | None
+    call_output_tokens: Metric | None
+    input_tokens: Metric | None
+    output_tokens: Metric | None
+    cache_read_tokens: Metric | None
+    cache_write_tokens: Metric | None
+    reasoning_tokens: Metric | None
 
 
 '''
+
+_CALLS: Final = "gen_ai.client.operation"
+_INFERENCE: Final = "gen_ai.client.inference"
+
+#: The fields of ``GenAINames`` after the first: before and since 0.1.0.
+VERSIONS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
+    ("name of the graph", "gen_ai.workflow.name", "gen_ai.agent.name"),
+    (
+        "tokens put into a cache",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_write.input_tokens",
+    ),
+    ("duration of a run", "gen_ai.invoke_workflow.duration", "gen_ai.invoke_agent.duration"),
+    ("duration of a model's call", f"{_CALLS}.duration", f"{_INFERENCE}.duration"),
+    ("time to the first chunk", f"{_CALLS}.time_to_first_chunk", f"{_INFERENCE}.time_to_first_chunk"),
+    ("time between chunks", f"{_CALLS}.time_per_output_chunk", f"{_INFERENCE}.time_per_output_chunk"),
+    ("tokens of a call", "gen_ai.client.token.usage", None),
+    ("tokens that a call read", None, f"{_INFERENCE}.operation.input_tokens"),
+    ("tokens that a call wrote", None, f"{_INFERENCE}.operation.output_tokens"),
+    ("tokens read, in sum", None, f"{_INFERENCE}.usage.input_tokens"),
+    ("tokens written, in sum", None, f"{_INFERENCE}.usage.output_tokens"),
+    ("tokens from a cache, in sum", None, f"{_INFERENCE}.usage.cache_read.input_tokens"),
+    ("tokens put into a cache, in sum", None, f"{_INFERENCE}.usage.cache_write.input_tokens"),
+    ("tokens of reasoning, in sum", None, f"{_INFERENCE}.usage.reasoning.output_tokens"),
+)
 
 _CHOICE: Final = '''
 
@@ -75,7 +116,7 @@ def write(registry: Registry) -> str:
 
 def _parts(registry: Registry) -> Iterator[str]:
     yield _HEAD
-    yield _section("spans: the name, or its first word; all of kind INTERNAL")
+    yield _section("spans: the name, or its first word")
     for span in registry.spans.values():
         yield from _constant(span_constant(span.group), span_word(span.group), _shape(span.group))
     yield _section("attributes")
@@ -140,7 +181,8 @@ def _section(title: str) -> str:
 
 def _constant(name: str, value: str, comment: str) -> Iterator[str]:
     yield _comment(comment)
-    yield f'{name}: Final = "{value}"\n'
+    secret = "  # noqa: S105 - a count of words" if "TOKEN" in name and "TOKENS" not in name else ""
+    yield f'{name}: Final = "{value}"{secret}\n'
 
 
 def _comment(text: str) -> str:
@@ -202,10 +244,21 @@ def _call(opening: str, arguments: list[str], indent: str, closing: str) -> str:
 
 
 def _versions(registry: Registry, metrics: list[MetricGroup]) -> str:
+    known = {metric.metric_name: metric for metric in metrics}
+    sided = {name for name, metric in known.items() if metric.ours.genai is not None}
+    named = {name for _, before, since in VERSIONS for name in (before, since)}
+    if sided - named:
+        raise ValueError(
+            f"{', '.join(sorted(sided - named))}: say in semconv/python.py what it is instead of"
+        )
     lines = []
-    for side, name in (("before", "_BEFORE_0_1_0"), ("since", "_SINCE_0_1_0")):
-        (attribute,) = (a for a in registry.attributes.values() if a.ours.genai == side)
-        (duration,) = (m for m in metrics if m.ours.genai == side)
-        call = _call("Metric(", _metric_arguments(duration), "    ", "),\n")
-        lines.append(f"{name}: Final = GenAINames(\n    {_upper(attribute.id)},\n{call})\n")
+    for side, title in ((0, "_BEFORE_0_1_0"), (1, "_SINCE_0_1_0")):
+        lines.append(f"{title}: Final = GenAINames(\n    {side == 1},\n")
+        for row in VERSIONS:
+            name = row[1 + side]
+            if name in known:
+                lines.append(_call("Metric(", _metric_arguments(known[name]), "    ", "),\n"))
+            else:
+                lines.append(f"    {None if name is None else _upper(registry.attributes[name].id)},\n")
+        lines.append(")\n")
     return "".join(lines)

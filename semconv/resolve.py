@@ -28,6 +28,7 @@ FOLDER: Final = Path(__file__).parent / "registry"
 _ORDER: Final = (
     "general",
     "gen_ai",
+    "calls",
     "run",
     "superstep",
     "node",
@@ -39,16 +40,23 @@ _ORDER: Final = (
     "tail",
 )
 
-#: What a metric may have besides enumerations: as many values as a program has graphs, nodes, modes of its
-#: own and classes of exceptions. Ids, threads, tags and receivers grow with use, and are refused.
+#: What a metric may have besides enumerations: as many values as a program has graphs, nodes, models, tools,
+#: modes of its own and classes of exceptions. Ids, threads, tags and receivers grow with use, so they are
+#: refused.
 _BOUNDED: Final = frozenset(
     {
         "error.type",
         "gen_ai.agent.name",
         "gen_ai.node.name",
+        "gen_ai.provider.name",
+        "gen_ai.request.model",
+        "gen_ai.response.model",
+        "gen_ai.tool.name",
         "gen_ai.workflow.name",
         "graph.name",
         "graph.stream.mode",
+        "server.address",
+        "server.port",
     }
 )
 
@@ -62,6 +70,11 @@ class Use:
 
     attribute: Attribute
     ref: Ref
+
+    @property
+    def side(self) -> str | None:
+        """Which side of the change of GenAI names it is on; None if both."""
+        return self.ref.annotations.otel_stream.genai or self.attribute.ours.genai
 
 
 G = TypeVar("G", bound=AnyGroup)

@@ -213,14 +213,24 @@ async def test_only_the_genai_names_in_force_are_emitted(emitted: Emitted, lates
 async def test_the_thread_of_a_run_is_its_conversation(emitted: Emitted) -> None:
     await checkpoints()
     conversations = {
-        span.name: span.attributes.get(names.GEN_AI_CONVERSATION_ID)
+        span.name: (span.attributes or {}).get(names.GEN_AI_CONVERSATION_ID)
         for span in emitted.spans.get_finished_spans()
     }
     assert {name: one for name, one in conversations.items() if one is not None} == {"invoke_workflow g": "7"}
 
 
-#: What needs an option, an exporter, a processor or LangChain's tools; checked where that is tested.
+#: What needs an option, an exporter, a processor, or models and tools; checked where that is tested.
 ELSEWHERE = {
+    "invoke_agent",
+    *(
+        name
+        for group in REGISTRY.files["calls"]
+        for name in (
+            (getattr(group.ours, "span_name", None) or "").partition(" ")[0],
+            getattr(group, "metric_name", ""),
+            getattr(group, "name", ""),
+        )
+    ),
     "graph.node",
     "graph.tools",
     "otel_stream.span_start",

@@ -10,7 +10,7 @@ The config is made when LangChain looks into it: a node that makes no such call 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, ContextVar
 from functools import partial
 from types import ModuleType
@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from otel_stream.adapters.ambient import ambient_variable, maybe_traced, traced_by_environment, when_loaded
 from otel_stream.adapters.chunks import register
 from otel_stream.adapters.projections import BY_EVENTS
-from otel_stream.events import MessageReturned, MessageWritten, Observer, ToolReported
+from otel_stream.events import (
+    CallStarted,
+    Event,
+    MessageReturned,
+    MessageWritten,
+    Observer,
+    Task,
+    ToolReported,
+)
 
 from ..core.task import Later, NodeTask, RunEnv
 from ..runtime import show_life
@@ -115,7 +123,9 @@ class LangChainHook:
 
     def complete(self, task: NodeTask, config: Config) -> None:
         """Add to a task's config what LangChain's and LangGraph's functions look for in it."""
-        own = [self._handler(task)] if self._wanted else []
+        own = [_calls().CallsHandler(partial(_where, task))] if _hears_calls(self.observer) else []
+        if self._wanted:
+            own.append(self._handler(task))
         if self.observer is not None and self.observer.interest & ToolReported.bit:
             own.append(_langchain().ToolsHandler(partial(_tell_of_tool, task)))
         inside = self._chains.callbacks_of(task) if self._chains is not None else None
@@ -184,6 +194,9 @@ class NodeSpeaker:
         alive = self._task.end is None
         return alive and observer is not None and bool(observer.interest & MessageWritten.bit)
 
+    def where(self) -> tuple[Callable[[Event], None], Task] | None:
+        return _where(self._task)
+
     def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
         task = self._task
         observer, hook = task.env.observer, task.env.langchain
@@ -194,6 +207,16 @@ class NodeSpeaker:
         if hook is not None:
             hook.shown(task, chunk.id)
         observer.emit(MessageWritten(task, chunk, about, time.time_ns()))
+
+
+def _where(task: NodeTask) -> tuple[Callable[[Event], None], Task] | None:
+    """Return whom to tell of a call that ``task`` makes, None if nobody wants to know."""
+    observer = task.env.observer
+    return None if observer is None or not _hears_calls(observer) else (observer.emit, task)
+
+
+def _hears_calls(observer: Observer | None) -> bool:
+    return observer is not None and bool(observer.interest & CallStarted.bit)
 
 
 def _speaker() -> NodeSpeaker | None:
@@ -298,6 +321,12 @@ def _hook_late(env: RunEnv) -> None:
 
 
 when_loaded(_catch_up)
+
+
+def _calls() -> ModuleType:
+    from otel_stream.adapters import langchain_calls
+
+    return langchain_calls
 
 
 def _langchain() -> ModuleType:

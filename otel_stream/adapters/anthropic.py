@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
-from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk
+from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metadata
 from otel_stream.adapters.client_streams import told
+from otel_stream.calls import Usage
 
 StreamT = TypeVar("StreamT")
 
@@ -37,12 +38,28 @@ def stream_messages(stream: StreamT, *, metadata: Mapping[str, Any] | None = Non
     return cast("StreamT", told(stream, _Reader(), about))
 
 
+_COUNTS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+)
+
+
 class _Reader:
     """Makes chunks of the events of one stream, all with the id that the service gave the message."""
 
+    provider = "anthropic"
+
     def __init__(self) -> None:
         self._id = str(uuid.uuid4())
-        self._read = 0
+        #: What the service says of its answer: its id, not one that was made up here.
+        self.id: str | None = None
+        self.model: str | None = None
+        self.usage: Usage | None = None
+        self.finish_reasons: dict[int, str] = {}
+        #: Counts of the service as they came last; those of what was read leave caches out.
+        self._counts: dict[str, int] = {}
 
     def __call__(self, event: Any) -> Iterator[MessageChunk]:
         make = self._EVENTS.get(getattr(event, "type", None))
@@ -50,10 +67,10 @@ class _Reader:
             yield from make(self, event)
 
     def _start(self, event: Any) -> Iterator[MessageChunk]:
-        self._id = event.message.id or self._id
-        usage = event.message.usage
-        cached = (getattr(usage, f"cache_{how}_input_tokens", None) or 0 for how in ("creation", "read"))
-        self._read = (usage.input_tokens or 0) + sum(cached)
+        self.id = event.message.id
+        self._id = self.id or self._id
+        self.model = getattr(event.message, "model", None)
+        self._count(event.message.usage)
         yield MessageChunk(id=self._id, content="")
 
     def _block(self, event: Any) -> Iterator[MessageChunk]:
@@ -73,13 +90,28 @@ class _Reader:
             yield MessageChunk(id=self._id, content="", tool_calls=(call,))
 
     def _end(self, event: Any) -> Iterator[MessageChunk]:
-        written = event.usage.output_tokens or 0
-        usage = {
-            "input_tokens": self._read,
-            "output_tokens": written,
-            "total_tokens": self._read + written,
-        }
-        yield MessageChunk(id=self._id, content="", usage=usage, finish_reason=event.delta.stop_reason)
+        counted = self._count(event.usage)
+        if event.delta.stop_reason:
+            self.finish_reasons[0] = event.delta.stop_reason
+        yield MessageChunk(
+            id=self._id, content="", usage=usage_metadata(counted), finish_reason=event.delta.stop_reason
+        )
+
+    def _count(self, usage: Any) -> Usage:
+        for name in _COUNTS:
+            count = getattr(usage, name, None)
+            if count is not None:
+                self._counts[name] = count
+        read, written, stored, cached = (self._counts.get(name) for name in _COUNTS)
+        thought = getattr(getattr(usage, "output_tokens_details", None), "thinking_tokens", None)
+        self.usage = Usage(
+            input=(read or 0) + (stored or 0) + (cached or 0),
+            output=written or 0,
+            cache_read=cached,
+            cache_write=stored,
+            reasoning=thought,
+        )
+        return self.usage
 
     _EVENTS: ClassVar[dict[Any, Callable[..., Iterator[MessageChunk]]]] = {
         "message_start": _start,

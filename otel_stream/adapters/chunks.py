@@ -11,6 +11,9 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
+from otel_stream.calls import Usage
+from otel_stream.events import Event, Task
+
 
 class ToolCallChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a tool call; pieces of one call have the same ``index``. ``args`` is a piece of JSON."""
@@ -24,8 +27,9 @@ class ToolCallChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class MessageChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A piece of a message; pieces of one message have the same ``id``, and ``+`` joins them.
 
-    ``usage`` counts tokens (``input_tokens``, ``output_tokens``, ``total_tokens``) and, like
-    ``finish_reason``, comes once per message.
+    ``usage`` counts tokens (``input_tokens``, ``output_tokens``, ``total_tokens``, and parts of the first two
+    as LangChain's ``usage_metadata`` has them, if there are any) and, like ``finish_reason``, comes once per
+    message.
     """
 
     id: str | None
@@ -35,7 +39,7 @@ class MessageChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     reasoning: str = ""
     refusal: str = ""
     tool_calls: tuple[ToolCallChunk, ...] = ()
-    usage: Mapping[str, int] | None = None
+    usage: Mapping[str, Any] | None = None
     finish_reason: str | None = None
 
     def __add__(self, other: MessageChunk) -> MessageChunk:
@@ -51,6 +55,18 @@ class MessageChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             usage=other.usage or self.usage,
             finish_reason=other.finish_reason or self.finish_reason,
         )
+
+
+def usage_metadata(usage: Usage) -> dict[str, Any]:
+    """Return counts as a chunk has them, and as LangChain's ``usage_metadata`` does."""
+    read, written = usage.input or 0, usage.output or 0
+    found: dict[str, Any] = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+    of_read = {"cache_read": usage.cache_read, "cache_creation": usage.cache_write}
+    if of_read := {name: count for name, count in of_read.items() if count}:
+        found["input_token_details"] = of_read
+    if usage.reasoning:
+        found["output_token_details"] = {"reasoning": usage.reasoning}
+    return found
 
 
 def _joined(first: tuple[ToolCallChunk, ...], then: tuple[ToolCallChunk, ...]) -> tuple[ToolCallChunk, ...]:
@@ -76,6 +92,9 @@ class Speaker(Protocol):
 
     #: Show ``chunk`` now, and not once more when the node returns a message with its ``id``.
     def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None: ...
+
+    #: Whom to tell of a call that the node makes, and which task it is; None if nobody wants to know.
+    def where(self) -> tuple[Callable[[Event], None], Task] | None: ...
 
 
 #: Finds the node that is running where it is called; None outside of a node.

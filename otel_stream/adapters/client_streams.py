@@ -1,28 +1,27 @@
 """A client's stream as it is, except that every event that is taken from it is also shown as a message.
 
-It knows no client: ``read`` makes chunks of an event. Outside of a node, or where nobody wants messages, the
-stream is just passed on.
+It knows no client: a reader makes chunks of an event. Outside of a node, or where nobody wants messages, the
+stream is just passed on. What is called to get it is told by ``client_calls``.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from inspect import isawaitable, iscoroutinefunction
+from time import time_ns
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self
 
 from otel_stream.adapters.chunks import MessageChunk, speaker
+from otel_stream.adapters.client_calls import ClientCall, Reader, begin
 from otel_stream.config import ConfigError
 from otel_stream.stream.guard import say
 from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
-
-#: Makes chunks of one event of a client's stream; one of its own for every stream.
-Read: TypeAlias = Callable[[Any], Iterable[MessageChunk]]
 
 #: Methods of clients' streams that take what is left, and then return something of it.
 _DRAINING: Final = frozenset(
@@ -54,13 +53,15 @@ def _langchain() -> Callable[[MessageChunk], Any] | None:
 class _Told:
     """What both kinds share. Whatever is not about iterating is the client's."""
 
-    def __init__(self, stream: Any, read: Read, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, stream: Any, reader: Reader, metadata: Mapping[str, Any]) -> None:
         #: What the client returned: a stream, or a manager that makes one when it is entered.
         self._given = stream
         self._stream = stream
-        self._read = read
+        self._read = reader
         self._metadata = metadata
         self._speaker = speaker()
+        self._call: ClientCall | None = None
+        self._begin(time_ns())
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -78,12 +79,26 @@ class _Told:
         """Return ``own``, preceded by taking what is left here, so that it is shown."""
         raise NotImplementedError
 
+    def _begin(self, since: int) -> None:
+        """Tell of the call, now that there is an answer to it; it was asked for by ``since``."""
+        try:
+            self._call = self._call or begin(self._stream, self._read, self._speaker, since)
+        except Exception as error:  # noqa: BLE001 - what is not understood must not break the node
+            say(logger, logging.ERROR, "a model's call is not told of: %s", placed(error))
+
+    def _end(self, error: BaseException | None = None) -> None:
+        if self._call is not None:
+            self._call.end(error)
+
     def _tell(self, event: Any) -> None:
         node = self._speaker
         if node is None:
             return
+        call = self._call
         try:
             for chunk in self._read(event):
+                if call is not None:
+                    call.heard(chunk)
                 if node.wanted:
                     node.show(as_part(chunk), self._metadata)
         except Exception as error:  # noqa: BLE001 - what is not understood must not break the node
@@ -97,12 +112,15 @@ class _Entered(_Told):
     """What can be a context manager without an event loop."""
 
     def __enter__(self) -> Self:
+        since = time_ns()
         self._stream = self._given.__enter__()
+        self._begin(since)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Any:
+        self._end()  # what the node raises meanwhile is no failure of the model's
         return self._given.__exit__(kind, error, trace)
 
 
@@ -114,12 +132,20 @@ class ToldStream(_Entered):
             for event in self._stream:
                 self._tell(event)
                 yield event
+        except BaseException as error:
+            self._end(error)
+            raise
         finally:
+            self._end()
             if close := getattr(self._stream, "close", None):
                 close()
 
     def __next__(self) -> Any:
-        event = next(self._stream)
+        try:
+            event = next(self._stream)
+        except BaseException as error:
+            self._end(None if isinstance(error, StopIteration) else error)
+            raise
         self._tell(event)
         return event
 
@@ -128,8 +154,13 @@ class ToldStream(_Entered):
 
     def _drained(self, own: Callable[[], Any]) -> Callable[[], Any]:
         def call() -> Any:
-            for event in self._stream:
-                self._tell(event)
+            try:
+                for event in self._stream:
+                    self._tell(event)
+            except BaseException as error:
+                self._end(error)
+                raise
+            self._end()
             return own()
 
         return call
@@ -143,24 +174,35 @@ class AsyncToldStream(_Told):
             async for event in self._stream:
                 self._tell(event)
                 yield event
+        except BaseException as error:
+            self._end(error)
+            raise
         finally:
+            self._end()
             if close := getattr(self._stream, "close", None):
                 closing = close()
                 if isawaitable(closing):  # of a wrapper for both kinds it need not be
                     await closing
 
     async def __anext__(self) -> Any:
-        event = await anext(self._stream)
+        try:
+            event = await anext(self._stream)
+        except BaseException as error:
+            self._end(None if isinstance(error, StopAsyncIteration) else error)
+            raise
         self._tell(event)
         return event
 
     async def __aenter__(self) -> Self:
+        since = time_ns()
         self._stream = await self._given.__aenter__()
+        self._begin(since)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Any:
+        self._end()
         return await self._given.__aexit__(kind, error, trace)
 
     def _texts(self) -> Any:
@@ -168,8 +210,13 @@ class AsyncToldStream(_Told):
 
     def _drained(self, own: Callable[[], Any]) -> Callable[[], Any]:
         async def call() -> Any:
-            async for event in self._stream:
-                self._tell(event)
+            try:
+                async for event in self._stream:
+                    self._tell(event)
+            except BaseException as error:
+                self._end(error)
+                raise
+            self._end()
             return await own()
 
         return call
@@ -196,12 +243,14 @@ class EitherToldStream(AsyncToldStream, _Entered):
         return super()._drained(own) if is_async else self._in_turn()._drained(own)  # noqa: SLF001 - as above
 
     def _in_turn(self) -> ToldStream:
-        stream = ToldStream(self._stream, self._read, self._metadata)
-        stream._speaker = self._speaker  # noqa: SLF001 - who listens is the same, too
+        stream = ToldStream.__new__(ToldStream)
+        stream._given = stream._stream = self._stream  # noqa: SLF001 - it is this one
+        stream._read, stream._metadata = self._read, self._metadata  # noqa: SLF001 - as above
+        stream._speaker, stream._call = self._speaker, self._call  # noqa: SLF001 - who listens is the same, too
         return stream
 
 
-def told(stream: Any, read: Read, metadata: Mapping[str, Any]) -> Any:
+def told(stream: Any, reader: Reader, metadata: Mapping[str, Any]) -> Any:
     """Return ``stream``, made to show its events as messages of the node that is running here.
 
     Raises:
@@ -212,6 +261,6 @@ def told(stream: Any, read: Read, metadata: Mapping[str, Any]) -> Any:
     in_loop = hasattr(kind, "__aiter__") or hasattr(kind, "__aenter__")
     if in_turn or in_loop:
         wrapper = EitherToldStream if in_turn and in_loop else ToldStream if in_turn else AsyncToldStream
-        return wrapper(stream, read, metadata)
+        return wrapper(stream, reader, metadata)
     remedy = "await it first" if hasattr(kind, "__await__") else "give what the client returns for a stream"
     raise ConfigError(f"stream_messages: {stream!r} is no stream; {remedy}")

@@ -92,6 +92,7 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
 
     #: Callbacks run where they occur, never in another thread: order is kept and nothing needs a lock.
     run_inline = True
+    of_a_task = True
 
     def __init__(
         self,
@@ -263,6 +264,7 @@ class ToolsHandler(BaseCallbackHandler):
     """Tells ``tell`` of the tools that one task calls, as LangGraph's *tools* mode shows them."""
 
     run_inline = True
+    of_a_task = True
 
     def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
@@ -391,9 +393,7 @@ def _inherited(source: Any) -> tuple[list[Any], uuid.UUID | None]:
     """Return the handlers in the ``callbacks`` of a config, each once, and the run they are children of."""
     handlers: list[Any] = []
     for handler in getattr(source, "inheritable_handlers", source) or ():
-        if not isinstance(handler, MessagesHandler | ToolsHandler) and not any(
-            handler is known for known in handlers
-        ):
+        if not getattr(handler, "of_a_task", False) and not any(handler is known for known in handlers):
             handlers.append(handler)
     return handlers, getattr(source, "parent_run_id", None)
 

@@ -16,8 +16,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
-from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk
+from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metadata
 from otel_stream.adapters.client_streams import told
+from otel_stream.calls import Usage
 
 StreamT = TypeVar("StreamT")
 
@@ -39,8 +40,15 @@ def stream_messages(stream: StreamT, *, metadata: Mapping[str, Any] | None = Non
 class _Reader:
     """Makes chunks of the events of one stream, all with the id that the service gave the answer."""
 
+    provider = "openai"
+
     def __init__(self) -> None:
         self._id: str | None = None
+        #: What the service says of its answer: its id, not one that was made up here.
+        self.id: str | None = None
+        self.model: str | None = None
+        self.usage: Usage | None = None
+        self.finish_reasons: dict[int, str] = {}
 
     def __call__(self, event: Any) -> Iterator[MessageChunk]:
         kind = getattr(event, "type", None)
@@ -53,28 +61,33 @@ class _Reader:
 
     def _name(self, given: str | None = None) -> str:
         # Not every server that speaks this protocol gives an answer an id.
+        self.id = self.id or given
         self._id = self._id or given or str(uuid.uuid4())
         return self._id
 
     # -- chat completions --------------------------------------------------------------------------
 
     def _completion(self, event: Any) -> Iterator[MessageChunk]:
+        self.model = getattr(event, "model", None) or self.model
         for choice in event.choices:
             name = self._name(event.id)
+            if choice.finish_reason:
+                self.finish_reasons[choice.index] = choice.finish_reason
             # Several answers to one question are several messages.
             yield _of_choice(choice, f"{name}:{choice.index}" if choice.index else name)
         usage = getattr(event, "usage", None)
         if usage is not None:
-            yield MessageChunk(
-                id=self._name(event.id),
-                content="",
-                usage=_usage(usage.prompt_tokens, usage.completion_tokens),
+            read, written = (
+                getattr(usage, f"{part}_tokens_details", None) for part in ("prompt", "completion")
             )
+            self.usage = _counted(usage.prompt_tokens, usage.completion_tokens, read, written)
+            yield MessageChunk(id=self._name(event.id), content="", usage=usage_metadata(self.usage))
 
     # -- responses ---------------------------------------------------------------------------------
 
     def _created(self, event: Any) -> Iterator[MessageChunk]:
         self._name(event.response.id)
+        self.model = getattr(event.response, "model", None)
         yield from ()
 
     def _text(self, event: Any) -> Iterator[MessageChunk]:
@@ -101,11 +114,17 @@ class _Reader:
     def _completed(self, event: Any) -> Iterator[MessageChunk]:
         response = event.response
         used, details = response.usage, response.incomplete_details
+        if used is not None:
+            read, written = (getattr(used, f"{part}_tokens_details", None) for part in ("input", "output"))
+            self.usage = _counted(used.input_tokens, used.output_tokens, read, written)
+        reason = getattr(details, "reason", None) or response.status
+        self.model = getattr(response, "model", None) or self.model
+        self.finish_reasons[0] = reason
         yield MessageChunk(
             id=self._name(response.id),
             content="",
-            usage=None if used is None else _usage(used.input_tokens, used.output_tokens),
-            finish_reason=getattr(details, "reason", None) or response.status,
+            usage=None if self.usage is None else usage_metadata(self.usage),
+            finish_reason=reason,
         )
 
     _RESPONSE: ClassVar[dict[Any, Callable[..., Iterator[MessageChunk]]]] = {
@@ -143,5 +162,11 @@ def _of_choice(choice: Any, name: str) -> MessageChunk:
     )
 
 
-def _usage(read: int, written: int) -> dict[str, int]:
-    return {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+def _counted(read: int, written: int, of_read: Any, of_written: Any) -> Usage:
+    return Usage(
+        input=read,
+        output=written,
+        cache_read=getattr(of_read, "cached_tokens", None),
+        cache_write=getattr(of_read, "cache_write_tokens", None),
+        reasoning=getattr(of_written, "reasoning_tokens", None),
+    )

@@ -15,7 +15,7 @@ import msgspec
 
 from otel_stream import semconv
 from otel_stream.telemetry.redaction import Redaction, keyed_hash
-from otel_stream.telemetry.variables import number
+from otel_stream.telemetry.variables import number, truth
 
 CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 EXPORT_MODES: Final = "OTEL_STREAM_EXPORT_MODES"
@@ -28,12 +28,15 @@ REDACT_PATHS: Final = "OTEL_STREAM_REDACT_PATHS"
 REDACT_PATTERN: Final = "OTEL_STREAM_REDACT_PATTERN"
 REDACT_HASH_PATHS: Final = "OTEL_STREAM_REDACT_HASH_PATHS"
 REDACT_KEY: Final = "OTEL_STREAM_REDACT_KEY"
+MODEL_SPANS: Final = "OTEL_STREAM_MODEL_SPANS"
+EMIT_EVENT: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 RecordAs = Literal["log_events", "span_events", "both"]
 ExceptionsAs = Literal["span_events", "logs", "logs/dup"]
 MessagesAs = Literal["joined", "chunks"]
 Starts = Literal["nodes", "runs", "spans", "none"]
+ModelSpans = Literal["auto", "on", "off"]
 
 #: Beside stream modes: where conditional edges and commands went, as log events.
 ROUTES: Final = "graph.route"
@@ -69,6 +72,8 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     ``min_span_duration``: seconds; a node that is quicker, and inside of which no span was opened, becomes
     an event of its superstep instead of a span. Only with the providers that ``configure()`` sets up.
     ``exceptions``: whether they are span events, log events (``"logs"``), or both (``"logs/dup"``).
+    ``model_spans``: whether calls of models, tools and retrievers have spans of ours: always, never, or where
+    no other instrumentation makes one of the same call.
     ``record_as``: whether stream parts are shown as log events, as span events (by the bridge of
     ``otel_stream.sdk``), or as both.
     """
@@ -83,6 +88,9 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     starts: Starts = "none"
     record_as: RecordAs = "log_events"
     exceptions: ExceptionsAs = "span_events"
+    model_spans: ModelSpans = "auto"
+    #: Whether calls of models are told as log events, with content or without.
+    tells_calls: bool = False
     min_span_duration: float = 0.0
     #: What hashes of ids are keyed with where no rule brings a key.
     hash_key: str = ""
@@ -103,6 +111,7 @@ def resolve(
     starts: str | None = None,
     record_as: str | None = None,
     min_span_duration: float | None = None,
+    model_spans: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> TelemetryOptions:
     """Combine the program's wishes with the environment, which wins wherever it says something.
@@ -136,6 +145,8 @@ def resolve(
         # An event of a span is not heard of before the span has ended.
         starts="none" if shown_as == "span_events" or not chosen else told,
         record_as=shown_as,
+        model_spans=_choice(ModelSpans, model_spans, "model_spans", MODEL_SPANS, environ),
+        tells_calls=truth(environ, EMIT_EVENT, default=event_content),
         exceptions=_exceptions(environ.get(EXCEPTION_OPT_IN, "")),
         min_span_duration=_seconds(min_span_duration, environ),
         hash_key=environ.get(REDACT_KEY, ""),

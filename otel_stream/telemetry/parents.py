@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, get_current_span, set_span_in_context
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import INVALID_SPAN, SpanContext, get_current_span, set_span_in_context
 
 from otel_stream.events import Run, Task
 from otel_stream.telemetry.scope import OpenRun, OpenTask, current_in
@@ -21,6 +21,15 @@ def parent_context(run: Run) -> Context:
     task = run.parent
     if task is None:
         return current
+    return _inside(task, current)
+
+
+def call_context(task: Task) -> Context:
+    """Find what a call that a task makes here is a child of: by the same rule."""
+    return _inside(task, get_current() or set_span_in_context(INVALID_SPAN, Context()))
+
+
+def _inside(task: Task, current: Context) -> Context:
     node = _node_context(task)
     if node is None:
         return current

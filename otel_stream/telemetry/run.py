@@ -21,6 +21,8 @@ from opentelemetry.trace import NoOpTracer
 from otel_stream import events, semconv
 from otel_stream.events import End, Event, Run
 from otel_stream.stream.modes import StreamPart
+from otel_stream.telemetry.agents import identify
+from otel_stream.telemetry.calls.consumer import Calls
 from otel_stream.telemetry.exceptions import Exceptions, error_type
 from otel_stream.telemetry.logs.events import Logs
 from otel_stream.telemetry.logs.happenings import Happenings, attributes_of
@@ -50,6 +52,8 @@ _SPANS: Final = _RUN | _TASKS | _bits(events.AttemptStarted, events.RouteChosen)
 _METRICS: Final = _RUN | _TASKS | _bits(events.CheckpointWritten)
 #: The start of a superstep is that of its tasks.
 _UNSAMPLED: Final = _METRICS & ~_bits(events.SuperstepStarted)
+#: Calls of models, tools and retrievers.
+_CALLS: Final = _bits(events.CallStarted, events.CallEnded)
 _HAPPENINGS: Final = _RUN | _bits(events.RunInterrupted)
 _STEPS: Final = _bits(events.SuperstepStarted, events.SuperstepEnded, events.TaskStarted)
 _ROUTES: Final = _bits(events.RouteChosen)
@@ -65,11 +69,13 @@ class RunTelemetry:
 
     __slots__ = (
         "__weakref__",
+        "_calls",
         "_early",
         "_exceptions",
         "_happenings",
         "_logs",
         "_metrics",
+        "_options",
         "_recording",
         "_run",
         "_spans",
@@ -82,6 +88,7 @@ class RunTelemetry:
     )
 
     def __init__(self, signals: _Signals, options: TelemetryOptions) -> None:
+        self._options = options
         self._spans = None if signals.tracer is None else Spans(signals.tracer, options)
         self._logs = None if signals.logger is None or not options.modes else Logs(signals.logger, options)
         self._happenings = None if signals.logger is None or not options.modes else Happenings(signals.logger)
@@ -93,6 +100,7 @@ class RunTelemetry:
         exporting = self._spans is not None or self._logs is not None
         self._exceptions = Exceptions(signals.logger, options) if exporting else None
         self._metrics = None if signals.instruments is None else Metrics(signals.instruments)
+        self._calls = Calls(signals.tracer, signals.logger, signals.instruments, options)
         #: Spans as long as there is something to record.
         self._recording = self._spans
         #: The root run, once it has started, and who was there before it.
@@ -108,6 +116,7 @@ class RunTelemetry:
             | (_STEPS if self._steps is not None else 0)
             | (_ROUTES if self._tells_routes else 0)
             | (_METRICS if self._metrics is not None else 0)
+            | (_CALLS if self._calls.wanted else 0)
         )
 
     def on_event(self, event: Event) -> None:
@@ -163,6 +172,7 @@ class RunTelemetry:
         else:
             scope = OpenRun(parent_context(run), event.time)
         run.telemetry = scope
+        identify(run, scope, self._options)
         if run.parent is None:
             self._run = run
             _open_runs.add(self)
@@ -185,8 +195,10 @@ class RunTelemetry:
         if not spans.recording:
             self._recording = None
             # Tasks are still given the ids of the trace: parts name them, sampled or not.
-            self.interest = _UNSAMPLED if self._metrics is not None else _RUN | events.TaskStarted.bit
+            measured = self._metrics is not None
+            self.interest = _UNSAMPLED | _CALLS if measured else _RUN | events.TaskStarted.bit
         if not spans.sampled:
+            self._calls.measure_only(spans=spans.recording)
             self._logs = self._happenings = self._exceptions = self._starts = self._steps = None
             self.modes = frozenset()
 
@@ -196,6 +208,7 @@ class RunTelemetry:
             return
         if event.run.parent is None:
             _open_runs.discard(self)
+        self._calls.run_ended(event.run, event.time)
         if self._exceptions is not None and event.end.failed and event.error is not None:
             self._exceptions.record(event.error, scope.context, event.time, attributes_of(event.run))
         try:
@@ -282,6 +295,8 @@ class RunTelemetry:
         run: OpenRun | None = task.run.telemetry
         if scope is None or run is None:
             return
+        if scope.calls:
+            self._calls.task_ended(task, event.time)
         if self._exceptions is not None and event.end.failed and event.error is not None:
             about = attributes_of(task.run, task)
             self._exceptions.record(event.error, scope.innermost, event.time, about)
@@ -308,6 +323,12 @@ class RunTelemetry:
         if self._happenings is not None:
             self._happenings.run_interrupted(event)
 
+    def _call_started(self, event: events.CallStarted) -> None:
+        self._calls.started(event)
+
+    def _call_ended(self, event: events.CallEnded) -> None:
+        self._calls.ended(event)
+
     _HANDLERS: ClassVar[dict[type[Event], Callable[..., None]]] = {
         events.RunStarted: _run_started,
         events.RunEnded: _run_ended,
@@ -320,6 +341,8 @@ class RunTelemetry:
         events.CheckpointWritten: _checkpoint_written,
         events.RouteChosen: _route_chosen,
         events.RunInterrupted: _run_interrupted,
+        events.CallStarted: _call_started,
+        events.CallEnded: _call_ended,
     }
 
 

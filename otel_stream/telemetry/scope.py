@@ -13,6 +13,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, set_span_in_context
 from opentelemetry.util.types import AnyValue
 
+from otel_stream.calls import Call, Usage
 from otel_stream.events import SuperstepEnded
 
 Attributes = dict[str, AnyValue]
@@ -35,6 +36,8 @@ class OpenTask:
     routes: tuple[str, ...] = ()
     #: Where it is counted among the tasks in progress.
     active: Any = None
+    #: Whether it has called a model or a tool.
+    calls = False
     #: Span of the attempt in progress, if attempts have their own.
     attempt: Span | None = None
     #: When the last attempt began, and when it ended, 0 while it goes on.
@@ -55,13 +58,41 @@ class OpenTask:
         return self.context if self.attempt is None else set_span_in_context(self.attempt, self.context)
 
 
+class Tally:
+    """What the calls of an agent add up to, those of agents inside it left out."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.models: set[str] = set()
+        self.providers: set[str] = set()
+        self.finish_reasons: tuple[str, ...] = ()
+        #: Calls of models and of tools.
+        self.inferences = self.tools = 0
+
+    def add(self, call: Call) -> None:
+        """Take a call into account; not from two threads at once."""
+        if call.operation == "execute_tool":
+            self.tools += 1
+        if call.operation in ("execute_tool", "retrieval"):
+            return
+        self.inferences += 1
+        asked, answered = call.asked, call.answered
+        self.models |= {asked.name} if asked.name else set()
+        self.providers |= {asked.provider} if asked.provider else set()
+        self.finish_reasons = answered.finish_reasons or self.finish_reasons
+        if answered.usage is not None:
+            self.usage = answered.usage if self.usage is None else self.usage + answered.usage
+
+
 class OpenRun:
     """A run in progress, with its superstep and its open tasks."""
 
     __slots__ = (
         "active",
+        "agent",
         "attributes",
         "context",
+        "conversation",
         "error_type",
         "failed_step",
         "folded",
@@ -72,6 +103,7 @@ class OpenRun:
         "step_span",
         "step_started",
         "supersteps",
+        "tally",
         "tasks",
         "untold",
         "width",
@@ -102,6 +134,11 @@ class OpenRun:
         self.folded = 0
         #: What every log event of this run says.
         self.attributes: Attributes | None = None
+        #: The thread, as spans show it.
+        self.conversation: str | None = None
+        #: Name of the nearest agent that it is, or is inside of; and what its calls add up to if it is one.
+        self.agent: str | None = None
+        self.tally: Tally | None = None
 
     @property
     def place(self) -> Context:

@@ -14,8 +14,8 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, get_current_sp
 
 from otel_stream import events, semconv
 from otel_stream.events import End
+from otel_stream.telemetry.calls.attributes import of_tally
 from otel_stream.telemetry.exceptions import error_type, message_of
-from otel_stream.telemetry.identity import shown_id
 from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
 from otel_stream.telemetry.options import TelemetryOptions
 from otel_stream.telemetry.redaction import shown_tags
@@ -61,10 +61,13 @@ class Spans:
         if not is_root and not self.recording:
             run.trace_id, run.span_id = run.root.trace_id, run.root.span_id
             return
+        name = f"{semconv.SPAN_RUN} {run.graph}"
+        if scope.tally is not None:
+            name = f"{semconv.SPAN_AGENT} {scope.agent}"
         span = self._tracer.start_span(
-            f"{semconv.SPAN_RUN} {run.graph}",
+            name,
             scope.outer,
-            attributes=self._run_attributes(event),
+            attributes=self._run_attributes(event, scope),
             links=resumed_links(run),
             start_time=event.time,
         )
@@ -83,17 +86,18 @@ class Spans:
         # A copy of the context variables that the engine made for this run: it dies with it.
         _attach(run.context, scope.context)
 
-    def _run_attributes(self, event: events.RunStarted) -> Attributes:
+    def _run_attributes(self, event: events.RunStarted, scope: OpenRun) -> Attributes:
         run = event.run
         attributes: Attributes = {
             semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN,
             self._graph_attribute: run.graph,
             semconv.GRAPH_RUN_ID: run.root.id,
         }
-        if run.thread_id is not None:
-            attributes[semconv.GEN_AI_CONVERSATION_ID] = shown_id(
-                run.thread_id, "thread_id", self._options, content=self._options.span_content
-            )
+        if scope.tally is not None:
+            attributes[semconv.GEN_AI_OPERATION_NAME] = semconv.SPAN_AGENT
+            attributes[semconv.GEN_AI_AGENT_NAME] = scope.agent
+        if scope.conversation is not None:
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = scope.conversation
         if run.tags and self._options.span_content:
             attributes[semconv.GRAPH_RUN_TAGS] = shown_tags(run.tags, self._options.redaction)
         if run.ns:
@@ -133,6 +137,8 @@ class Spans:
         span.set_attribute(semconv.GRAPH_RUN_END, end.value)
         if interrupts:
             span.set_attribute(semconv.GRAPH_INTERRUPT_IDS, interrupts)
+        if scope.tally is not None:
+            span.set_attributes(of_tally(scope.tally, self._options.names))
         if end.failed:
             self._fail(span, end, error)
         span.end(time)

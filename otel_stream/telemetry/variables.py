@@ -44,6 +44,14 @@ def number(environ: Mapping[str, str], name: str, default: float, *, zero: bool 
     return _ignored(name, given, "a number, 0 or more" if zero else "a number above 0", default)
 
 
+def truth(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """Return a variable that is ``true`` or ``false``, in whatever case; else ``default``."""
+    given = variable(environ, name).lower()
+    if given not in ("", "true", "false"):
+        _logger.warning("%s=%r is ignored and %s is used: give true or false.", name, given, default)
+    return given == "true" if given in ("true", "false") else default
+
+
 def whole_number(environ: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
     """Return a variable that is a whole number, ``least`` or more, or ``default``."""
     given = variable(environ, name)

@@ -13,7 +13,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import time_ns
 from typing import Any, cast
@@ -23,11 +23,21 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 from langgraph.pregel._messages import StreamMessagesHandler
 
+from otel_stream.adapters.chunks import register
 from otel_stream.adapters.langchain import ToolsHandler
+from otel_stream.adapters.langchain_calls import CallsHandler
 from otel_stream.adapters.langgraph.tap import Tap
 from otel_stream.adapters.langgraph.task import CURRENT, NodeTask
 from otel_stream.adapters.langgraph.words import HIDDEN
-from otel_stream.events import MessageReturned, MessageWritten, Observer, ToolReported
+from otel_stream.events import (
+    CallStarted,
+    Event,
+    MessageReturned,
+    MessageWritten,
+    Observer,
+    Task,
+    ToolReported,
+)
 
 #: What goes to a handler's ``stream``: the namespace, the mode, and the message with its metadata.
 _Chunk = tuple[tuple[str, ...], str, tuple[Any, Mapping[str, Any]]]
@@ -35,7 +45,11 @@ _Chunk = tuple[tuple[str, ...], str, tuple[Any, Mapping[str, Any]]]
 
 def listen(loop: Any, tap: Tap) -> None:
     """Hear models and tools of a root run and its subgraphs, now that it is known who wants what."""
-    if tap.run.parent is not None or loop.manager is None:
+    if tap.run.parent is not None:
+        return
+    if _wants(tap, CallStarted):
+        tap.calls = CallsHandler(partial(_where, tap.observer))
+    if loop.manager is None:
         return
     messages = [*_hearing_messages(tap)]
     tools = [ToolsHandler(partial(_tell_of_tool, tap.observer))] if _wants(tap, ToolReported) else []
@@ -49,7 +63,7 @@ def listen(loop: Any, tap: Tap) -> None:
         tap.ears = (_StreamingEars if streaming else Ears)(messages, tools)
 
 
-def _wants(tap: Tap, kind: type[MessageWritten | MessageReturned | ToolReported]) -> bool:
+def _wants(tap: Tap, kind: type[Event]) -> bool:
     return bool(tap.observer.interest & kind.bit)
 
 
@@ -63,6 +77,37 @@ def _hearing_messages(tap: Tap) -> Iterable[_Heard]:
     yield _Heard(teller, subgraphs=True)
     if _wants(tap, MessageReturned):
         yield _Heard(_Reteller(tap.observer, teller), subgraphs=False)
+
+
+def _where(observer: Observer) -> tuple[Callable[[Event], None], Task] | None:
+    """Return whom to tell of a call that is made here, and whose it is; None outside of a node."""
+    task = speaker(observer)
+    return None if task is None else (observer.emit, task)
+
+
+class _NodeSpeaker:
+    """The task that is running, as clients' streams know it: their calls are told, not their chunks."""
+
+    wanted = False
+
+    def __init__(self, task: NodeTask) -> None:
+        self._task = task
+
+    def where(self) -> tuple[Callable[[Event], None], Task] | None:
+        observer = self._task.tap.observer
+        wanted = observer.interest & CallStarted.bit
+        return (observer.emit, self._task) if wanted else None
+
+    def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
+        """Show nothing: LangGraph's messages mode has LangChain's messages alone."""
+
+
+def _speaking() -> _NodeSpeaker | None:
+    task = CURRENT.get()
+    return None if task is None else _NodeSpeaker(task)
+
+
+register(_speaking)
 
 
 def _tell_of_tool(observer: Observer, data: Mapping[str, Any]) -> None:
@@ -297,4 +342,14 @@ class _Whose:
         return None if task is None else task.tap.ears
 
 
+class _WhoseCalls:
+    """Answers the same of who is told of what is called here."""
+
+    def get(self) -> Any:
+        task = CURRENT.get()
+        return None if task is None else task.tap.calls
+
+
+# Calls first: what is heard of messages may give them ids.
+register_configure_hook(cast("Any", _WhoseCalls()), inheritable=False)
 register_configure_hook(cast("Any", _Whose()), inheritable=False)

@@ -75,6 +75,7 @@ class Tap:
         "around",
         "audience",
         "brief",
+        "calls",
         "closing",
         "ears",
         "observer",
@@ -90,6 +91,8 @@ class Tap:
         self.around = CURRENT.get() if called_by is None else None
         #: Who hears the messages and tools of nodes; known once the root run has begun.
         self.ears: Listener | None = None if called_by is None else called_by.tap.ears
+        #: A handler of LangChain's that tells of what nodes call; the same.
+        self.calls: Any = None if called_by is None else called_by.tap.calls
         self._may_wait = False
         #: Whether nothing is to be told but what durations and counts are made of: known once it has begun.
         self.brief = False

@@ -34,6 +34,8 @@ class Teller(Protocol):
     observer: Observer
     #: Who hears the messages and tools of nodes.
     ears: Listener | None
+    #: A handler of LangChain's that tells of what nodes call.
+    calls: Any
     #: Whether nothing is to be told but what durations and counts are made of.
     brief: bool
     #: What is current below the run's own span.

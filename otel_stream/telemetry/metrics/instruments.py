@@ -9,6 +9,7 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 from otel_stream import events, semconv
 from otel_stream.events import End, Run, Task
 from otel_stream.telemetry.exceptions import error_type
+from otel_stream.telemetry.metrics.calls import CallInstruments
 from otel_stream.telemetry.metrics.gauges import Active, Gauges
 from otel_stream.telemetry.metrics.names import NODES, OTHER, short
 from otel_stream.telemetry.metrics.receivers import Receiver
@@ -22,6 +23,7 @@ class Instruments:
 
     def __init__(self, meter: Meter, gauges: Gauges, names: semconv.GenAINames) -> None:
         self.graph_attribute = names.graph_attribute
+        self.latest = names.latest
         self.gauges = gauges
         self.run_duration = _histogram(meter, names.run_duration)
         self.run_supersteps = _histogram(meter, semconv.RUN_SUPERSTEPS)
@@ -36,6 +38,7 @@ class Instruments:
         self.node_errors = _counter(meter, semconv.NODE_ERRORS)
         self.checkpoint_duration = _histogram(meter, semconv.CHECKPOINT_DURATION)
         self.checkpoint_size = _histogram(meter, semconv.CHECKPOINT_SIZE)
+        self.calls = CallInstruments(meter, names)
         self._runs = gauges.runs
         self._nodes = gauges.nodes
         self._graph_names = gauges.graph_names
@@ -64,6 +67,10 @@ class Instruments:
     def named(self, run: Run) -> str:
         """Return what a run's graph is called in metrics."""
         return str(self.of_run(run).attributes[semconv.GRAPH_NAME])
+
+    def named_agent(self, scope: OpenRun, graph: str) -> str:
+        """Return what a run of an agent is called in metrics, by the attribute that names the graph."""
+        return self._graph_names(scope.agent or graph) if self.latest else graph
 
     def error_type(self, error: BaseException | None, end: End) -> str:
         """Return what the class of ``error``, or without one the end, is called in metrics."""
@@ -120,8 +127,10 @@ class Metrics:
         if event.end is End.INTERRUPTED and run.parent is None:
             self._interrupted(event, scope)
         attributes: Attributes = {
-            semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN,
-            instruments.graph_attribute: name,
+            semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN if scope.tally is None else semconv.SPAN_AGENT,
+            instruments.graph_attribute: name
+            if scope.tally is None
+            else instruments.named_agent(scope, name),
             **about,
         }
         instruments.run_duration.record(_seconds(scope.started, event.time), attributes, scope.context)

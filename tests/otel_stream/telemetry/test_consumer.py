@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry import _logs, metrics, trace
@@ -16,6 +17,7 @@ from otel_stream import events as e
 from otel_stream.telemetry import TelemetryOptions, consumer_for_run, set_options
 
 RUN = {e.RunStarted, e.RunEnded}
+CALLS = {e.CallStarted, e.CallEnded}
 TASKS = {e.SuperstepStarted, e.SuperstepEnded, e.TaskStarted, e.TaskEnded}
 
 
@@ -64,9 +66,9 @@ def test_a_global_provider_counts_whenever_it_was_set(otel_globals, when):
 @pytest.mark.parametrize(
     ("signals", "kinds", "modes"),
     [
-        (("traces",), RUN | TASKS | {e.AttemptStarted, e.RouteChosen}, set()),
+        (("traces",), RUN | TASKS | CALLS | {e.AttemptStarted, e.RouteChosen}, set()),
         (("logs",), RUN | {e.RunInterrupted}, {"values", "updates", "custom", "messages"}),
-        (("metrics",), RUN | TASKS | {e.CheckpointWritten}, set()),
+        (("metrics",), RUN | TASKS | CALLS | {e.CheckpointWritten}, set()),
     ],
 )
 def test_a_signal_wants_only_what_it_needs(otel_globals, make_scene, signals, kinds, modes):
@@ -82,10 +84,11 @@ def test_log_events_without_modes_want_nothing(otel_globals, make_scene):
 
 def test_instruments_are_made_once_for_all_runs(otel_globals):
     meters = MeterProvider(shutdown_on_exit=False)
-    first, second = consumer_for_run(meter_provider=meters), consumer_for_run(meter_provider=meters)
-    assert first._metrics._instruments is second._metrics._instruments
-    other = consumer_for_run(meter_provider=MeterProvider(shutdown_on_exit=False))
-    assert other._metrics._instruments is not first._metrics._instruments
+    providers = (meters, meters, MeterProvider(shutdown_on_exit=False))
+    consumers: list[Any] = [consumer_for_run(meter_provider=one) for one in providers]
+    first, second, other = (one._metrics._instruments for one in consumers)
+    assert first is second
+    assert other is not first
 
 
 def test_importing_and_asking_loads_no_sdk_and_no_exporter():
@@ -116,7 +119,7 @@ def test_ends_of_attempts_are_wanted_once_a_node_may_be_retried(make_scene, sign
 class Unhashable(MeterProvider):
     """A provider like logfire's, which is compared by its value."""
 
-    __hash__ = None
+    __hash__: Any = None
 
     def __eq__(self, other):
         return self is other

@@ -1,0 +1,51 @@
+"""Other instrumentations of models, where they are active: one call is to have one span, and they make it.
+
+Known by the classes of their instrumentors in modules that the program has loaded; nothing is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+#: Modules of instrumentors of LangChain, each with its class.
+_OF_LANGCHAIN: Final = (
+    ("openinference.instrumentation.langchain", "LangChainInstrumentor"),
+    ("opentelemetry.instrumentation.langchain", "LangchainInstrumentor"),
+    ("opentelemetry.instrumentation.genai.langchain", "LangChainInstrumentor"),
+)
+#: The same of clients that LangChain's models use.
+_OF_CLIENTS: Final = {
+    "openai": (
+        ("openinference.instrumentation.openai", "OpenAIInstrumentor"),
+        ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor"),
+        ("opentelemetry.instrumentation.openai_v2", "OpenAIInstrumentor"),
+        ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor"),
+    ),
+    "anthropic": (
+        ("openinference.instrumentation.anthropic", "AnthropicInstrumentor"),
+        ("opentelemetry.instrumentation.anthropic", "AnthropicInstrumentor"),
+        ("opentelemetry.instrumentation.genai.anthropic", "AnthropicInstrumentor"),
+    ),
+}
+
+
+def told_by_langchain() -> bool:
+    """Tell whether another one of LangChain is active: all tell of models, tools and retrievers."""
+    return any(_is_active(module, name) for module, name in _OF_LANGCHAIN)
+
+
+def told_by_client(client: str | None) -> bool:
+    """Tell whether an instrumentation of a provider's own client is active."""
+    return any(_is_active(name, kind) for name, kind in _OF_CLIENTS.get(client or "", ()))
+
+
+def _is_active(module: str, name: str) -> bool:
+    kind: Any = getattr(sys.modules.get(module), name, None)
+    if kind is None:
+        return False
+    try:
+        # One object per class, which knows whether it is active.
+        return bool(kind().is_instrumented_by_opentelemetry)
+    except Exception:  # noqa: BLE001 - another one's code; then it is not known to be
+        return False

@@ -1,0 +1,1 @@
+"""Calls of models, tools and retrievers as spans, log events and measurements."""
