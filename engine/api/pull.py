@@ -162,7 +162,12 @@ async def _astream(
                 except StopAsyncIteration:
                     break
             receiver.asked = False
-            yield shape(part)
+            try:
+                yield shape(part)
+            except BaseException:
+                # Who has a part wants no more; a loop that ends cancels whoever closes for them.
+                loop.abandon()
+                raise
         await running.wait()
         loop.raise_upwards()
         if loop.end is End.DRAINED and loop.error is not None:

@@ -98,6 +98,18 @@ def test_between_two_nodes_it_ends_too(loop: asyncio.AbstractEventLoop) -> None:
         everything_is_over(told)
 
 
+@pytest.mark.clause("S-END-5")
+def test_left_as_the_program_ends_it_is_abandoned_though_the_loop_cancels_everything() -> None:
+    async def main() -> None:
+        async for _ in Ward("a").graph.astream({}, stream_mode="custom"):
+            break
+
+    with telemetry() as told:
+        for _ in range(TIMES):
+            asyncio.run(main())
+        everything_is_over(told)
+
+
 @pytest.mark.parametrize("names", ["a", "ab"])
 @pytest.mark.clause("S-END-5", "S-END-7", "S-END-12")
 def test_on_a_loop_that_is_closed_it_ends_without_it(names: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -125,7 +125,7 @@ class NotingBuilder(Builder):
         # What LangGraph runs in a thread outlives its end.
         return handle_later if self.is_async and self.api is LANGGRAPH else handle
 
-    def router(self, route: Route) -> Any:
+    def router(self, route: Route, _: str = "") -> Any:
         name = f"route{next(self.names)}"
 
         def choose(state: Any, runtime: Runtime) -> Any:

@@ -10,7 +10,7 @@ Rules of this file
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 from time import time_ns
@@ -183,7 +183,7 @@ class Tap:
             return _END_OF_BUBBLES.get(type(error), End.DRAINED)
         if isinstance(error, GraphRecursionError):
             return End.RECURSION_LIMIT
-        if isinstance(error, GeneratorExit) or error.args[:1] == (ABANDONED,):
+        if isinstance(error, GeneratorExit) or error.args[:1] == (ABANDONED,) or _is_closing(error):
             return End.ABANDONED
         if not isinstance(error, Exception):
             return End.CANCELLED
@@ -367,6 +367,18 @@ class Tap:
 _ANSWERS = frozenset({words.RESUME})
 _END_OF_BUBBLES = {GraphInterrupt: End.INTERRUPTED, ParentCommand: End.OK, GraphDrained: End.DRAINED}
 _END_OF_ERRORS = {"CancelledError": End.CANCELLED, "NodeTimeoutError": End.TIMEOUT}
+
+
+#: The type of ``aclose()`` of a generator, which nothing exports; a loop makes a task of it for a lost one.
+_CLOSING: Final = "async_generator_athrow"
+
+
+def _is_closing(error: BaseException) -> bool:
+    """Whether a stream that was left is being closed, by a loop that ends and cancels that, too."""
+    if not isinstance(error, CancelledError):
+        return False
+    task = current_task()
+    return task is not None and type(task.get_coro()).__name__ == _CLOSING
 
 
 def _interrupts(error: BaseException | None) -> tuple[Any, ...]:
