@@ -12,10 +12,12 @@ Rules of this file
 from __future__ import annotations
 
 import collections.abc
+import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, NotRequired, Required, Self, get_origin
+from typing import Annotated, Any, NamedTuple, NotRequired, Required, Self, get_origin
 
 from otel_stream.encoding import shown
+from otel_stream.stream.copying import snapshot
 
 from .errors import ErrorCode, InvalidUpdateError
 from .types import MISSING, Overwrite
@@ -78,6 +80,11 @@ class Channel:
     def saved(self) -> Any:
         """Return what a checkpoint stores, MISSING if nothing."""
         return self.value
+
+    def copied(self) -> Any:
+        """Return a copy of ``saved`` that no later change reaches, and that nobody changes."""
+        saved = self.saved()
+        return saved if saved is MISSING else snapshot(saved)
 
     def load(self, saved: Any) -> None:
         """Take over what ``saved`` returned."""
@@ -324,26 +331,65 @@ class Topic(Channel):
 
 
 class BinaryOperatorAggregate(Channel):
-    """Folds every write into its value with a reducer ``(current, written) -> new``."""
+    """Folds every write into its value with a reducer ``(current, written) -> new``.
 
-    __slots__ = ("operator",)
+    Of a list that grows, a copy is made of what was written since the last one: an item that is changed in
+    place, and not written, is for later copies what it was.
+    """
+
+    __slots__ = ("_copied", "_copy", "operator", "rewritten")
 
     def __init__(self, typ: Any, operator: Callable[[Any, Any], Any], key: str = "") -> None:
         super().__init__(typ, key)
         self.operator = operator
         self.value = _empty(typ)
+        #: What has been copied of the list, its copy, and where it was written anew since.
+        self._copied: list[Any] = []
+        self._copy: list[Any] = []
+        self.rewritten: set[int] = set()
 
     def update(self, values: Sequence[Any]) -> bool:
         if not values:
             return False
         self.value = self.preview(values)
+        if self.operator is not operator.add or any(map(is_overwrite, values)):
+            self._forget_copy()
         return True
+
+    def copied(self) -> Any:
+        value = self.value
+        if type(value) is not list:
+            return super().copied()
+        self._copy_anew(value)
+        new = value[len(self._copied) :]
+        self._copied += new
+        if not _are_same(self._copied, value):  # a node has changed the list in place
+            self._forget_copy()
+            self._copied, new = value.copy(), value
+        self._copy += snapshot(new)
+        return Beginning(self._copy, len(value))
+
+    def _copy_anew(self, value: list[Any]) -> None:
+        """Exchange what was written anew, in other lists: the old ones are of earlier copies."""
+        places = [place for place in self.rewritten if place < len(self._copied)]
+        if places:
+            self._copied, self._copy = self._copied.copy(), self._copy.copy()
+        for place in places:
+            self._copied[place], self._copy[place] = value[place], snapshot(value[place])
+        self.rewritten = set()
+
+    def _forget_copy(self) -> None:
+        """Take note that any of the list's items may have been written."""
+        self._copied, self._copy, self.rewritten = [], [], set()
+
+    def load(self, saved: Any) -> None:
+        super().load(saved)
+        self._forget_copy()
 
     def preview(self, values: Sequence[Any]) -> Any:
         value, overwritten = self.value, False
         for written in values:
-            kind = type(written)
-            if kind is dict or kind.__name__ == "Overwrite":
+            if _overwrites(type(written)):
                 replaces, plain = _overwritten(written)
                 if replaces and overwritten:
                     raise InvalidUpdateError(_two_overwrites(self))
@@ -436,6 +482,31 @@ def _two_overwrites(channel: Channel) -> str:
 def _overwrites(kind: type) -> bool:
     """Whether a value of this type may be meant to replace what the channel holds; LangGraph's may, too."""
     return kind is dict or kind.__name__ == "Overwrite"
+
+
+class Beginning(NamedTuple):
+    """A copy of a list: the first items of one that only grows, so that many copies are in it."""
+
+    items: list[Any]
+    length: int
+
+
+def whole(copy: Any) -> Any:
+    """Return what ``Channel.copied`` has returned as the value that it is of."""
+    return copy.items[: copy.length] if type(copy) is Beginning else copy
+
+
+def _are_same(one: list[Any], other: list[Any]) -> bool:
+    """Whether two lists hold the same objects, which are not asked; others are, and may answer anything."""
+    try:
+        return one == other
+    except Exception:  # noqa: BLE001 - foreign code
+        return False
+
+
+def is_overwrite(value: Any) -> bool:
+    """Whether a write replaces what the channel holds."""
+    return _overwrites(type(value)) and _overwritten(value)[0]
 
 
 def _overwritten(value: Any) -> tuple[bool, Any]:

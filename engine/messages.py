@@ -116,10 +116,9 @@ class MessagesState(TypedDict):
 
 
 def _merge(left: Messages, right: Messages, *, format: str | None = None) -> list[Any]:
-    before = _with_ids(_coerce(left if isinstance(left, list) else [left]))
-    new = _with_ids(_coerce(right if isinstance(right, list) else [right]))
+    before, new = as_messages(left), as_messages(right)
     for index in range(len(new) - 1, -1, -1):
-        if new[index].id == REMOVE_ALL_MESSAGES and _removes(new[index]):
+        if new[index].id == REMOVE_ALL_MESSAGES and removes(new[index]):
             return new[index + 1 :]
     merged = _apply(before, new)
     if format is None:
@@ -140,14 +139,14 @@ def _apply(before: list[Any], new: list[Any]) -> list[Any]:
     for message in new:
         place = places.get(message.id)
         if place is None:
-            if _removes(message):
+            if removes(message):
                 raise ValueError(
                     f"Attempting to delete a message with an ID that doesn't exist ('{message.id}'); "
                     f"remove only what is in the state, or everything with RemoveMessage(REMOVE_ALL_MESSAGES)"
                 )
             places[message.id] = len(merged)
             merged.append(message)
-        elif _removes(message):
+        elif removes(message):
             removed.add(message.id)
         else:
             removed.discard(message.id)
@@ -173,7 +172,13 @@ def is_conversation(reducer: Any) -> bool:
     return getattr(getattr(reducer, "func", reducer), "__name__", None) == add_messages.__name__
 
 
-def _removes(message: Any) -> bool:
+def as_messages(value: Messages) -> list[Any]:
+    """Return what is written to a conversation as a new list of messages with ids."""
+    return _with_ids(_coerce(value if isinstance(value, list) else [value]))
+
+
+def removes(message: Any) -> bool:
+    """Whether a message removes others."""
     return getattr(message, "type", None) == "remove"
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self, cast
 from otel_stream.encoding import shown
 from otel_stream.stream.copying import snapshot
 
+from ..channels import whole
 from ..types import Config
 from .base import (
     ERROR,
@@ -136,12 +137,38 @@ class InMemorySaver(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> Config:
-        thread_id, ns, parent = _address(config)
         values = checkpoint["channel_values"]
         new = {(name, v): self._store(values[name]) for name, v in new_versions.items() if name in values}
         rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
-        saved = _Saved(self._store(rest), self._store(get_checkpoint_metadata(config, metadata)), parent)
-        key = checkpoint["id"]
+        about = self._store(get_checkpoint_metadata(config, metadata))
+        return self._put(config, checkpoint["id"], new, self._store(rest), about)
+
+    @property
+    def takes_copies(self) -> bool:
+        """Whether :meth:`put_copies` does what ``put`` does: values are kept as they are, by this class."""
+        kind = type(self)
+        return self.serde is None and (kind.put, kind.aput) == (InMemorySaver.put, InMemorySaver.aput)
+
+    def put_copies(
+        self,
+        config: Config,
+        checkpoint: Mapping[str, Any],
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> Config:
+        """Do what ``put`` does with a checkpoint of the new values alone, copies that nobody changes."""
+        values = checkpoint["channel_values"]
+        rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
+        new = {(name, v): values[name] for name, v in new_versions.items() if name in values}
+        return self._put(
+            config, checkpoint["id"], new, rest, self._store(get_checkpoint_metadata(config, metadata))
+        )
+
+    def _put(
+        self, config: Config, key: str, new: dict[tuple[str, Any], Any], rest: Any, metadata: Any
+    ) -> Config:
+        thread_id, ns, parent = _address(config)
+        saved = _Saved(rest, metadata, parent)
         with self._lock:
             here = self._threads.setdefault(thread_id, {}).setdefault(ns, _Namespace())
             here.values.update(new)
@@ -251,7 +278,7 @@ class InMemorySaver(BaseCheckpointSaver[int]):
                 here.writes.get(rest["id"], {}).items(),
                 key=lambda item: writes_sort_key(item[1].path, *item[0]),
             )
-        values = {name: self._load(value) for name, value in stored.items()}
+        values = {name: self._load(whole(value)) for name, value in stored.items()}
         pending: PendingWrites = [(w.task_id, w.channel, self._load(w.value)) for _, w in writes]
         place = config["configurable"]
         return CheckpointTuple(

@@ -37,13 +37,15 @@ class Saver:
     LangGraph's savers are given its words in place of ours, and give ours back.
     """
 
-    __slots__ = ("_is_async", "_saver", "is_langgraphs", "next_version")
+    __slots__ = ("_is_async", "_saver", "is_langgraphs", "next_version", "takes_copies")
 
     def __init__(self, saver: Any, *, is_async: bool) -> None:
         self._saver = saver
         self.is_langgraphs = is_langgraphs(saver)
         self._is_async = is_async
         self.next_version = getattr(saver, "get_next_version", None)
+        #: Whether it is given copies of what is new, which it keeps as they are.
+        self.takes_copies = bool(getattr(saver, "takes_copies", False))
 
     async def get(self, place: Config) -> Any:
         """Return the checkpoint that ``place`` names, or the latest there; None if there is none.
@@ -86,6 +88,9 @@ class Saver:
         versions: Mapping[str, Any],
     ) -> Config:
         """Store a checkpoint behind the one that ``place`` names; return where it is."""
+        if self.takes_copies:
+            copied: Config = self._saver.put_copies(place, checkpoint, metadata, versions)
+            return copied
         if self.is_langgraphs:
             checkpoint = {**checkpoint, "channel_values": stored_values(checkpoint["channel_values"])}
         what = (place, checkpoint, metadata, versions)

@@ -14,7 +14,9 @@ import typing_extensions
 from typing_extensions import is_typeddict
 
 from ..channels import BinaryOperatorAggregate, Channel, DeltaChannel, LastValue, of_langgraph
+from ..conversation import Conversation
 from ..managed import IsLastStepManager, ManagedValue, RemainingStepsManager
+from ..messages import add_messages
 
 #: The only key of a state that is a single value instead of a mapping.
 ROOT = "__root__"
@@ -88,7 +90,8 @@ def _reduced_channel(name: str, hint: Any) -> Channel | None:
             f"Invalid reducer signature. Expected (a, b) -> c. Got {signature} for key '{name}'; "
             f"annotate the key with a function of the current and the written value"
         ) from None
-    return BinaryOperatorAggregate(hint, reducer, name)
+    kind = Conversation if reducer is add_messages else BinaryOperatorAggregate
+    return kind(hint, reducer, name)
 
 
 def _has_signature(function: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
@@ -175,16 +175,17 @@ class Checkpoints:
 
     async def _store(self, state: State, updated: set[str] | None) -> None:
         started = time.perf_counter()
+        new = {n: v for n, v in state.versions.items() if self._stored_versions.get(n) != v}
+        values = copied_values(state, new) if self._saver.takes_copies else saved_values(state)
         checkpoint = {
             "v": 4,
             "ts": datetime.now(UTC).isoformat(),
             "id": state.checkpoint_id,
-            "channel_values": self._tracked_values(saved_values(state)),
+            "channel_values": self._tracked_values(values),
             "channel_versions": dict(state.versions),
             "versions_seen": {node: dict(seen) for node, seen in state.seen.items()},
             "updated_channels": sorted(updated) if updated is not None else None,
         }
-        new = {n: v for n, v in state.versions.items() if self._stored_versions.get(n) != v}
         self._stored_versions = dict(state.versions)
         configurable = self.config["configurable"]
         self.parent_config = self.config if configurable.get("checkpoint_id") else None
@@ -341,3 +342,9 @@ def saved_values(state: State) -> dict[str, Any]:
         for name, channel in state.channels.items()
         if name in state.versions and (saved := channel.saved()) is not MISSING
     }
+
+
+def copied_values(state: State, names: Iterable[str]) -> dict[str, Any]:
+    """Return copies of what a checkpoint stores of some channels."""
+    copies = ((name, state.channels[name].copied()) for name in names if name in state.channels)
+    return {name: copy for name, copy in copies if copy is not MISSING}

@@ -88,6 +88,10 @@ def _copy(value: Any, seen: Seen, depth: int) -> Any:
     if known is not None:
         return known[1]
     try:
+        if kind is dict:
+            return _copy_dict(value, seen, depth + 1)
+        if kind is list:
+            return _copy_list(value, seen, depth + 1)
         made = _made(value, kind, seen, depth)
     except RecursionError:
         return value
@@ -95,6 +99,27 @@ def _copy(value: Any, seen: Seen, depth: int) -> Any:
         _name(kind, error)
         made = value
     seen[id(value)] = value, made
+    return made
+
+
+def _copy_dict(value: dict[Any, Any], seen: Seen, depth: int) -> dict[Any, Any]:
+    # One call for a plain container: another thread that changes the original can't break the loop below.
+    made = value.copy()
+    seen[id(value)] = value, made  # before what it holds, which may be itself
+    if not _FIXED.issuperset(map(type, made.values())):
+        for key, item in made.items():
+            if type(item) not in _FIXED:
+                made[key] = _copy(item, seen, depth)
+    return made
+
+
+def _copy_list(value: list[Any], seen: Seen, depth: int) -> list[Any]:
+    made = value.copy()
+    seen[id(value)] = value, made
+    if not _FIXED.issuperset(map(type, made)):
+        for index, item in enumerate(made):
+            if type(item) not in _FIXED:
+                made[index] = _copy(item, seen, depth)
     return made
 
 
@@ -106,10 +131,9 @@ def _made(value: Any, kind: type, seen: Seen, depth: int) -> Any:
     copier = _COPIERS[kind] if kind in _COPIERS else _COPIERS.setdefault(kind, _copier(kind))
     if copier is None:
         return _copy_model(value, kind, seen, depth) if kind in _MODELS else value
-    # One call for a plain container: another thread that changes the original can't break the loops below.
     made = copier(value)
     if made is not value:
-        seen[id(value)] = value, made  # before what it holds, which may be itself
+        seen[id(value)] = value, made
         _fill(made, kind, seen, depth + 1)
     return made
 
@@ -155,7 +179,8 @@ def _fill_attributes(made: Any, kind: type, seen: Seen, depth: int) -> None:
     for name, item in own.items():
         if type(item) not in _FIXED:
             own[name] = _copy(item, seen, depth)
-    for slot in _slots(kind):
+    # A struct's slots are its fields.
+    for slot in () if issubclass(kind, msgspec.Struct) else _slots(kind):
         try:
             item = slot.__get__(made, kind)
         except AttributeError:  # not set

@@ -1,6 +1,7 @@
 """Each kind of channel: what its writes make of it, and that it survives a checkpoint."""
 
 import operator
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import langgraph.channels as theirs
@@ -24,7 +25,10 @@ from engine.channels import (
     NamedBarrierValueAfterFinish,
     Topic,
     UntrackedValue,
+    whole,
 )
+from engine.conversation import Conversation
+from engine.messages import REMOVE_ALL_MESSAGES, Message, RemoveMessage, add_messages
 from engine.types import MISSING
 
 NAMES = ("a", "b")
@@ -356,3 +360,124 @@ def test_a_thread_that_langgraph_stored_in_pieces_is_refused() -> None:
     config = {"configurable": {"thread_id": "2"}}
     graph(langgraph.graph, theirs.DeltaChannel(extend, snapshot_frequency=1)).invoke({"log": "in"}, config)
     assert graph(engine, engine.DeltaChannel(extend)).invoke(None, config) == {"log": [["in"], ["a"]]}
+
+
+class Counted:
+    """An item that counts how often its likes are copied."""
+
+    copies = 0
+
+    def __init__(self, id: str, text: str = "", type: str = "counted") -> None:
+        self.id, self.text, self.type = id, text, type
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Counted) and (self.id, self.text) == (other.id, other.text)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __deepcopy__(self, memo: Any) -> "Counted":
+        Counted.copies += 1
+        return Counted(self.id, self.text)
+
+
+def growing() -> BinaryOperatorAggregate:
+    return BinaryOperatorAggregate(list, operator.add, "x")
+
+
+def conversing() -> Conversation:
+    return Conversation(list, add_messages, "x")
+
+
+def written(ids: Iterable[Any], text: str = "") -> list[Message]:
+    return [Message(role="user", content=text, id=str(id), extra={"counted": Counted(str(id))}) for id in ids]
+
+
+@pytest.mark.parametrize("make", [growing, conversing])
+def test_of_a_list_that_grows_only_what_was_written_is_copied(make: Callable[[], Any]) -> None:
+    channel, copies = make(), []
+    channel.update([written(range(100))])
+    for more in (100, 101):
+        Counted.copies = 0
+        channel.update([written([more])])
+        copies.append(channel.copied())
+    assert Counted.copies == 1
+    assert [len(whole(copy)) for copy in copies] == [101, 102]
+    assert whole(copies[1]) == channel.value
+    assert whole(copies[1])[0] is not channel.value[0]
+
+
+def test_of_a_conversation_only_a_message_that_is_replaced_is_copied_again() -> None:
+    channel = conversing()
+    channel.update([written(range(100))])
+    before = channel.copied()
+    Counted.copies = 0
+    channel.update([written([7], "anew")])
+    after = channel.copied()
+    assert Counted.copies == 1
+    assert [m.content for m in whole(before)] == [""] * 100
+    assert [m.id for m in whole(after) if m.content] == ["7"]
+
+
+@pytest.mark.parametrize("make", [growing, conversing])
+@pytest.mark.parametrize(
+    "change", [list.pop, list.reverse, list.clear, lambda value: value.__setitem__(0, written("z")[0])]
+)
+def test_a_list_that_a_node_changes_in_place_is_copied_as_it_is(
+    make: Callable[[], Any], change: Callable[[Any], Any]
+) -> None:
+    channel = make()
+    channel.update([written("abc")])
+    earlier = channel.copied()
+    change(channel.value)
+    channel.update([written("d")])
+    assert whole(channel.copied()) == channel.value
+    assert [m.id for m in whole(earlier)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("make", [growing, conversing])
+def test_a_list_that_is_overwritten_is_copied_as_a_whole(make: Callable[[], Any]) -> None:
+    channel = make()
+    channel.update([written("abc")])
+    earlier = channel.copied()
+    channel.update([Overwrite(written("de"))])
+    assert [m.id for m in whole(channel.copied())] == ["d", "e"]
+    channel.update([written("f")])
+    assert [m.id for m in whole(channel.copied())] == ["d", "e", "f"]
+    assert [m.id for m in whole(earlier)] == ["a", "b", "c"]
+
+
+write = st.one_of(
+    st.lists(st.integers(0, 5), max_size=3).map(lambda ids: written(ids, "more")),
+    st.sampled_from("012345").map(RemoveMessage),
+    st.just(RemoveMessage(REMOVE_ALL_MESSAGES)),
+    st.lists(st.integers(0, 5), max_size=2, unique=True).map(lambda ids: Overwrite(written(ids))),
+    st.just(("user", "no message yet")),
+    st.just({"role": "user", "content": "no message either"}),
+)
+
+
+@given(st.lists(st.tuples(st.lists(write, max_size=2), st.booleans(), st.booleans()), max_size=8))
+def test_a_conversation_is_what_its_reducer_makes_of_it(
+    supersteps: list[tuple[list[Any], bool, bool]],
+) -> None:
+    ours, plain, copies = conversing(), BinaryOperatorAggregate(list, add_messages, "x"), []
+
+    def said(messages: list[Any]) -> list[Any]:
+        named = {str(id) for id in range(6)}
+        return [(m.id if m.id in named else "made up", m.content) for m in messages]
+
+    for writes, previewed, kept in supersteps:
+        outcomes = []
+        for channel in (ours, plain):
+            try:
+                if previewed and writes:
+                    assert said(channel.preview(writes)) is not None
+                outcomes.append(channel.update(writes))
+            except (ValueError, InvalidUpdateError) as error:
+                outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]
+        assert said(ours.value) == said(plain.value)
+        if kept:
+            copies.append((ours.copied(), said(ours.value)))
+    assert [said(whole(copy)) for copy, _ in copies] == [then for _, then in copies]

@@ -8,12 +8,15 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver as LangGraphBase
 from langgraph.checkpoint.memory import InMemorySaver as LangGraphSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
+import engine
+from engine.channels import whole
 from engine.checkpoint import InMemorySaver, MemorySaver, empty_checkpoint
 
 
@@ -388,3 +391,46 @@ def test_writes_need_a_checkpoint_to_belong_to() -> None:
     assert str(caught.value) == (
         'config["configurable"]["checkpoint_id"] is missing: name the checkpoint to write to'
     )
+
+
+@pytest.mark.parametrize("reducer", [operator.add, engine.add_messages])
+def test_a_checkpoint_holds_items_as_they_were_written(reducer: Any) -> None:
+    class State(TypedDict):
+        messages: Annotated[list[Any], reducer]
+
+    def change(state: State) -> dict[str, Any]:
+        state["messages"][0].content = "changed in place"
+        return {"messages": [AIMessage("new", id="2")]}
+
+    saver, place = InMemorySaver(), {"configurable": {"thread_id": "1"}}
+    graph = (
+        engine.StateGraph(State)
+        .add_node("change", change)
+        .add_edge(engine.START, "change")
+        .compile(checkpointer=saver)
+    )
+    result = graph.invoke({"messages": [HumanMessage("as written", id="1")]}, place)
+    assert [message.content for message in result["messages"]] == ["changed in place", "new"]
+    stored = graph.get_state(place).values["messages"]
+    assert [message.content for message in stored] == ["as written", "new"]
+    stored.clear()
+    assert len(graph.get_state(place).values["messages"]) == 2
+
+
+def test_checkpoints_of_a_list_that_grows_hold_each_item_once() -> None:
+    class State(TypedDict):
+        items: Annotated[list[Any], operator.add]
+
+    def more(state: State) -> dict[str, Any]:
+        return {"items": [{"n": len(state["items"])}]}
+
+    saver, place = InMemorySaver(), {"configurable": {"thread_id": "1"}}
+    builder = engine.StateGraph(State).add_node("more", more).add_edge(engine.START, "more")
+    builder.add_conditional_edges("more", lambda state: "more" if len(state["items"]) < 50 else engine.END)
+    graph = builder.compile(checkpointer=saver)
+    graph.invoke({"items": []}, {**place, "recursion_limit": 100})
+    kept = saver._threads["1"][""].values.values()
+    items = {id(item) for value in kept for item in (whole(value) if isinstance(whole(value), list) else ())}
+    assert len(items) == 50
+    lengths = [len(found.values["items"]) for found in graph.get_state_history(place) if found.values]
+    assert lengths[:3] == [50, 49, 48]
