@@ -170,17 +170,16 @@ _COPIED_WHOLE: Final[set[type]] = {dict, list, set, deque, defaultdict, bytearra
 
 
 def _fill_attributes(made: Any, kind: type, seen: Seen, depth: int) -> None:
-    if issubclass(kind, msgspec.Struct):
-        for name in kind.__struct_fields__:
-            item = getattr(made, name)
-            if type(item) not in _FIXED:
-                msgspec.structs.force_setattr(made, name, _copy(item, seen, depth))
+    fields: tuple[str, ...] = getattr(kind, "__struct_fields__", ())
+    for name in fields:  # of a msgspec.Struct, whose slots they are
+        item = getattr(made, name)
+        if type(item) not in _FIXED:
+            msgspec.structs.force_setattr(made, name, _copy(item, seen, depth))
     own = _dict_of(made)
     for name, item in own.items():
         if type(item) not in _FIXED:
             own[name] = _copy(item, seen, depth)
-    # A struct's slots are its fields.
-    for slot in () if issubclass(kind, msgspec.Struct) else _slots(kind):
+    for slot in () if fields else _slots(kind):
         try:
             item = slot.__get__(made, kind)
         except AttributeError:  # not set
