@@ -90,12 +90,15 @@ class OtlpJsonFile:
                 rest = rest[self._file.write(rest) :]
 
     def _ends_in_half_a_line(self) -> bool:
-        return self._is_file and self._file.seek(0, os.SEEK_END) > 0 and self._last_byte() != b"\n"
+        size = os.fstat(self._file.fileno()).st_size if self._is_file else 0
+        return size > 0 and self._byte(size - 1) != b"\n"
 
-    def _last_byte(self) -> bytes:
-        self._file.seek(-1, os.SEEK_END)
-        last: bytes = self._file.read(1)
-        return last
+    def _byte(self, at: int) -> bytes:
+        if hasattr(os, "pread"):  # where there is a fork: parent and child have one position in the file
+            return os.pread(self._file.fileno(), 1, at)
+        self._file.seek(at)
+        found: bytes = self._file.read(1)
+        return found
 
 
 def _for_the_owner(path: str, flags: int) -> int:
