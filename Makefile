@@ -74,6 +74,10 @@ survey-langgraph: $(VENV)/.dev ## Run all of LangGraph's public-API tests agains
 survey-ecosystem: $(VENV)/.dev ## Run the suites of LangGraph's ecosystem on LangGraph and on our engine (ARGS="swarm" for one)
 	$(BIN)/python -m tests.conformance.ecosystem $(ARGS)
 
+.PHONY: survey-observed
+survey-observed: $(VENV)/.dev ## Run those suites on LangGraph alone and with all its runs observed, and fail where that differs
+	$(BIN)/python -m tests.conformance.ecosystem --observed $(ARGS)
+
 KILLS ?= 100
 .PHONY: kills
 kills: $(VENV)/.dev ## Kill KILLS runs on SQLite and as many on PostgreSQL, and go on with each in other processes

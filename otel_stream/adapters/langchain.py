@@ -314,16 +314,33 @@ class ToolsHandler(BaseCallbackHandler):
 _PAUSES: Final = frozenset({"GraphInterrupt", "GraphDrained"})
 
 
+class _Lent:
+    """A writer of ours where LangGraph's is looked for; what that one is to be told, it is told, too."""
+
+    def __init__(self, write: Callable[[Any], None], beside: Callable[[Any], None] | None) -> None:
+        self._write = write
+        self._beside = beside
+
+    def __call__(self, delta: Any) -> None:
+        self._write(delta)
+        if self._beside is not None:
+            self._beside(delta)
+
+
 def _lend_writer(write: Callable[[Any], None]) -> Callable[[], None]:
     """Let LangGraph's ``ToolRuntime.emit_output_delta`` find ``write``; return what ends that."""
     variable = getattr(sys.modules.get("langgraph.pregel._tools"), "_tool_call_writer", None)
     if not isinstance(variable, ContextVar):
         return lambda: None
-    token = variable.set(write)
+    before = variable.get(None)
+    # One of ours is that of a tool around this one; any other is the caller's, for this very call.
+    lent = _Lent(write, None if isinstance(before, _Lent) else before)
+    token = variable.set(lent)
 
     def put_back() -> None:
-        with suppress(ValueError):  # the tool ends in another context than it began in
-            variable.reset(token)
+        if variable.get(None) is lent:  # the caller's handler has put back what was there before it, too
+            with suppress(ValueError):  # the tool ends in another context than it began in
+                variable.reset(token)
 
     return put_back
 

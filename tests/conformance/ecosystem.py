@@ -1,10 +1,11 @@
 """Run the suites of what is built on LangGraph twice, on LangGraph and on our engine, and print both results.
 
-    python -m tests.conformance.ecosystem [-k EXPRESSION] [SUITE ...]
+    python -m tests.conformance.ecosystem [--observed] [-k EXPRESSION] [SUITE ...]
 
 Each suite is its project's own, from its source distribution; not one of its tests is edited. On our engine
-``import langgraph...`` is answered by ``alias``. What passes on LangGraph only goes, with the reason, to
-``.survey/ecosystem.txt``. Everything runs in an environment of its own, whose versions are in
+``import langgraph...`` is answered by ``alias``; with ``--observed`` the second time is LangGraph, too, with
+all its runs observed. What passes on LangGraph only goes, with the reason, to ``.survey/ecosystem.txt``, or
+``.survey/observed.txt``. Everything runs in an environment of its own, whose versions are in
 ``ecosystem.txt``, made once.
 """
 
@@ -23,8 +24,20 @@ from tests.conformance.suite import HERE, ROOT, Outcome, outcomes_of
 from tests.environments import made
 
 PINS = HERE / "ecosystem.txt"
-FAILURES = ROOT / ".survey" / "ecosystem.txt"
-TARGETS = ("langgraph", "engine")
+SURVEYS = ROOT / ".survey"
+
+
+class Target(NamedTuple):
+    """What the suites run on: the package that answers to LangGraph's name, and pytest's plugins beside."""
+
+    name: str
+    package: str
+    plugins: tuple[str, ...] = ()
+
+
+LANGGRAPH = Target("LangGraph", "langgraph")
+ENGINE = Target("engine", "engine")
+OBSERVED = Target("observed", "langgraph", ("-p", "observed_plugin"))
 
 
 class Suite(NamedTuple):
@@ -33,6 +46,8 @@ class Suite(NamedTuple):
     name: str
     source: Source | None
     tests: str
+    #: Whether it asks what is observed, and so runs on nothing else.
+    observes: bool = False
 
     def lay(self, folder: Path) -> None:
         """Lay the tests, and how their project configures pytest, into ``folder``."""
@@ -74,14 +89,16 @@ SUITES = (
         Source("langchain", "1.5.2", "63816aee7f55503db5c4f266a0874047d417957ae70cbf27397325c584982c52"),
         "tests/unit_tests/agents",
     ),
+    # Ours: what receivers get of agents is what LangGraph streams.
+    Suite("agents", None, "agents", observes=True),
 )
 
 
 class Result(NamedTuple):
-    """What became of a suite's tests, by their ids, on each of the targets."""
+    """What became of a suite's tests, by their ids, on LangGraph and on the other target."""
 
     langgraph: Mapping[str, Outcome]
-    engine: Mapping[str, Outcome]
+    other: Mapping[str, Outcome]
 
     @property
     def expected(self) -> list[str]:
@@ -90,29 +107,30 @@ class Result(NamedTuple):
 
     @property
     def failing(self) -> dict[str, str]:
-        """Those that do not pass on our engine, and why."""
+        """Those that do not pass on the other target, and why."""
         lost = Outcome("", "failed", "did not run: its file can't be imported")
-        found = {test: self.engine.get(test, lost) for test in self.expected}
+        found = {test: self.other.get(test, lost) for test in self.expected}
         return {test: outcome.why for test, outcome in found.items() if outcome.outcome != "passed"}
 
 
-def run(suite: Suite, python: str, expression: str) -> Result:
-    """Run a suite on both at once."""
+def run(suite: Suite, other: Target, python: str, expression: str) -> Result:
+    """Run a suite on LangGraph and on ``other`` at once."""
     arguments = ["--timeout", "60", "-p", "no:cacheprovider", *(["-k", expression] if expression else [])]
 
-    def one(target: str) -> dict[str, Outcome]:
+    def one(target: Target) -> dict[str, Outcome]:
         with tempfile.TemporaryDirectory() as name:
             suite.lay(Path(name))
-            found = outcomes_of(python, target, Path(name), [*arguments, suite.tests], {})
+            asked = [*target.plugins, *arguments, suite.tests]
+            found = outcomes_of(python, target.package, Path(name), asked, {})
         # Of a test's call and its teardown, what failed counts.
         return {outcome.test: outcome for outcome in sorted(found, key=lambda one: one.outcome == "failed")}
 
     with ThreadPoolExecutor() as pool:
-        return Result(*pool.map(one, TARGETS))
+        return Result(*pool.map(one, (LANGGRAPH, other)))
 
 
 def print_row(name: str, version: str, results: list[Result]) -> None:
-    """Print how many tests pass on LangGraph, and how many of those on our engine."""
+    """Print how many tests pass on LangGraph, and how many of those on the other target."""
     expected = sum(len(result.expected) for result in results)
     passed = expected - sum(len(result.failing) for result in results)
     share = f"{passed / expected:8.1%}" if expected else ""
@@ -138,21 +156,26 @@ def main() -> None:
     names = [suite.name for suite in SUITES]
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"some of {', '.join(names)}")
     parser.add_argument("-k", default="", metavar="EXPRESSION", help="only tests that match, as in pytest")
+    parser.add_argument("--observed", action="store_true", help="on LangGraph alone and observed")
     options = parser.parse_args()
     unknown = [name for name in options.suites if name not in names]
     if unknown:
         parser.error(f"{unknown[0]!r} is no suite; choose from {', '.join(names)}")
+    other = OBSERVED if options.observed else ENGINE
+    failures = SURVEYS / ("observed.txt" if options.observed else "ecosystem.txt")
     home = ROOT / ".venv" / "ecosystem"
     python = made(home, "--requirement", str(PINS), of=PINS.read_text())
     results: dict[str, Result] = {}
-    print(f"{'':26}{'on LangGraph':>14}{'of them on engine':>18}")
+    print(f"{'':26}{'on LangGraph':>14}{f'of them {other.name}':>18}")
     for suite in SUITES:
-        if suite.name in (options.suites or names):
-            results[suite.name] = run(suite, python, options.k)
+        if suite.name in (options.suites or names) and (options.observed or not suite.observes):
+            results[suite.name] = run(suite, other, python, options.k)
             print_row(suite.name, suite.source.version if suite.source else "", [results[suite.name]])
-            write_failures(results, FAILURES)
+            write_failures(results, failures)
     print_row("all", "", [*results.values()])
-    print(f"what passes on LangGraph only is in {FAILURES.relative_to(ROOT)}")
+    print(f"what passes on LangGraph only is in {failures.relative_to(ROOT)}")
+    if options.observed and any(result.failing for result in results.values()):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

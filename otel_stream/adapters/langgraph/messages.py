@@ -288,7 +288,11 @@ class Ears(BaseCallbackHandler):
 
 
 def _begin(one: _Heard, task: NodeTask, config: Mapping[str, Any]) -> None:
-    metadata = getattr(config.get("callbacks"), "metadata", None) or config.get("metadata")
+    # LangGraph adds the one to the other when it begins to call the node, after this or before.
+    metadata = {
+        **(getattr(config.get("callbacks"), "metadata", None) or {}),
+        **(config.get("metadata") or {}),
+    }
     tags = [HIDDEN] if task.hidden else None
     # A task of a run has one attempt at a time, so its id will do for the call's.
     call = cast("Any", task.id)

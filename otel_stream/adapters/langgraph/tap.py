@@ -329,9 +329,11 @@ class Tap:
                 interrupts = tuple(_flat(value for name, value in writes if name == words.INTERRUPT))
                 values = read_channels(loop.channels, loop.output_keys)
         error = None if end is End.OK or end is End.INTERRUPTED else task.left_by
+        # What a subgraph has handed off to the graph of this task is this task's, and written.
+        hands_off = handoff is not None and not writes
         observer.emit(
             events.TaskEnded(
-                task, end, update, result, error, interrupts, cached, time_ns(), values, handoff is not None
+                task, end, update, result, error, interrupts, cached, time_ns(), values, hands_off
             )
         )
 

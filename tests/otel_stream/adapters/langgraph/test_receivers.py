@@ -9,9 +9,11 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 
 from otel_stream import OverflowPolicy, StreamConfig, StreamDeadlockError, StreamReceiver
 from otel_stream.adapters.langgraph import LangGraphInstrumentor, open_stream, subscribe
@@ -308,3 +310,39 @@ def test_a_run_that_is_stopped_before_it_begins_is_waited_for_no_longer() -> Non
             await stream.wait()
 
     asyncio.run(main())
+
+
+def test_a_handoff_out_of_a_subgraph_is_the_update_of_the_node_that_it_is() -> None:
+    def hand_off(state: State) -> Any:
+        return Command(graph=Command.PARENT, goto="after", update={"log": ["handed off"]})
+
+    inner: Any = StateGraph(State).add_node("inner", hand_off).add_edge(START, "inner").compile()
+    made: Any = StateGraph(State).add_node("sub", inner).add_node("after", lambda state: {"log": ["after"]})
+    graph = made.add_edge(START, "sub").compile()
+    with subscribe(StreamConfig(modes=("updates",), subgraphs=True)) as receiver:
+        theirs = [*graph.stream({"log": []}, stream_mode="updates", subgraphs=True)]
+        ours = [(part.ns, part.data) for part in iter(receiver.take_nowait, None)]
+    assert ours == theirs == [((), {"sub": {"log": ["handed off"]}}), ((), {"after": {"log": ["after"]}})]
+
+
+def test_a_tool_shows_its_output_to_the_caller_and_to_receivers() -> None:
+    prebuilt = pytest.importorskip("langgraph.prebuilt")
+    if not hasattr(prebuilt.ToolRuntime, "emit_output_delta"):
+        pytest.skip("this version's tools show no output before their end")
+
+    @tool
+    def spell(word: str, runtime: prebuilt.ToolRuntime) -> str:  # type: ignore[name-defined]
+        """Spell a word."""
+        for letter in word:
+            runtime.emit_output_delta(letter)
+        return word
+
+    call = {"name": "spell", "args": {"word": "ab"}, "id": "1", "type": "tool_call"}
+    made: Any = StateGraph(MessagesState).add_node("tools", prebuilt.ToolNode([spell]))
+    graph = made.add_edge(START, "tools").compile()
+    with subscribe(StreamConfig(modes=("tools",))) as receiver:
+        theirs = [*graph.stream({"messages": [AIMessage("", tool_calls=[call])]}, stream_mode="tools")]
+        ours = [part.data for part in iter(receiver.take_nowait, None)]
+    assert [part.get("delta") for part in theirs] == [None, "a", "b", None]
+    # The message in the last one is given an id when LangGraph has shown it already.
+    assert [*ours[:-1], ours[-1]["output"].content] == [*theirs[:-1], theirs[-1]["output"].content]
