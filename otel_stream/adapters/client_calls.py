@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from otel_stream.adapters import content
 from otel_stream.adapters.chunks import MessageChunk, Speaker
-from otel_stream.adapters.others import told_by_client
+from otel_stream.adapters.others import is_instrumented
 from otel_stream.adapters.providers import server_of
 from otel_stream.calls import Answered, Asked, Call, Content, Usage, given, number, texts, whole
 from otel_stream.events import CallEnded, CallStarted, Event, Task
@@ -108,7 +108,9 @@ def begin(stream: Any, reader: Reader, node: Speaker | None, since: int) -> Clie
     call = Call("chat", _asked(reader.provider, request), None)
     body = _body(request)
     call.question = lambda: _question(body)
-    call.told_elsewhere = told_by_client(reader.provider)
+    # anthropic's client traces itself, and has wrapped the body of this response if it does.
+    traces_itself = hasattr(getattr(response, "stream", None), "stream_observer")
+    call.told_elsewhere = traces_itself or is_instrumented(reader.provider)
     return ClientCall(call, reader, emit, task, _sent(response) or since)
 
 
@@ -123,7 +125,10 @@ def _response(stream: Any) -> Any:
 
 def _sent(response: Any) -> int | None:
     """Return when the request was sent, in nanoseconds since the epoch; None if that is not kept."""
-    began = getattr(getattr(response, "stream", None), "_start", None)
+    body, began = getattr(response, "stream", None), None
+    while body is not None and began is None:
+        began = getattr(body, "_start", None)
+        body = getattr(body, "_body", None) or getattr(body, "_async_body", None)
     if not isinstance(began, float):
         return None
     return time.time_ns() - max(0, int((time.perf_counter() - began) * 1e9))

@@ -5,8 +5,13 @@ Known by the classes of their instrumentors in modules that the program has load
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, Final
+
+from opentelemetry.trace import get_tracer_provider
+
+from otel_stream.telemetry.run import is_configured
 
 #: Modules of instrumentors of LangChain, each with its class.
 _OF_LANGCHAIN: Final = (
@@ -28,6 +33,8 @@ _OF_CLIENTS: Final = {
         ("opentelemetry.instrumentation.genai.anthropic", "AnthropicInstrumentor"),
     ),
 }
+#: Where anthropic's client has its own.
+_TRACES_ITSELF: Final = "anthropic._tracing"
 
 
 def told_by_langchain() -> bool:
@@ -36,6 +43,18 @@ def told_by_langchain() -> bool:
 
 
 def told_by_client(client: str | None) -> bool:
+    """Tell whether a provider's own client makes spans of its calls, by an instrumentation or by itself.
+
+    anthropic's does unless it is told not to: by the environment, as far as is known here.
+    """
+    if client == "anthropic" and _TRACES_ITSELF in sys.modules:
+        off = os.environ.get("ANTHROPIC_OPEN_TELEMETRY", "").lower() == "false"
+        if not off and is_configured(get_tracer_provider()):
+            return True
+    return is_instrumented(client)
+
+
+def is_instrumented(client: str | None) -> bool:
     """Tell whether an instrumentation of a provider's own client is active."""
     return any(_is_active(name, kind) for name, kind in _OF_CLIENTS.get(client or "", ()))
 
