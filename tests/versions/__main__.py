@@ -21,7 +21,7 @@ TOOLS = ("pytest", "pytest-timeout", "hypothesis", "langchain-core")
 TELEMETRY = ("tests/versions/test_both_ways.py",)
 TELEMETRY_IN_FULL = (*TELEMETRY, "tests/otel_stream/telemetry")
 BESIDE = ("tests/versions/test_beside.py", *TELEMETRY)
-LANGGRAPH = ("tests/versions/test_beside_langgraph.py",)
+LANGGRAPH = ("tests/versions/test_beside_langgraph.py", "tests/versions/test_models_once.py")
 
 
 class Environment(NamedTuple):

@@ -176,4 +176,4 @@ def test_beside_the_genai_instrumentation(tmp_path: Path) -> None:
 def test_beside_langsmith_whose_server_is_away(tmp_path: Path) -> None:
     told = seen(LANGSMITH, tmp_path)
     assert of_nodes(told) == ["invoke_node speak"]
-    assert below_our_node(told) == [[], ["user's"]]
+    assert below_our_node(told) == [[], ["user's"], ["user's", "chat fake-1"]]

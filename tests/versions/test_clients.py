@@ -84,6 +84,8 @@ def client(request, spans, caplog, monkeypatch):
             made = KINDS[name](service.url)
             yield made
         ours = {one.context.span_id for one in spans.get_finished_spans() if _is_ours(one)}
+        # Who wraps the client tells of its calls: ours tell of nodes.
+        assert [one.name for one in spans.get_finished_spans() if _is_ours(one) and "chat" in one.name] == []
         theirs = [one for one in spans.get_finished_spans() if not _is_ours(one)]
         # Some of them end the span of a stream that was left when it is collected, or never.
         assert made.left or any(one.parent is not None and one.parent.span_id in ours for one in theirs)
@@ -269,7 +271,8 @@ def test_a_run_whose_consumer_leaves_while_the_model_speaks(client):
             return {"texts": ["".join([client.text(event) async for event in stream])]}
 
     async def main():
-        async with contextlib.aclosing(fan(ask).astream({"texts": []}, stream_mode="messages")) as parts:
+        stream: Any = fan(ask).astream({"texts": []}, stream_mode="messages")
+        async with contextlib.aclosing(stream) as parts:
             async for _ in parts:
                 client.left = True
                 break
