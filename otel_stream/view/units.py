@@ -189,7 +189,8 @@ def learn_from_log(unit: Unit, log: Log) -> None:
     unit.logs += 1
     unit.started = min(unit.started, log.time)
     step = attributes.get(semconv.GRAPH_SUPERSTEP)
-    if type(step) is int and semconv.GRAPH_NS not in attributes and unit.steps < step < 2**40:
+    ended = semconv.GRAPH_RUN_END in attributes  # tells the superstep that would have come next
+    if type(step) is int and not ended and semconv.GRAPH_NS not in attributes and unit.steps < step < 2**40:
         unit.steps = step
     thread = attributes.get("gen_ai.conversation.id")
     if thread is not None:
