@@ -14,7 +14,7 @@ _COLUMNS: Final = {
 }  # fmt: skip
 #: Columns of which the beginning will do.
 _BEGINNINGS: Final = frozenset({"key", "trace_id"})
-_WAYS: Final = {"failed": ("error", "timeout", "recursion_limit"), "waiting": ("interrupted",)}
+_WAYS: Final = {"failed": ("error", "timeout", "recursion_limit")}
 
 
 class Query(NamedTuple):
@@ -54,7 +54,9 @@ def conditions(query: Query) -> tuple[list[str], list[str]]:
     said: list[str] = []
     parameters: list[str] = []
     for column, value in query.columns:
-        if column == "state" and value in _WAYS:
+        if column == "state" and value == "waiting":
+            said.append("state = 'interrupted' AND answered IS NULL")
+        elif column == "state" and value in _WAYS:
             said.append(f"state IN ({', '.join('?' * len(_WAYS[value]))})")
             parameters += _WAYS[value]
         elif column in _BEGINNINGS:

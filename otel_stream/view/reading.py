@@ -107,7 +107,11 @@ class Reader:
         since = (time.time_ns() // minute - 59) * minute
         with self._connected() as connection:
             states = dict(
-                connection.execute("SELECT state, count(*) FROM unit WHERE listed GROUP BY state").fetchall()
+                connection.execute(
+                    "SELECT CASE WHEN state = 'interrupted' AND answered IS NULL THEN 'waiting'"
+                    " ELSE state END,"
+                    " count(*) FROM unit WHERE listed GROUP BY 1"
+                ).fetchall()
             )
             took = connection.execute(
                 "SELECT (started - ?1) / ?2, (ended - started) / 1e6, state FROM unit"

@@ -36,6 +36,7 @@ CREATE TABLE unit (
     logs INTEGER NOT NULL,
     question TEXT,               -- what a human is asked
     resumes TEXT,                -- graph.resume.run.id
+    answered TEXT,               -- the run that resumes it
     seen INTEGER NOT NULL,       -- when something of it came last, by our clock
     version INTEGER NOT NULL,    -- the commit that changed it last
     indexed INTEGER NOT NULL     -- the version of which its text is in the index

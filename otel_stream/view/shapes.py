@@ -75,7 +75,7 @@ def unit(row: sqlite3.Row) -> Row:
         "seen": _ms(row["seen"]),
         "version": row["version"],
     }
-    for name in ("thread", "question", "resumes"):
+    for name in ("thread", "question", "resumes", "answered"):
         if row[name] is not None:
             found[name] = row[name]
     if row["ended"] is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any, Final
 
 from otel_stream import semconv
@@ -21,7 +20,8 @@ _FAILED: Final = 2
 
 _COLUMNS: Final = (
     "id", "key", "trace", "trace_id", "listed", "name", "thread", "service", "started", "ended", "state",
-    "root", "steps", "errors", "tokens", "spans", "logs", "question", "resumes", "seen", "version", "indexed",
+    "root", "steps", "errors", "tokens", "spans", "logs", "question", "resumes",
+    "answered", "seen", "version", "indexed",
 )  # fmt: skip
 _INSERT: Final = f"INSERT INTO unit VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _SET: Final = ", ".join(f"{name} = ?" for name in _COLUMNS[1:])
@@ -55,6 +55,7 @@ class Unit:
         self.logs: int
         self.question: str | None
         self.resumes: str | None
+        self.answered: str | None
         self.seen: int
         self.version: int
         self.indexed: int
@@ -93,9 +94,11 @@ class Units:
             unit.name = graph
         return self._change(unit)
 
-    def changed(self) -> Iterator[Unit]:
-        """Yield what was changed since it was saved."""
-        return iter(self._changed.values())
+    def answered(self, key: str, by: str) -> None:
+        """Take note that the run ``key`` waits no longer: another one goes on with it."""
+        unit = self._known(key)
+        if unit is not None:
+            self._change(unit).answered = by
 
     def save(self, version: int) -> None:
         """Write what was changed, as changed by the commit ``version``."""
@@ -134,7 +137,7 @@ class Units:
         id = self._last
         unit = Unit(
             id, key, id if trace is None else trace, trace_id, 1, "", None, service, start, None, "running",
-            "", 0, 0, 0, 0, 0, None, None, 0, 0, 0,
+            "", 0, 0, 0, 0, 0, None, None, None, 0, 0, 0,
             fresh=True,
         )  # fmt: skip
         self._kept[key] = unit
@@ -177,7 +180,9 @@ def _learn_from_root(units: Units, run_id: str, span: Span) -> None:
     unit.started, unit.root = span.start, span.id
     thread, resumes = attributes.get("gen_ai.conversation.id"), attributes.get(semconv.GRAPH_RESUME_RUN_ID)
     unit.thread = unit.thread if thread is None else str(thread)
-    unit.resumes = unit.resumes if resumes is None else str(resumes)
+    if resumes is not None:
+        unit.resumes = str(resumes)
+        units.answered(unit.resumes, run_id)
     if span.end is not None:
         unit.ended = span.end
         unit.state = str(attributes.get(semconv.GRAPH_RUN_END, "error" if span.status == _FAILED else "ok"))

@@ -5,6 +5,7 @@ import type { Look } from "./words.ts";
 export interface Visit {
   node: string[];
   visit: number;
+  times: number;
   took: number;
   look: Look;
   step: number | undefined;
@@ -18,19 +19,31 @@ export interface Pair {
   b: Visit | null;
 }
 
-/** Visits of the root graph's nodes, in the order in which they began. */
+/** Visits of the root graph's nodes, in the order in which they began; a fan-out is one visit. */
 export function visits(model: Model): Visit[] {
   const seen = new Map<string, number>();
-  return [...model.spans.values()]
-    .filter((span) => kindOf(span) === "node" && model.path(span.id).length === 1)
-    .sort((a, b) => a.start - b.start)
-    .map((span) => {
-      const node = model.path(span.id);
-      const key = node.join("\u0001");
-      const visit = (seen.get(key) ?? 0) + 1;
-      seen.set(key, visit);
-      return { node, visit, took: (span.end_time ?? span.start) - span.start, look: model.lookOf(span), step: model.stepOf(span.id), start: span.start };
-    });
+  const found = new Map<string, Visit & { end: number }>();
+  const spans = [...model.spans.values()].filter((span) => kindOf(span) === "node" && model.path(span.id).length === 1);
+  for (const span of spans.sort((a, b) => a.start - b.start)) {
+    const node = model.path(span.id);
+    const step = model.stepOf(span.id);
+    const name = node.join("\u0001");
+    const key = `${name} ${step ?? span.id}`;
+    const look = model.lookOf(span);
+    const known = found.get(key);
+    if (known) {
+      known.times++;
+      known.end = Math.max(known.end, span.end_time ?? span.start);
+      known.took = known.end - known.start;
+      if (look === "fail") known.look = look;
+      continue;
+    }
+    const visit = (seen.get(name) ?? 0) + 1;
+    seen.set(name, visit);
+    const end = span.end_time ?? span.start;
+    found.set(key, { node, visit, times: 1, took: end - span.start, look, step, start: span.start, end });
+  }
+  return [...found.values()];
 }
 
 /** Each visit of either, with that of the other; in A's order, what only B has behind what came before it there. */
@@ -49,7 +62,7 @@ export function align(a: Visit[], b: Visit[]): Pair[] {
 }
 
 export function firstDifference(pairs: Pair[]): string | null {
-  const first = pairs.find(({ a, b }) => !a || !b || a.look !== b.look);
+  const first = pairs.find(({ a, b }) => !a || !b || a.look !== b.look || a.times !== b.times);
   if (!first) return null;
   const step = first.a?.step ?? first.b?.step;
   return `${first.node.join(" / ")}${step === undefined ? "" : ` in step ${step}`}`;

@@ -43,7 +43,12 @@ async function answered(path: string, abort?: AbortSignal): Promise<Response> {
 }
 
 export async function ask<T>(path: string, abort?: AbortSignal): Promise<T> {
-  return (await answered(path, abort)).json() as Promise<T>;
+  return read<T>(await (await answered(path, abort)).text());
+}
+
+/** Read JSON; what would turn text around is shown as what it is. */
+export function read<T>(json: string): T {
+  return JSON.parse(json.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\\\u${sign.charCodeAt(0).toString(16)}`)) as T;
 }
 
 export async function text(path: string): Promise<string> {
@@ -110,9 +115,9 @@ export function live<T extends { version: number }>(
           for (const event of events(buffer, value)) {
             if (event.name === "gone") {
               ended = true;
-              gone((JSON.parse(event.data) as { why: string }).why);
+              gone(read<{ why: string }>(event.data).why);
             } else if (event.name === "news" && event.data !== "{}") {
-              const news = JSON.parse(event.data) as T;
+              const news = read<T>(event.data);
               version = news.version;
               told(news);
             }

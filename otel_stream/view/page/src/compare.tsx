@@ -84,8 +84,8 @@ function PairRow({ pair }: { pair: Pair }) {
     <tr class={!a || !b ? "alone" : ""}>
       <th scope="row">{pair.node.join(" / ")}</th>
       <td class="number">{pair.visit}</td>
-      <td class="number">{a ? <><span class={`sign ${a.look}`}>{SIGN[a.look]}</span> {duration(a.took)}</> : "–"}</td>
-      <td class="number">{b ? <><span class={`sign ${b.look}`}>{SIGN[b.look]}</span> {duration(b.took)}</> : "–"}</td>
+      <td class="number">{a ? <><span class={`sign ${a.look}`}>{SIGN[a.look]}</span> {duration(a.took)}{a.times > 1 ? <span class="kind"> ×{a.times}</span> : null}</> : "–"}</td>
+      <td class="number">{b ? <><span class={`sign ${b.look}`}>{SIGN[b.look]}</span> {duration(b.took)}{b.times > 1 ? <span class="kind"> ×{b.times}</span> : null}</> : "–"}</td>
       <td class={`number${much ? " bad" : ""}`}>{change === null ? (a ? "only A" : "only B") : `${change > 0 ? "▲" : "▼"} ${duration(Math.abs(change))}`}</td>
       <td>{a?.step ?? "–"} → {b?.step ?? "–"}</td>
     </tr>

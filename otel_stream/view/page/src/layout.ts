@@ -24,9 +24,9 @@ export function place(job: Job): Placed {
   for (const node of job.nodes) graph.setNode(node.id, node.cluster ? {} : { width: node.width, height: node.height });
   for (const node of job.nodes) if (clusters.has(node.parent)) graph.setParent(node.id, node.parent);
   for (const edge of job.edges) {
-    // dagre knows no edges of clusters: those go to and from what is first inside.
-    const from = inside(job, clusters, edge.from, true);
-    const to = inside(job, clusters, edge.to, false);
+    // dagre knows no edges of clusters: those go to what is first inside, and from what is last.
+    const from = inside(job, clusters, edge.from, false);
+    const to = inside(job, clusters, edge.to, true);
     if (from !== to) graph.setEdge(from, to, { from: edge.from, to: edge.to });
   }
   layout(graph);
@@ -50,13 +50,16 @@ export function place(job: Job): Placed {
   return { id: job.id, width: right + 12, height: bottom + 14, nodes, edges };
 }
 
-function inside(job: Job, clusters: Set<string>, id: string, last: boolean): string {
+function inside(job: Job, clusters: Set<string>, id: string, first: boolean): string {
   let found = id;
   while (clusters.has(found)) {
-    const below = job.nodes.filter((node) => node.parent === found);
-    const next = last ? below.at(-1) : below[0];
+    const below = job.nodes.filter((node) => node.parent === found).map((node) => node.id);
+    const [near, far] = first ? ["__start__", "__end__"] : ["__end__", "__start__"];
+    const inner = below.filter((one) => !one.endsWith(far!));
+    const open = inner.filter((one) => !job.edges.some((edge) => (first ? edge.to : edge.from) === one));
+    const next = below.find((one) => one.endsWith(near!)) ?? open[0] ?? (first ? inner[0] : inner.at(-1));
     if (!next) break;
-    found = next.id;
+    found = next;
   }
   return found;
 }

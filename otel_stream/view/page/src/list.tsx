@@ -131,7 +131,7 @@ export function ListPage({ about }: { about: About | null }) {
 }
 
 function RunRow({ run, now, here, picked, pick }: { run: Run; now: number; here: boolean; picked: boolean; pick: () => void }) {
-  const shown = look(run.state);
+  const shown = run.answered ? "stop" : look(run.state);
   const running = run.state === "running";
   const row = useRef<HTMLTableRowElement>(null);
   useEffect(() => {
@@ -139,8 +139,8 @@ function RunRow({ run, now, here, picked, pick }: { run: Run; now: number; here:
   }, [here]);
   return (
     <tr ref={row} class={`${shown}${here ? " here" : ""}`} onClick={(event) => (event.target as HTMLElement).closest("a,input") || go(["run", run.key])}>
-      <td><span class={`badge ${shown}`}>{SIGN[shown]} {run.state === "interrupted" ? "waits" : run.state}</span></td>
-      <td class="name"><a href={href(["run", run.key])}>{run.name || run.key.slice(0, 8)}</a>{run.question && run.state === "interrupted" ? <span class="asks">{asked(run.question)}</span> : null}{run.graph ? null : <span class="kind"> trace</span>}</td>
+      <td><span class={`badge ${shown}`}>{SIGN[shown]} {run.state !== "interrupted" ? run.state : run.answered ? "answered" : "waits"}</span></td>
+      <td class="name"><a href={href(["run", run.key])}>{run.name || run.key.slice(0, 8)}</a>{run.question && run.state === "interrupted" && !run.answered ? <span class="asks">{asked(run.question)}</span> : null}{run.graph ? null : <span class="kind"> trace</span>}</td>
       <td class="thread">{run.thread ?? ""}</td>
       <td class="when">{clock(run.started)}</td>
       <td class="number">{duration((run.ended ?? Math.max(run.started, running ? now : run.seen)) - run.started)}{running ? "…" : ""}</td>
@@ -174,7 +174,7 @@ function Totals({ about }: { about: About }) {
       <span class="hint">p95 {duration(Math.max(0, ...about.minutes.map((minute) => minute.p95 ?? 0)))} at most</span>
       <span class="grow" />
       <span><b class="run">{count(sum(["running"]))}</b> running</span>
-      <span><b class="wait">{count(sum(["interrupted"]))}</b> waiting</span>
+      <span><b class="wait">{count(sum(["waiting"]))}</b> waiting</span>
       <span><b class="ok">{count(sum(["ok"]))}</b> ok</span>
       <span><b class="fail">{count(sum(["error", "timeout", "recursion_limit"]))}</b> failed</span>
       <span class="hint">{about.file ?? `${size(about.bytes)} of ${size(about.capacity)}`}</span>

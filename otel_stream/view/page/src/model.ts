@@ -133,7 +133,7 @@ export class Model {
   steps(): Step[] {
     const found = new Map<number, Step>();
     for (const event of this.events) {
-      if (event.step === undefined || event.step < 1 || event.ns) continue;
+      if (event.step === undefined || event.step < 1 || event.ns || event.end) continue;
       const step = found.get(event.step);
       if (step) step.end = Math.max(step.end ?? 0, event.time);
       else found.set(event.step, { step: event.step, start: event.time, end: event.time, look: "ok", interrupted: false });
@@ -151,7 +151,7 @@ export class Model {
         interrupted: shown === "wait" || (found.get(span.step)?.interrupted ?? false),
       });
     }
-    return [...found.values()].filter((one) => one.step <= this.run.steps || found.size === 1 || this.below(this.run.root).length > 0).sort((a, b) => a.step - b.step);
+    return [...found.values()].sort((a, b) => a.step - b.step);
   }
 
   /** From when to when; to now, as long as it runs. */

@@ -36,7 +36,7 @@ const NO_CONTENT =
 
 // -- state -----------------------------------------------------------------------------------------
 
-export function StatePane({ model, step }: { model: Model; step: number | null }) {
+export function StatePane({ model, step }: { model: Model; version: number; step: number | null }) {
   const key = model.run.key;
   const [all, setAll] = useState(false);
   const known = model.events.reduce((n, event) => n + (event.name === "graph.values" ? 1 : 0), 0);
@@ -95,7 +95,7 @@ function StateKey({ one, where }: { one: Key; where: { key: string; seq: number 
 
 // -- stream ----------------------------------------------------------------------------------------
 
-export function StreamPane({ model, step, node, span, choose }: { model: Model; step: number | null; node: string; span: string; choose: (id: string) => void }) {
+export function StreamPane({ model, step, node, span, choose }: { model: Model; version: number; step: number | null; node: string; span: string; choose: (id: string) => void }) {
   const modes = useMemo(() => {
     const found = new Map<string, number>();
     for (const event of model.events) if (event.name) found.set(event.name.replace(/^graph\./, ""), (found.get(event.name.replace(/^graph\./, "")) ?? 0) + 1);
@@ -141,8 +141,7 @@ function PartRow({ part, run, start, marked, choose }: { part: Part; run: string
     <li class={marked ? "marked" : ""}>
       <button class="head" onClick={() => void get()} aria-expanded={open}>
         <span class="when">+{duration(part.time - start)}</span> <span class={`mode m-${mode}`}>{mode}</span> <span class="node">{part.node ?? ""}</span>
-        {part.joined ? <span class="kind">{part.joined} chunks</span> : null}
-        <span class="body">{part.form ? <em>[{part.form}] </em> : null}{part.body.slice(0, 160)}</span>
+        <span class="body">{part.form ? <em>[{part.form}] </em> : null}{part.encoding === "delta" ? <em>[what changed] </em> : null}{part.joined ? <em>[{part.joined} chunks] </em> : null}{part.body.slice(0, 160)}</span>
       </button>
       {open && (
         <div class="whole">
@@ -156,7 +155,7 @@ function PartRow({ part, run, start, marked, choose }: { part: Part; run: string
 
 // -- messages --------------------------------------------------------------------------------------
 
-export function MessagesPane({ model }: { model: Model }) {
+export function MessagesPane({ model }: { model: Model; version: number }) {
   const known = model.events.reduce((n, event) => n + (event.name === "graph.messages" || event.name === "graph.values" ? 1 : 0), 0);
   const found = useAsked<{ from: string; messages: Message[] }>(known ? `${at(model.run.key)}/messages` : null, known);
   const end = useRef<HTMLDivElement>(null);
@@ -183,7 +182,7 @@ export function MessagesPane({ model }: { model: Model }) {
 
 // -- receivers -------------------------------------------------------------------------------------
 
-export function AccountPane({ model }: { model: Model }) {
+export function AccountPane({ model }: { model: Model; version: number }) {
   const found = useAsked<{ points: Point[] }>(`${at(model.run.key)}/account`, Math.floor(model.version / 5));
   const modes = new Map<string, Record<string, number>>();
   const drops = new Map<string, number>();
@@ -233,7 +232,7 @@ export function AccountPane({ model }: { model: Model }) {
 
 const LEVELS: [number, string][] = [[17, "error"], [13, "warn"], [9, "info"], [0, "debug"]];
 
-export function LogsPane({ model, choose }: { model: Model; choose: (id: string) => void }) {
+export function LogsPane({ model, choose }: { model: Model; version: number; choose: (id: string) => void }) {
   const found = useAsked<{ logs: LogRow[] }>(`${at(model.run.key)}/logs`, Math.floor(model.version / 3));
   if (!found || found.logs.length === 0) return <p class="hint">No log records came with this trace. configure(logging=True) exports Python's logging, too.</p>;
   return (
@@ -265,7 +264,7 @@ interface WholeSpan extends Span {
   logs: LogRow[];
 }
 
-export function SpanPane({ model, id, choose }: { model: Model; id: string; choose: (id: string) => void }) {
+export function SpanPane({ model, id, choose }: { model: Model; version: number; id: string; choose: (id: string) => void }) {
   const span = model.spans.get(id);
   const whole = useAsked<WholeSpan>(id ? `${at(model.run.key)}/spans/${encodeURIComponent(id)}` : null, span?.end_time ?? 0);
   if (!id) return <p class="hint">Choose a row or a node to see all of its span. Keys: j and k go through the rows.</p>;

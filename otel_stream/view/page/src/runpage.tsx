@@ -24,6 +24,7 @@ function structureOf(digest: string): Promise<Structure | null> {
   return known;
 }
 
+/** A model changes in place, so `version` is passed with it: who has the same properties is not drawn again. */
 export function RunPage({ id, about }: { id: string; about: About | null }) {
   const [model, setModel] = useState<Model | null>(null);
   const [, setVersion] = useState(0);
@@ -97,6 +98,11 @@ function Shown({ model, about }: { model: Model; about: About | null }) {
   const shownStep = steps.find((one) => one.step === step);
   const zoom = window ?? (shownStep ? padded(shownStep.start, shownStep.end ?? now) : null);
 
+  const near = useMemo(() => {
+    const found = model.below(run.root).find((id) => step !== null && model.spans.get(id)?.step === step);
+    return found ?? "";
+  }, [model.version, step]);
+
   useEffect(() => {
     if (!playing) return;
     const timer = setInterval(() => {
@@ -145,7 +151,7 @@ function Shown({ model, about }: { model: Model; about: About | null }) {
       k: () => move(-1),
       h: () => rows[index]?.open && rows[index].foldable && flip(rows[index].id),
       l: () => rows[index] && !rows[index].open && rows[index].foldable && flip(rows[index].id),
-      "[": () => toStep((step ?? last + 1) - 1),
+      "[": () => toStep((step ?? last) - 1),
       "]": () => toStep((step ?? 0) + 1),
       f: () => toStep(null),
       e: nextError,
@@ -173,7 +179,7 @@ function Shown({ model, about }: { model: Model; about: About | null }) {
 
   return (
     <main class="run">
-      <Head model={model} about={about} now={now} />
+      <Head model={model} version={model.version} about={about} now={now} />
       {steps.length > 0 && (
         <div class="steps">
           <button onClick={() => setPlaying(!playing)} aria-label={playing ? "Pause" : "Play through the steps"}>{playing ? "❚❚" : "▶"}</button>
@@ -189,7 +195,7 @@ function Shown({ model, about }: { model: Model; about: About | null }) {
           <button disabled={step === null} onClick={() => toStep(null)} title="f">follow</button>
         </div>
       )}
-      {run.question && run.state === "interrupted" && <Question text={run.question} />}
+      {run.question && run.state === "interrupted" && !run.answered && <Question text={run.question} />}
       <div class="left">
         {run.graph && <GraphView graph={graph} chosen={node} follow={running && step === null} choose={(path) => choose({ node: path || null })} />}
         <div class="tools">
@@ -201,7 +207,7 @@ function Shown({ model, about }: { model: Model; about: About | null }) {
           <span class="hint">{count(model.spans.size)} spans</span>
           {zoom && <button onClick={() => (setWindow(null), choose({ step: null }))}>whole run</button>}
         </div>
-        <Waterfall model={model} rows={rows} range={range} now={now} window={zoom} setWindow={setWindow} chosen={span} choose={pick} flip={flip} />
+        <Waterfall model={model} rows={rows} range={range} now={now} window={zoom} setWindow={setWindow} near={near} chosen={span} choose={pick} flip={flip} />
       </div>
       <section class="right" aria-label="Details">
         <div role="tablist" class="tabs">
@@ -210,12 +216,12 @@ function Shown({ model, about }: { model: Model; about: About | null }) {
           ))}
         </div>
         <div role="tabpanel" id="pane" class="pane" aria-labelledby={`tab-${tab}`} tabIndex={0}>
-          {tab === "State" && <StatePane model={model} step={step} />}
-          {tab === "Stream" && <StreamPane model={model} step={step} node={node.split("\u0001").at(-1) ?? ""} span={span} choose={pick} />}
-          {tab === "Messages" && <MessagesPane model={model} />}
-          {tab === "Receivers" && <AccountPane model={model} />}
-          {tab === "Logs" && <LogsPane model={model} choose={pick} />}
-          {tab === "Span" && <SpanPane model={model} id={span} choose={pick} />}
+          {tab === "State" && <StatePane model={model} version={model.version} step={step} />}
+          {tab === "Stream" && <StreamPane model={model} version={model.version} step={step} node={node.split("\u0001").at(-1) ?? ""} span={span} choose={pick} />}
+          {tab === "Messages" && <MessagesPane model={model} version={model.version} />}
+          {tab === "Receivers" && <AccountPane model={model} version={model.version} />}
+          {tab === "Logs" && <LogsPane model={model} version={model.version} choose={pick} />}
+          {tab === "Span" && <SpanPane model={model} version={model.version} id={span} choose={pick} />}
         </div>
       </section>
     </main>
@@ -279,7 +285,7 @@ function Question({ text }: { text: string }) {
   return <p class="question" role="status"><span class="sign wait">◐</span> waits for a human: <strong>{said}</strong></p>;
 }
 
-function Head({ model, about, now }: { model: Model; about: About | null; now: number }) {
+function Head({ model, about, now }: { model: Model; version: number; about: About | null; now: number }) {
   const run = model.run;
   const shown = look(run.state);
   const running = run.state === "running";
@@ -297,6 +303,7 @@ function Head({ model, about, now }: { model: Model; about: About | null; now: n
       <span>{clock(run.started)}</span>
       {run.tokens > 0 && <span>{count(run.tokens)} tokens</span>}
       {run.errors > 0 && <span class="bad">{count(run.errors)} errors</span>}
+      {run.answered && <a href={href(["run", run.answered])}>answered in {run.answered.slice(0, 8)}</a>}
       {run.resumes && <a href={href(["run", run.resumes])}>resumes {run.resumes.slice(0, 8)}</a>}
       {silent && <span class="bad" title="It may have been killed, or its telemetry does not arrive">silent for {duration(now - run.seen)}</span>}
       {model.more && <span class="bad">only the first log events are shown</span>}

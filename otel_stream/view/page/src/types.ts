@@ -20,6 +20,7 @@ export interface Run {
   version: number;
   question?: string;
   resumes?: string;
+  answered?: string;
 }
 
 export interface Span {

@@ -12,12 +12,14 @@ interface Props {
   now: number;
   window: [number, number] | null;
   setWindow: (range: [number, number] | null) => void;
+  /** The row to be seen, if none is chosen. */
+  near: string;
   chosen: string;
   choose: (id: string) => void;
   flip: (id: string) => void;
 }
 
-export function Waterfall({ model, rows, range, now, window, setWindow, chosen, choose, flip }: Props) {
+export function Waterfall({ model, rows, range, now, window, setWindow, near, chosen, choose, flip }: Props) {
   const holder = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(400);
@@ -29,13 +31,14 @@ export function Waterfall({ model, rows, range, now, window, setWindow, chosen, 
     return () => observer.disconnect();
   }, []);
 
+  const there = rows.some((row) => row.id === (chosen || near));
   useEffect(() => {
-    const index = rows.findIndex((row) => row.id === chosen);
+    const index = rows.findIndex((row) => row.id === (chosen || near));
     const view = holder.current;
     if (index < 0 || !view) return;
     if (index * HEIGHT < view.scrollTop) view.scrollTop = index * HEIGHT - HEIGHT;
     else if ((index + 1) * HEIGHT > view.scrollTop + view.clientHeight) view.scrollTop = (index + 2) * HEIGHT - view.clientHeight;
-  }, [chosen]);
+  }, [chosen, near, there]);
 
   const first = Math.max(0, Math.floor(top / HEIGHT) - 4);
   const shown = rows.slice(first, first + Math.ceil(height / HEIGHT) + 8);
