@@ -45,6 +45,7 @@ ROWS = {
     "latency-busy-p99": "part, by the clock",
     "fan-out": "task",
     "checkpointed": "superstep",
+    "compile": "node",
     "chat-20": "superstep",
     "chat-100": "superstep",
     "chat-500": "superstep",

@@ -113,6 +113,7 @@ ROWS: tuple[Row, ...] = (
     Row("latency-busy-p99", "latency", "busy_p99"),
     Row("fan-out", "fan_out", "fan_out"),
     Row("checkpointed", "checkpointed", "checkpointed"),
+    Row("compile", "compiling", "chain"),
     *(Row(f"{CHAT}{n}", "chat", "chat", group=CHAT, is_told=True) for n in (20, 100, 500, 2_000, 10_000)),
     *_of_langgraph(ASYNC, "asynchronous"),
     *_of_langgraph(SYNC, "synchronous"),

@@ -185,8 +185,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         if end_key == START:
             raise ValueError("START cannot be an end node")
         if isinstance(start_key, str):
-            if (start_key, end_key) not in self.edges:
-                self.edges.append((start_key, end_key))
+            self.edges[start_key, end_key] = None
             return self
         self.waiting_edges.append((tuple(starts), end_key))
         return self
@@ -263,7 +262,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
 
     @property
     def _all_edges(self) -> list[tuple[str, str]]:
-        return self.edges + [(start, end) for starts, end in self.waiting_edges for start in starts]
+        return [*self.edges] + [(start, end) for starts, end in self.waiting_edges for start in starts]
 
     def validate(self, interrupt: Sequence[str] | None = None) -> Self:
         """Check the description.

@@ -194,7 +194,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             input_schema=given,
             output_schema=returned,
             context_schema=self.context_schema,
-            edges=[(START, callback.name)],
+            edges={(START, callback.name): None},
         )
         return CompiledStateGraph(
             GraphSpec("LangGraph", program, described, self.checkpointer, self.store, self.cache)

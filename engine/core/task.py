@@ -189,6 +189,11 @@ Later: TypeAlias = Awaitable[None] | None
 class ModelCalls(Protocol):
     """Lets LangChain's calls in nodes inherit the run's config, and shows their messages."""
 
+    @property
+    def tells(self) -> bool:
+        """Whether there are callbacks to be told of what runs."""
+        ...
+
     def begin(self, env: RunEnv, input: Any) -> Later:
         """Tell the callbacks of the run's config that it starts."""
 

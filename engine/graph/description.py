@@ -44,7 +44,8 @@ class Description:
     output_schema: Any
     context_schema: Any = None
     nodes: dict[str, NodeSpec] = field(default_factory=dict)
-    edges: list[tuple[str, str]] = field(default_factory=list)
+    #: In the order in which they were added; the values mean nothing.
+    edges: dict[tuple[str, str], None] = field(default_factory=dict)
     waiting_edges: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     branches: dict[str, dict[str, Branch]] = field(default_factory=dict)
     #: Schema → the channels, and managed values, of its keys.

@@ -17,7 +17,7 @@ from otel_stream.encoding import shown
 from ..errors import ErrorCode, InvalidUpdateError, ParentCommand
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy
 from ..types import END, START, Command, Send, declares_fields, field_updates, ours
-from .injection import injected
+from .injection import INJECTABLE, injected
 from .introspect import graph_in
 from .schema import ROOT
 
@@ -50,6 +50,8 @@ class Callback:
     original: Any = None
     #: Whether sync code may run on the event loop's thread: a router that was declared quick.
     in_place: bool = False
+    #: The functions of one of LangGraph's own runnables, to call without it where nobody hears of its calls.
+    bare: Callback | None = None
 
     @classmethod
     def of(
@@ -98,7 +100,24 @@ class Callback:
             inject=() if is_graph else ("config",),
             subgraph=original if is_graph else None,
             original=original,
+            bare=cls._bare(target),
         )
+
+    @classmethod
+    def _bare(cls, target: Any) -> Callback | None:
+        """Return what a ``RunnableCallable`` of LangGraph's, as in its prebuilt agents, is made of.
+
+        None if it is anything else, or does more than to call its functions.
+        """
+        kind: Any = type(target)
+        base = next((base for base in kind.__mro__ if base.__name__ == "RunnableCallable"), None)
+        if base is None or not base.__module__.startswith("langgraph."):
+            return None
+        is_plain = (kind.invoke, kind.ainvoke) == (base.invoke, base.ainvoke) and not target.kwargs
+        functions, inject = (target.func, target.afunc), tuple(target.func_accepts)
+        if not is_plain or target.explode_args or None in functions or not INJECTABLE.issuperset(inject):
+            return None
+        return cls(target.get_name(), *functions, inject=inject, original=target)
 
 
 #: What fills in each parameter of code that is called outside of a run, from the config of the call.

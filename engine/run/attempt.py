@@ -28,7 +28,7 @@ from ..errors import (
     add_note,
 )
 from ..executors import finished
-from ..graph.node import Writes
+from ..graph.node import Callback, Writes
 from ..langgraph import bubble_of
 from ..task_config import CURRENT_TASK
 from ..types import Command
@@ -153,7 +153,7 @@ def _pause(task: NodeTask, error: Exception) -> float | None:
 
 
 async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
-    callback = task.spec.callback
+    callback = _callback_of(task, env)
     if task.first_attempt_at is None and callback.inject:
         task.first_attempt_at = time.time()
     try:
@@ -185,6 +185,14 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
     if task.caller is not None:
         return [(RETURN, answer)]
     return await writes_of(task, context, answer)
+
+
+def _callback_of(task: NodeTask, env: RunEnv) -> Callback:
+    """Return what to call: of a runnable its functions alone, unless somebody hears of its calls."""
+    callback = task.spec.callback
+    if callback.bare is None or task.timeout is not None:
+        return callback
+    return callback if env.langchain is not None and env.langchain.tells else callback.bare
 
 
 def _commands_for(task: NodeTask, handoff: ParentCommand) -> Any:

@@ -105,6 +105,11 @@ class LangChainHook:
         return None if self._chains is None else self._chains.node_failed(task, error)
 
     @property
+    def tells(self) -> bool:
+        """Whether there are callbacks to be told of what runs."""
+        return self._chains is not None
+
+    @property
     def _wanted(self) -> bool:
         observer = self.observer
         return observer is not None and bool(observer.interest & MessageWritten.bit)

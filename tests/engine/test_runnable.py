@@ -1,8 +1,10 @@
 """A compiled graph is used as one of LangChain's Runnables, and its callbacks are told of graph and nodes."""
 
+import inspect
 import operator
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import langgraph.graph
@@ -10,7 +12,8 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler, adispatch_custom_event
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableParallel
+from langgraph._internal._runnable import RunnableCallable
 from typing_extensions import TypedDict
 
 from engine import START, InMemorySaver, StateGraph, interrupt
@@ -207,3 +210,43 @@ async def test_a_run_as_projections_is_what_it_is_of_langgraph(lib: Any) -> None
     assert [value async for value in run.values][-1] == {"log": ["a"]}
     with pytest.raises(TypeError, match="stream_mode"):
         graph_of(lib=lib).stream_events({}, version="v3", stream_mode="values")
+
+
+class Heard(BaseCallbackHandler):
+    """Takes down the names of chains that begin."""
+
+    def __init__(self) -> None:
+        self.names: list[Any] = []
+
+    def on_chain_start(self, *_: Any, name: str | None = None, **__: Any) -> None:
+        self.names.append(name)
+
+
+def test_functions_of_langgraphs_runnables_are_called_without_them_where_nobody_hears_of_it() -> None:
+    ways: list[str] = []
+
+    def log(_: S, config: RunnableConfig) -> S:
+        files = {Path(frame.filename).name for frame in inspect.stack()}
+        ways.append("runnable" if "_runnable.py" in files else "function")
+        return {"log": [config["metadata"]["langgraph_node"]]}
+
+    async def alog(state: S, config: RunnableConfig) -> S:
+        return log(state, config)
+
+    heard = Heard()
+    graph = graph_of(RunnableCallable(log, alog, name="its own name"))
+    assert graph.invoke({}) == {"log": ["a"]}
+    assert graph.invoke({}, {"callbacks": [heard]}) == {"log": ["a"]}
+    assert ways == ["function", "runnable"]
+    assert heard.names == ["LangGraph", "a", "its own name"]
+
+
+async def test_a_runnable_of_langgraphs_that_does_more_is_invoked() -> None:
+    class Twice(RunnableCallable):
+        async def ainvoke(self, *args: Any, **kwargs: Any) -> Any:
+            return {"log": (await super().ainvoke(*args, **kwargs))["log"] * 2}
+
+    async def alog(_: S) -> S:
+        return {"log": ["a"]}
+
+    assert await graph_of(Twice(lambda _: {"log": ["a"]}, alog)).ainvoke({}) == {"log": ["a", "a"]}
