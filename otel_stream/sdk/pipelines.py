@@ -158,9 +158,12 @@ class Builder:
         if place.kind == "file":
             return self._file_exporter(signal, place.path or "")
         if place.kind == "otlp":
-            return _otlp(signal, place, self._longest)
+            return self._otlp_exporter(signal, place)
         made = _from_entry_point(signal, place.kind)
-        return _otlp(signal, self._otlp(signal), self._longest) if made is None else made
+        return self._otlp_exporter(signal, self._otlp(signal)) if made is None else made
+
+    def _otlp_exporter(self, signal: Signal, place: Destination) -> Any:
+        return _otlp_exporter(signal, place.protocol)(place, self._longest)
 
     def _file_exporter(self, signal: Signal, path: str) -> Any:
         with needing("otlp", "A file of OTLP JSON lines"):
@@ -194,12 +197,17 @@ def _bridge(options: TelemetryOptions) -> EventToSpanEventBridge:
     return EventToSpanEventBridge(without=_CONTENT)
 
 
-def _otlp(signal: Signal, place: Destination, longest: int = MAX_REQUEST) -> Any:
-    over, extra = ("gRPC", "grpc") if place.protocol == "grpc" else ("HTTP", "otlp")
-    with needing(extra, f"OTLP over {over}"):
-        from otel_stream.sdk.export.otlp import OTLP_EXPORTERS
+def _otlp_exporter(signal: Signal, protocol: str | None) -> Callable[..., Any]:
+    """Return what makes an exporter of OTLP, and says which extra is missing if it can't."""
 
-        return OTLP_EXPORTERS[signal](place, longest)
+    def make(place: Destination | None = None, longest: int = MAX_REQUEST) -> Any:
+        over, extra = ("gRPC", "grpc") if protocol == "grpc" else ("HTTP", "otlp")
+        with needing(extra, f"OTLP over {over}"):
+            from otel_stream.sdk.export.otlp import OTLP_EXPORTERS
+
+            return OTLP_EXPORTERS[signal](place, longest)
+
+    return make
 
 
 def _from_entry_point(signal: Signal, name: str) -> Any:

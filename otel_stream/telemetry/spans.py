@@ -19,7 +19,7 @@ from otel_stream.telemetry.exceptions import error_type, message_of
 from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
 from otel_stream.telemetry.options import TelemetryOptions
 from otel_stream.telemetry.redaction import shown_tags
-from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask
+from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask, current_in
 
 _FAILED = StatusCode.ERROR
 
@@ -220,7 +220,7 @@ class Spans:
             )
             scope.attempt_ended = 0
             context = set_span_in_context(scope.attempt, context)
-        _attach(event.context, context)
+        _attach(event.context, _with_what_is_set(event, context))
 
     def attempt_ended(self, event: events.AttemptEnded, scope: OpenTask) -> None:
         """End the attempt's span if it is known to have failed.
@@ -289,6 +289,15 @@ class Spans:
 
 def _ids(interrupts: tuple[Any, ...]) -> tuple[str, ...]:
     return tuple(str(interrupt.id) for interrupt in interrupts)
+
+
+def _with_what_is_set(event: events.AttemptStarted, context: Context) -> Context:
+    """Return ``context`` with what the caller of a functional task has set: baggage, and the like."""
+    run: OpenRun | None = event.task.run.telemetry
+    current = current_in(event.context)
+    if run is None or current is run.context:
+        return context
+    return set_span_in_context(get_current_span(context), current)
 
 
 def _attach(variables: Variables, context: Context) -> None:

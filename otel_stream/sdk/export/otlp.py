@@ -18,7 +18,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_stream.sdk.configure.destinations import Destination
+from otel_stream.sdk.configure.destinations import Destination, Signal, otlp_destination
 from otel_stream.sdk.export.delivery import Delivery, Sender
 from otel_stream.sdk.export.encoding import ENCODINGS, Encoding
 from otel_stream.sdk.export.limits import MAX_REQUEST
@@ -31,7 +31,8 @@ _logger = logging.getLogger("otel_stream.sdk")
 class _Otlp:
     """What the exporters have in common."""
 
-    def __init__(self, place: Destination, encoding: Encoding, limit: int) -> None:
+    def __init__(self, signal: Signal, place: Destination | None, limit: int) -> None:
+        place, encoding = place or otlp_destination(signal, os.environ), ENCODINGS[signal]
         self._endpoint = place.endpoint
         self.delivery = Delivery(encoding, _sender(place, encoding), limit)
 
@@ -40,10 +41,10 @@ class _Otlp:
 
 
 class OtlpSpanExporter(_Otlp, SpanExporter):
-    """Exports spans to ``place``."""
+    """Exports spans to ``place``; without one to where the environment says."""
 
-    def __init__(self, place: Destination, limit: int = MAX_REQUEST) -> None:
-        super().__init__(place, ENCODINGS["traces"], limit)
+    def __init__(self, place: Destination | None = None, limit: int = MAX_REQUEST) -> None:
+        super().__init__("traces", place, limit)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         done = self.delivery.deliver(spans)
@@ -57,10 +58,10 @@ class OtlpSpanExporter(_Otlp, SpanExporter):
 
 
 class OtlpLogExporter(_Otlp, LogRecordExporter):
-    """Exports log records to ``place``."""
+    """Exports log records to ``place``; without one to where the environment says."""
 
-    def __init__(self, place: Destination, limit: int = MAX_REQUEST) -> None:
-        super().__init__(place, ENCODINGS["logs"], limit)
+    def __init__(self, place: Destination | None = None, limit: int = MAX_REQUEST) -> None:
+        super().__init__("logs", place, limit)
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         done = self.delivery.deliver(batch)
@@ -76,8 +77,8 @@ class OtlpLogExporter(_Otlp, LogRecordExporter):
 class OtlpMetricExporter(_Otlp, MetricExporter):
     """Exports metrics to ``place``, in the temporality and aggregation that the environment prefers."""
 
-    def __init__(self, place: Destination, limit: int = MAX_REQUEST) -> None:
-        _Otlp.__init__(self, place, ENCODINGS["metrics"], limit)
+    def __init__(self, place: Destination | None = None, limit: int = MAX_REQUEST) -> None:
+        _Otlp.__init__(self, "metrics", place, limit)
         MetricExporter.__init__(self, temporality(os.environ), aggregation(os.environ))
 
     def export(
