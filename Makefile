@@ -8,7 +8,7 @@ GRAMMARS := tests/grammars/node_modules
 # What `configure()` may be asked for, and tests ask for.
 # What the demo needs. A comma within $(call ...) would end an argument.
 RUNTIME := otlp,view
-EXTRAS := otlp,grpc,view
+EXTRAS := otlp,grpc,view,web
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help

@@ -1,0 +1,75 @@
+"""The application: guarded, with every protocol's routes, to be run by itself or mounted in another one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from otel_stream.web.access import Access, Authorize, Guard, Identify, who
+from otel_stream.web.agent_server import AgentServer
+from otel_stream.web.graphs import served
+from otel_stream.web.limits import Limits
+from otel_stream.web.problems import Problem
+from otel_stream.web.runs import Hub
+
+
+def create_app(
+    graphs: Any,
+    *,
+    token: str | None = None,
+    authorize: Authorize | None = None,
+    identify: Identify = who,
+    allowed_hosts: Collection[str] | None = None,
+    allowed_origins: Collection[str] = (),
+    limits: Limits | None = None,
+    show_errors: bool = False,
+) -> Starlette:
+    """Return an ASGI application that serves graphs to the clients that there are.
+
+    Those of LangGraph's Agent Server (``langgraph-sdk``, ``RemoteGraph``, ``useStream``), of AG-UI and of
+    Vercel's AI SDK work with it unchanged. It can be mounted under any prefix. ``app.state.hub.aclose()`` ends
+    its streams with a reason and waits for its runs: it does so itself as it shuts down; mounted, it is told.
+
+    Args:
+        graphs: a compiled graph, ours or LangGraph's, several, or a mapping of names to graphs.
+        token: what every request must bear, as bearer or ``x-api-key``. Without it, and without
+            ``authorize``, only this machine is answered, by its own names.
+        authorize: ``authorize(identity, action, thread_id, run_id)`` says whether somebody may do something;
+            it is asked at every request, so at every join and reconnect, and may be a coroutine function.
+        identify: who asks, of a request; by default the user that a middleware has found, or the token.
+        allowed_hosts: names the server is asked for by, besides those of this machine.
+        allowed_origins: origins of pages that may ask, besides its own; none is ``*``.
+        limits: of requests, readers, runs and time.
+        show_errors: whether clients are told the text of an exception, which may be content, or its type.
+
+    Raises:
+        ValueError: no graph, two of one name, or ``*`` among the origins.
+    """
+    bounds = limits or Limits()
+    hub = Hub(served(graphs), bounds, texts=show_errors)
+    access = Access(token, authorize, identify, allowed_hosts, allowed_origins)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await hub.aclose()
+
+    app = Starlette(
+        routes=AgentServer(hub, access).routes,
+        middleware=[Middleware(Guard, access=access, limits=bounds)],
+        exception_handlers={Problem: _refused},
+        lifespan=lifespan,
+    )
+    app.state.hub = hub
+    return app
+
+
+async def _refused(_: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return JSONResponse({"detail": problem.detail}, problem.status)
