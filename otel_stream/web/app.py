@@ -33,7 +33,7 @@ def create_app(
     """Return an ASGI application that serves graphs to the clients that there are.
 
     Those of LangGraph's Agent Server (``langgraph-sdk``, ``RemoteGraph``, ``useStream``), of AG-UI and of
-    Vercel's AI SDK work with it unchanged. It can be mounted under any prefix. ``app.state.hub.aclose()`` ends
+    Vercel's AI SDK work with it unchanged. It can be mounted anywhere. ``app.state.hub.aclose()`` ends
     its streams with a reason and waits for its runs: it does so itself as it shuts down; mounted, it is told.
 
     Args:
