@@ -106,6 +106,7 @@ class Run:
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         names: Collection[str] = (),
+        declared: Structure | None = None,
     ) -> None:
         self.id = id
         self.graph = graph
@@ -128,7 +129,7 @@ class Run:
         #: What it goes on from; None for a run that starts over.
         self.resumes: Resumption | None = None
         #: What its graph was declared to be; None where nobody can tell.
-        self.declared: Structure | None = None
+        self.declared = declared
         #: A slot for telemetry's own bookkeeping.
         self.telemetry: Any = None
 

@@ -190,7 +190,7 @@ def _checkpoints(call: Call, checkpointer: Any) -> Checkpoints:
 
 def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[str, ...]) -> GraphRun:
     thread_id = config.get("configurable", {}).get("thread_id")
-    run = GraphRun(
+    return GraphRun(
         str(config.get("run_id") or _new_id()),
         graph.name,
         context=copy_context(),
@@ -202,9 +202,8 @@ def _run(graph: GraphSpec, config: Config, caller: NodeTask | None, path: tuple[
         tags=config.get("tags") or (),
         metadata=inherited_metadata(config),
         naming=OWN if caller is None else caller.naming,
+        declared=declared(graph),
     )
-    run.declared = declared(graph)
-    return run
 
 
 #: Ours alone, so that a program which seeds its own does not get the same ids again; nor do children.

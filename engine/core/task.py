@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from otel_stream.events import End, Observer, Resumption, Run, Task
+from otel_stream.events import End, Observer, Resumption, Run, Structure, Task
 
 from ..channels import Channel
 from ..errors import NodeError, is_invalid_resume
@@ -47,6 +47,7 @@ class GraphRun(Run):
         thread_id: str | None = None,
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
+        declared: Structure | None = None,
     ) -> None:
         #: The graph's channels, none of them in use: they know how writes are merged.
         self.channels = channels or {}
@@ -60,6 +61,7 @@ class GraphRun(Run):
             tags=tags,
             metadata=metadata,
             names=self.channels,
+            declared=declared,
         )
         #: The namespace of its checkpoints. Its parts go under ``ns``, which begins where the stream does.
         self.path = path

@@ -19,7 +19,7 @@ def run_of(loop: Any, graph: Any, called_by: NodeTask | None) -> Run:
     config = loop.config
     configurable = config.get(words.CONF, {})
     thread = configurable.get(words.THREAD_ID)
-    run = Run(
+    return Run(
         str(getattr(loop.manager, "run_id", "")),
         _name(config, graph),
         context=copy_context(),
@@ -29,9 +29,8 @@ def run_of(loop: Any, graph: Any, called_by: NodeTask | None) -> Run:
         tags=tuple(config.get("tags") or ()),
         metadata=config.get("metadata"),
         names=tuple(getattr(loop, "specs", ())),
+        declared=None if graph is None else declared(graph),
     )
-    run.declared = None if graph is None else declared(graph)
-    return run
 
 
 def _name(config: Mapping[str, Any], graph: Any) -> str:
