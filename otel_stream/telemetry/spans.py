@@ -10,7 +10,7 @@ from contextvars import Context as Variables
 from typing import Any
 
 from opentelemetry.context import Context, attach
-from opentelemetry.trace import Span, Status, StatusCode, Tracer, get_current_span, set_span_in_context
+from opentelemetry.trace import Span, StatusCode, Tracer, get_current_span, set_span_in_context
 
 from otel_stream import events, semconv
 from otel_stream.events import End
@@ -284,7 +284,7 @@ class Spans:
     def _fail(self, span: Span, end: End, error: BaseException | None) -> None:
         span.set_attribute(semconv.ERROR_TYPE, error_type(error, end))
         text = message_of(error, self._options) if error is not None and self._options.span_content else None
-        span.set_status(Status(_FAILED, text))
+        span.set_status(_FAILED, text)
 
 
 def _ids(interrupts: tuple[Any, ...]) -> tuple[str, ...]:

@@ -23,10 +23,25 @@ _NOTHING: Final = Context()
 _ENOUGH_ATTRIBUTES: Final = 32
 
 
-class _Record(LogRecord):
-    """The API's record, without the ways of making one that are not used here."""
+class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord, LogRecord):  # type: ignore[misc] # declared alike
+    """What processors are given, exporters read, and the record in it: one object, as nothing is cleaned.
 
+    Processors may change the ``log_record``, as they may with the SDK's. Every logger has a subclass, which
+    holds what its records share.
+    """
+
+    #: What queues it need not make a copy.
+    lean = True
     exception = None
+
+    # The SDK's are frozen, and equal if what is in them is.
+    __hash__ = object.__hash__
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
     def __init__(
         self,
@@ -52,19 +67,10 @@ class _Record(LogRecord):
         self.attributes = attributes
         self.event_name = event_name
 
-
-class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord):  # type: ignore[misc] # declared alike, but for None
-    """What processors are given and exporters read: one object, as nothing has to be cleaned or copied.
-
-    Processors may change the ``log_record`` in it, as they may with the SDK's. Every logger has a subclass,
-    which holds what its records share.
-    """
-
-    #: What queues it need not make a copy.
-    lean = True
-
-    def __init__(self, log_record: LogRecord) -> None:
-        object.__setattr__(self, "log_record", log_record)  # the SDK's is frozen
+    @property
+    def log_record(self) -> LogRecord:  # type: ignore[override]
+        """The record, which it is itself."""
+        return self
 
 
 class LeanLogger(ApiLogger):
@@ -80,7 +86,7 @@ class LeanLogger(ApiLogger):
             "instrumentation_scope": scope,
             "limits": logger._log_record_limits,
         }
-        self._record: Callable[[LogRecord], LeanLogRecord] = type("LeanLogRecord", (LeanLogRecord,), shared)
+        self._record: Callable[..., LeanLogRecord] = type("LeanLogRecord", (LeanLogRecord,), shared)
         in_child(self._follow_resource)
 
     def _follow_resource(self) -> None:
@@ -121,8 +127,10 @@ class LeanLogger(ApiLogger):
                 exception=exception,
             )
         else:
-            made = _Record(timestamp, context, severity_number, severity_text, body, attributes, event_name)
-            self._on_emit(self._record(made))
+            made = self._record(
+                timestamp, context, severity_number, severity_text, body, attributes, event_name
+            )
+            self._on_emit(made)
             # Whoever has queued it would keep the span alive, and whatever else the program put there.
             made.context = _NOTHING
 

@@ -39,17 +39,17 @@ class NotAlikeError(Exception):
 
 def spans(own: Callable[..., TracerProvider], lean: Callable[..., TracerProvider]) -> None:
     """Raise unless spans of ``lean`` providers are those of ``own`` ones."""
-    expected, found = _span_of(own), _span_of(lean)
-    _have_the_fields_of(expected, found)
-    _are_equal(_shown(found), _shown(expected))
+    for expected, found in zip(_spans_of(own), _spans_of(lean), strict=True):
+        _have_the_fields_of(expected, found)
+        _are_equal(_shown(found), _shown(expected))
 
 
-def _span_of(kind: Callable[..., TracerProvider]) -> Any:
+def _spans_of(kind: Callable[..., TracerProvider]) -> tuple[Any, Any]:
     seen = _Ended()
     provider = kind(sampler=DEFAULT_ON, resource=_RESOURCE, shutdown_on_exit=False)
     provider.add_span_processor(seen)
     tracer = provider.get_tracer(semconv.SCOPE, "1")
-    root = tracer.start_span("root", Context(), start_time=1)
+    root = tracer.start_span("root", Context(), attributes={"r": 1}, links=(Link(_PLACE),), start_time=1)
     below = set_span_in_context(root, Context())
     span: Any = tracer.start_span("child", below, attributes={"a": 1}, links=(Link(_PLACE),), start_time=2)
     span.set_attribute("b", ("x", "y"))
@@ -60,7 +60,7 @@ def _span_of(kind: Callable[..., TracerProvider]) -> Any:
     (ended,) = seen.spans
     _are_equal(_shown(ended), _shown(span))
     _are_equal((ended.parent, span.is_recording()), (root.get_span_context(), False))
-    return span
+    return root, span
 
 
 class _Ended(SpanProcessor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from threading import Lock
 from time import time_ns
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Event, Span, Tracer, TracerProvider, _Span
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
 from opentelemetry.trace.propagation import _SPAN_KEY
@@ -31,6 +32,9 @@ _ENOUGH_ATTRIBUTES: Final = 32
 #: Attributes that a link of ours has at most.
 _MOST_OF_A_LINK: Final = 4
 _SAMPLED: Final = TraceFlags.SAMPLED
+#: Nothing, where the API does not know it.
+_RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
+_FAILED: Final = Status(StatusCode.ERROR)
 #: Values of these types need no cleaning.
 _CLEAN: Final = frozenset({str, int, bool, float})
 
@@ -88,13 +92,15 @@ class LeanSpan(Span):
     _lock = _WhenTouched(lambda _: Lock())
     _attributes = _WhenTouched(_bounded)
     _events = _WhenTouched(lambda span: BoundedList(span._limits.max_events))
+    #: What happened that needs no cleaning: name, attributes, time. Once the list above exists, all is there.
+    _happened = _WhenTouched(lambda _: [])
     _links = _WhenTouched(lambda span: span._new_links(span._given_links))
 
     def __init__(
         self,
         name: str,
         context: SpanContext,
-        parent: SpanContext,
+        parent: SpanContext | None,
         attributes: dict[str, AnyValue],
         links: Sequence[Link],
         start_time: int,
@@ -112,7 +118,22 @@ class LeanSpan(Span):
 
     @property
     def events(self) -> Sequence[Event]:
+        if "_happened" in vars(self):
+            self._list_what_happened()
         return super().events if "_events" in vars(self) else ()
+
+    def _list_what_happened(self) -> None:
+        happened, listed = self._happened, self._events
+        with suppress(IndexError):
+            while True:  # another thread may do the same: each of them is listed by one
+                listed.append(self._event(*happened.pop(0)))
+
+    def _event(self, name: str, attributes: Mapping[str, AnyValue], time: int) -> Event:
+        limits = self._limits
+        bounded = BoundedAttributes(
+            limits.max_event_attributes, attributes, immutable=True, max_value_len=limits.max_attribute_length
+        )
+        return Event(name, bounded, time)
 
     @property
     def links(self) -> Sequence[Link]:
@@ -134,7 +155,7 @@ class LeanSpan(Span):
 
     @property
     def dropped_events(self) -> int:
-        return super().dropped_events if "_events" in vars(self) else 0
+        return super().dropped_events if self.events or "_events" in vars(self) else 0
 
     @property
     def dropped_links(self) -> int:
@@ -149,6 +170,23 @@ class LeanSpan(Span):
         else:
             super().set_attribute(key, value)
 
+    def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
+        is_live = timestamp and self._end_time is None
+        if is_live and type(attributes) is dict and all(type(one) in _CLEAN for one in attributes.values()):
+            self._happened.append((name, {**attributes}, timestamp))
+            if "_events" in vars(self):
+                self._list_what_happened()
+        else:
+            _ = self.events  # what happened before is listed before
+            super().add_event(name, attributes, timestamp)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        own = vars(self)
+        if status is StatusCode.ERROR and description is None and own.keys().isdisjoint(_SETTLED):
+            self._status = _FAILED
+        else:
+            super().set_status(status, description)
+
     def end(self, end_time: int | None = None) -> None:
         own = vars(self)
         end_time = time_ns() if end_time is None else end_time
@@ -161,6 +199,10 @@ class LeanSpan(Span):
         processor = self._span_processor
         processor._on_ending(self)
         processor.on_end(self)
+
+
+#: What is among a span's own fields once its status is no longer a matter of course.
+_SETTLED: Final = frozenset({"_status", "_end_time"})
 
 
 class FoldableSpan(LeanSpan):
@@ -197,15 +239,19 @@ class FoldableSpan(LeanSpan):
 
 
 #: What is among a span's own fields once somebody has written to it.
-_TOUCHED: Final = frozenset({"_attributes", "_events", "_links", "_status"})
+_TOUCHED: Final = frozenset({"_attributes", "_events", "_happened", "_links", "_status"})
 
 
 class LeanTracer(trace.Tracer):
-    """Starts lean spans below sampled ones of this process; every other as the SDK's ``tracer`` does."""
+    """Starts lean spans where they are given attributes and a time; every other as the SDK's ``tracer`` does.
+
+    Below sampled spans of this process there is nothing to ask; everywhere else the sampler is.
+    """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self._new_id = tracer.id_generator.generate_span_id
+        self._is_random = getattr(tracer.id_generator, "is_trace_id_random", lambda: False)
         self._processor = tracer.span_processor
         shared = {
             "_resource": tracer.resource,
@@ -237,14 +283,41 @@ class LeanTracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """Start a span. ``attributes`` become the span's own: they are neither copied nor cleaned."""
+        if type(attributes) is not dict or not start_time or kind is not SpanKind.INTERNAL:
+            return self._tracer.start_span(name, context, kind, attributes, links, start_time)
         above: Any = None if context is None else context.get(_SPAN_KEY)
-        is_ours = type(attributes) is dict and start_time and kind is SpanKind.INTERNAL
-        if not is_ours or type(above) not in self._local:
-            return self._tracer.start_span(name, context, kind, attributes, links, start_time)
-        parent = above._context
-        if parent is None or not parent.trace_flags & _SAMPLED or above._end_time is not None:
-            return self._tracer.start_span(name, context, kind, attributes, links, start_time)
+        parent = above._context if type(above) in self._local and above._end_time is None else None
+        if parent is None or not parent.trace_flags & _SAMPLED:
+            return self._ask(name, context, attributes, links or (), start_time)
         span = self._span(name, self._below(parent), parent, attributes, links or (), start_time)
+        self._processor.on_start(span, context)
+        return span
+
+    def _ask(
+        self,
+        name: str,
+        context: Context | None,
+        attributes: dict[str, AnyValue],
+        links: Sequence[Link],
+        start_time: int,
+    ) -> trace.Span:
+        """Start what the sampler wants, of a span at the top of what happens in this process."""
+        above = get_current_span(context).get_span_context()
+        parent = above if above.is_valid else None
+        trace_id = self._tracer.id_generator.generate_trace_id() if parent is None else parent.trace_id
+        sampler = self._tracer.sampler
+        answer = sampler.should_sample(context, trace_id, name, SpanKind.INTERNAL, attributes, links)
+        is_random = self._is_random() if parent is None else parent.trace_flags & _RANDOM
+        is_sampled = answer.decision is Decision.RECORD_AND_SAMPLE
+        flags = (_SAMPLED if is_sampled else 0) | (_RANDOM if is_random else 0)
+        place = SpanContext(trace_id, self._new_id(), False, TraceFlags(flags), answer.trace_state)
+        if answer.decision is Decision.DROP:
+            return trace.NonRecordingSpan(place)
+        if answer.attributes == attributes:
+            span = self._span(name, place, parent, attributes, links, start_time)
+        else:
+            span = self._span(name, place, parent, dict(answer.attributes), links, start_time)
+            span._attributes.keys()  # cleans what the sampler has added
         self._processor.on_start(span, context)
         return span
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from opentelemetry._logs import Logger, SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import Span, StatusCode, Tracer, set_span_in_context
 
 from otel_stream import events, semconv
 from otel_stream.calls import Call, MakeContent
@@ -183,7 +183,7 @@ class Calls:
             text = None
             if event.error is not None and self._options.span_content:
                 text = message_of(event.error, self._options)
-            span.set_status(Status(StatusCode.ERROR, text))
+            span.set_status(StatusCode.ERROR, text)
         span.end(event.time)
 
     def _wants_details(self, call: Call) -> bool:

@@ -26,13 +26,23 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
     SpanContext,
+    SpanKind,
     StatusCode,
     TraceFlags,
+    TraceState,
     set_span_in_context,
 )
 
@@ -105,7 +115,7 @@ class Watching(SpanProcessor):
         self.seen.append(("end", span.name, dict(span.attributes)))
 
 
-def _traced(provider_class, attributes, links, script):
+def _traced(provider_class, attributes, links, script, at_root):
     provider = provider_class(resource=RESOURCE, id_generator=Ids(), shutdown_on_exit=False)
     exporter, watching = InMemorySpanExporter(), Watching()
     provider.add_span_processor(watching)
@@ -115,11 +125,17 @@ def _traced(provider_class, attributes, links, script):
     span = tracer.start_span(
         "node", set_span_in_context(root), attributes=dict(attributes), links=links, start_time=2
     )
-    told = []
+    told, touched = [], root if at_root else span
     for method, arguments in script:
-        getattr(span, method)(*arguments)
+        getattr(touched, method)(*arguments)
         told.append(
-            (method, span.is_recording(), dict(span.attributes), len(span.events), span.status.status_code)
+            (
+                method,
+                touched.is_recording(),
+                dict(touched.attributes),
+                len(touched.events),
+                touched.status.status_code,
+            )
         )
     span.end(30)
     root.end(40)
@@ -128,11 +144,16 @@ def _traced(provider_class, attributes, links, script):
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.dictionaries(words, values, max_size=4), st.integers(0, 2), st.lists(touches, max_size=6))
-def test_a_lean_span_is_the_sdks_whatever_is_done_to_it(attributes, linked, script):
+@given(
+    st.dictionaries(words, values, max_size=4),
+    st.integers(0, 2),
+    st.lists(touches, max_size=6),
+    st.booleans(),
+)
+def test_a_lean_span_is_the_sdks_whatever_is_done_to_it(attributes, linked, script, at_root):
     links = [Link(ELSEWHERE, {"kind": "test"})] * linked
-    lean, lean_spans, lean_seen, lean_told = _traced(LeanTracerProvider, attributes, links, script)
-    _, sdk_spans, sdk_seen, sdk_told = _traced(TracerProvider, attributes, links, script)
+    lean, lean_spans, lean_seen, lean_told = _traced(LeanTracerProvider, attributes, links, script, at_root)
+    _, sdk_spans, sdk_seen, sdk_told = _traced(TracerProvider, attributes, links, script, at_root)
 
     assert isinstance(lean, LeanSpan)
     assert lean_told == sdk_told
@@ -205,13 +226,59 @@ def test_whatever_is_unusual_goes_the_sdks_way(settings):
     assert not isinstance(tracer, LeanTracer)
 
 
+class Deciding(Sampler):
+    """Decides as it is told, adds an attribute that needs cleaning, and an entry to the tracestate."""
+
+    def __init__(self, decision, more):
+        self.decision, self.more = decision, more
+
+    def should_sample(
+        self, parent_context, trace_id, name, kind=None, attributes=None, links=None, trace_state=None
+    ):
+        assert (trace_id, name, kind, attributes, len(links)) == (
+            trace_id,
+            "x",
+            SpanKind.INTERNAL,
+            {"a": 1},
+            1,
+        )
+        state = TraceState([("s", "1")])
+        return SamplingResult(
+            self.decision, {**attributes, "more": [1, 2]} if self.more else attributes, state
+        )
+
+    def get_description(self):
+        return "deciding"
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("decision", Decision)
 @pytest.mark.parametrize(
     "parent", [None, ELSEWHERE, SpanContext(7, 7, is_remote=False, trace_flags=TraceFlags(0))]
 )
-def test_a_root_a_remote_parent_and_an_unsampled_one_go_the_sdks_way(parent):
-    tracer = LeanTracerProvider(shutdown_on_exit=False).get_tracer(semconv.SCOPE)
-    context = None if parent is None else set_span_in_context(trace.NonRecordingSpan(parent))
-    assert not isinstance(tracer.start_span("x", context, attributes={}, start_time=1), LeanSpan)
+def test_at_the_top_a_sampler_decides_as_in_the_sdk(parent, decision, more):
+    def started(kind):
+        seen = Watching()
+        sampler = Deciding(decision, more)
+        provider = kind(
+            sampler=ParentBased(sampler, *[sampler] * 4),
+            id_generator=Ids(),
+            resource=RESOURCE,
+            shutdown_on_exit=False,
+        )
+        provider.add_span_processor(seen)
+        context = Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
+        tracer = provider.get_tracer(semconv.SCOPE)
+        if kind is LeanTracerProvider:
+            tracer = LeanTracer(tracer)  # which such a sampler is not enough for below
+        link = Link(ELSEWHERE, {"kind": "test"})
+        span = tracer.start_span("x", context, attributes={"a": 1}, links=[link], start_time=1)
+        span.end(2)
+        about = span.get_span_context()
+        shown = span.to_json() if span.is_recording() or hasattr(span, "to_json") else ""
+        return seen.seen, about, about.trace_state, about.trace_flags, shown
+
+    assert started(LeanTracerProvider) == started(TracerProvider)
 
 
 def test_tracers_of_others_are_left_alone():

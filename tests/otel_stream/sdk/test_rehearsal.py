@@ -65,7 +65,7 @@ def test_a_field_that_only_the_sdk_has_leaves_it_to_the_sdk(monkeypatch, room, o
     ("room", "owner", "name", "different"),
     [
         ("spans", spans.LeanSpan, "dropped_links", 7),
-        ("logs", logs._Record, "__init__", lambda self, *_: self.__dict__.update(context=None, body="other")),
+        ("logs", logs.LeanLogRecord, "__init__", lambda self, *_: vars(self).update(context=None, body="b")),
         ("metrics", metrics, "_trace_based", lambda *_: False),
     ],
 )
