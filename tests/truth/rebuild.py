@@ -284,6 +284,8 @@ _AROUND: dict[str, set[str | None]] = {
     "invoke_node": {"superstep"},
     "attempt": {"invoke_node"},
     "inside": {"invoke_node", "attempt"},
+    # What a node says in messages is a call of a model.
+    "chat": {"invoke_node", "attempt", "inside"},
 }
 _FAILURES = {"error", "timeout", "recursion_limit"}
 
