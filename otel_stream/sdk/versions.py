@@ -58,6 +58,8 @@ _Item = TypeVar("_Item", ReadableLogRecord, ReadWriteLogRecord)
 
 def with_record(item: _Item, log_record: LogRecord) -> _Item:
     """Return what ``item`` is, but for its ``log_record``."""
+    if isinstance(log_record, type(item)):
+        return log_record  # a lean one, which is both
     made = object.__new__(type(item))
     vars(made).update(vars(item), log_record=log_record)
     return made
