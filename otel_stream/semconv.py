@@ -54,6 +54,12 @@ EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 #: string. Written by the SDK on exceptions recorded as span events.
 EXCEPTION_ESCAPED: Final = "exception.escaped"
+#: string. The user, as the metadata of the run names one under `user.id` or `user_id`.
+USER_ID: Final = "user.id"
+#: string. The session, as the metadata of the run names one under `session.id` or `session_id`.
+SESSION_ID: Final = "session.id"
+#: template[string]. Values of the run's metadata, by their keys: `graph.run.metadata.tenant`.
+GRAPH_RUN_METADATA: Final = "graph.run.metadata"
 #: string. What the span or the measurement is about. One of invoke_workflow, invoke_node, invoke_agent, chat,
 #: text_completion, execute_tool, retrieval.
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"

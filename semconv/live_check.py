@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from semconv.model import EventGroup, SpanGroup
 from semconv.python import span_word
-from semconv.resolve import Registry, Signal
+from semconv.resolve import Registry, Signal, Use
 
 _SCOPE: Final = "otel_stream"
 
@@ -126,7 +126,7 @@ class LiveCheck:
 
     def _attributes(self, what: str, signal: Signal[Any], given: Mapping[str, Any]) -> Iterator[str]:
         for name, value in given.items():
-            use = signal.uses.get(name)
+            use = signal.uses.get(name) or _template(signal, name)
             if use is None or use.side not in (None, self._in_force):
                 yield f"{what} has {name}, which the registry does not give it"
             elif not use.attribute.accepts(value):
@@ -143,3 +143,9 @@ def _is_named(span: Signal[SpanGroup], rest: str) -> bool:
     use = span.uses.get(name.rstrip("}"))
     optional = use is not None and use.ref.level != "required" and use.side is None
     return bool(rest) == bool(brace) or (optional and not rest)
+
+
+def _template(signal: Signal[Any], name: str) -> Use | None:
+    """Return the attribute whose name ``name`` begins with, where that is a template of names."""
+    uses = signal.uses.items()
+    return next((use for start, use in uses if use.is_template and name.startswith(f"{start}.")), None)

@@ -14,14 +14,28 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*([._][a-z0-9]+)
 Brief = Annotated[str, StringConstraints(pattern=r"^[A-Z`].*[.]$")]
 Stability = Literal["development", "alpha", "beta", "release_candidate", "stable"]
 Primitive = Literal[
-    "string", "int", "double", "boolean", "string[]", "int[]", "double[]", "boolean[]", "number", "any"
+    "string",
+    "int",
+    "double",
+    "boolean",
+    "string[]",
+    "int[]",
+    "double[]",
+    "boolean[]",
+    "number",
+    "any",
+    "template[string]",
 ]
 Severity = Literal["DEBUG", "INFO", "WARN", "ERROR"]
 
 #: What a value of each type is in Python; SDKs hand sequences out as tuples.
 PYTHON: dict[str, type] = {"string": str, "int": int, "double": float, "boolean": bool}
 #: Types that conventions have changed, and values of any form.
-OF_SEVERAL: dict[str, tuple[type, ...]] = {"number": (int, float), "any": (str, list, tuple, dict)}
+OF_SEVERAL: dict[str, tuple[type, ...]] = {
+    "number": (int, float),
+    "any": (str, list, tuple, dict),
+    "template[string]": (str, int, float, bool),
+}
 
 
 class Form(BaseModel):

@@ -72,6 +72,11 @@ class Use:
     ref: Ref
 
     @property
+    def is_template(self) -> bool:
+        """Whether it stands for all names that begin with its own."""
+        return self.attribute.type_name == "template[string]"
+
+    @property
     def side(self) -> str | None:
         """Which side of the change of GenAI names it is on; None if both."""
         return self.ref.annotations.otel_stream.genai or self.attribute.ours.genai

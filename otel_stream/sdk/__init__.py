@@ -11,6 +11,7 @@ with needing("otlp", "otel_stream.sdk"):
 
 from otel_stream.sdk.configure.handle import Handle
 from otel_stream.sdk.configure.setup import configure
+from otel_stream.sdk.conversations import ConversationLogProcessor, ConversationProcessor
 from otel_stream.sdk.export.accounting import Counts
 from otel_stream.sdk.logs.bridge import EventToSpanEventBridge
 from otel_stream.sdk.logs.log_receiver import OTHER_LOGS, StreamLogProcessor
@@ -55,6 +56,8 @@ __all__ = [
     "SampledLogFilter",
     "StreamLogProcessor",
     "SpanStartProcessor",
+    "ConversationProcessor",
+    "ConversationLogProcessor",
     "ForcedSampler",
     "RateLimitingSampler",
     "RecordOnlySampler",

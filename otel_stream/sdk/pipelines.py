@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 from otel_stream import semconv
 from otel_stream.sdk.configure.destinations import Destination, Signal, otlp_destination
 from otel_stream.sdk.configure.handle import Handle, Pipeline
+from otel_stream.sdk.conversations import ConversationLogProcessor, ConversationProcessor
 from otel_stream.sdk.export.accounting import (
     Account,
     CountedLogExporter,
@@ -84,10 +85,13 @@ class Builder:
         if self._tail and spans:
             tail = TailSamplingProcessor(_one_span(spans), _one_log(logs), self._tail, meter_provider=meters)
             spans, logs = [tail], [tail.logs] if logs else []
+        if spans:
+            pipes["traces"].provider.add_span_processor(ConversationProcessor())
         for processor in spans:
             pipes["traces"].provider.add_span_processor(processor)
         if "logs" in pipes:
             provider = pipes["logs"].provider
+            provider.add_log_record_processor(ConversationLogProcessor())
             if self._options.starts == "spans" and "traces" in pipes:
                 pipes["traces"].provider.add_span_processor(SpanStartProcessor(provider))
             if self._options.record_as != "log_events":

@@ -29,6 +29,8 @@ REDACT_PATTERN: Final = "OTEL_STREAM_REDACT_PATTERN"
 REDACT_HASH_PATHS: Final = "OTEL_STREAM_REDACT_HASH_PATHS"
 REDACT_KEY: Final = "OTEL_STREAM_REDACT_KEY"
 MODEL_SPANS: Final = "OTEL_STREAM_MODEL_SPANS"
+CONVERSATION_BAGGAGE: Final = "OTEL_STREAM_CONVERSATION_BAGGAGE"
+RUN_ATTRIBUTES: Final = "OTEL_STREAM_RUN_ATTRIBUTES"
 EMIT_EVENT: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
@@ -91,6 +93,10 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     model_spans: ModelSpans = "auto"
     #: Whether calls of models are told as log events, with content or without.
     tells_calls: bool = False
+    #: Whether the conversation goes on to the services that nodes call, in W3C baggage.
+    conversation_baggage: bool = False
+    #: Keys of a run's metadata that its span, and those of its calls, show.
+    run_attributes: tuple[str, ...] = ()
     min_span_duration: float = 0.0
     #: What hashes of ids are keyed with where no rule brings a key.
     hash_key: str = ""
@@ -112,6 +118,8 @@ def resolve(
     record_as: str | None = None,
     min_span_duration: float | None = None,
     model_spans: str | None = None,
+    conversation_baggage: bool = False,
+    run_attributes: str | Iterable[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> TelemetryOptions:
     """Combine the program's wishes with the environment, which wins wherever it says something.
@@ -146,6 +154,8 @@ def resolve(
         starts="none" if shown_as == "span_events" or not chosen else told,
         record_as=shown_as,
         model_spans=_choice(ModelSpans, model_spans, "model_spans", MODEL_SPANS, environ),
+        conversation_baggage=truth(environ, CONVERSATION_BAGGAGE, default=conversation_baggage),
+        run_attributes=_run_attributes(run_attributes, environ),
         tells_calls=truth(environ, EMIT_EVENT, default=event_content),
         exceptions=_exceptions(environ.get(EXCEPTION_OPT_IN, "")),
         min_span_duration=_seconds(min_span_duration, environ),
@@ -172,6 +182,11 @@ def _redaction(given: Redaction | None, environ: Mapping[str, str]) -> Redaction
         return (given or Redaction()).extended(paths, [pattern] if pattern else [], hashed=hashed, key=key)
     except ValueError as error:
         raise ValueError(f"{REDACT_PATHS}, {REDACT_HASH_PATHS} or {REDACT_PATTERN}: {error}") from None
+
+
+def _run_attributes(given: str | Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    words = given.split(",") if isinstance(given, str) else given
+    return tuple(_listed(environ, RUN_ATTRIBUTES) or (word.strip() for word in words if word.strip()))
 
 
 def _listed(environ: Mapping[str, str], name: str) -> list[str]:

@@ -88,11 +88,13 @@ class OpenRun:
     """A run in progress, with its superstep and its open tasks."""
 
     __slots__ = (
+        "about",
         "active",
         "agent",
         "attributes",
         "context",
         "conversation",
+        "conversation_told",
         "error_type",
         "failed_step",
         "folded",
@@ -134,8 +136,11 @@ class OpenRun:
         self.folded = 0
         #: What every log event of this run says.
         self.attributes: Attributes | None = None
-        #: The thread, as spans show it.
+        #: The thread, as spans and as log events show it.
         self.conversation: str | None = None
+        self.conversation_told: str | None = None
+        #: What the program wants shown of its metadata: who uses it, in which session.
+        self.about: Attributes = {}
         #: Name of the nearest agent that it is, or is inside of; and what its calls add up to if it is one.
         self.agent: str | None = None
         self.tally: Tally | None = None

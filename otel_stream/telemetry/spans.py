@@ -14,6 +14,7 @@ from opentelemetry.trace import Span, StatusCode, Tracer, get_current_span, set_
 
 from otel_stream import events, semconv
 from otel_stream.events import End
+from otel_stream.telemetry.agents import CONVERSATION
 from otel_stream.telemetry.calls.attributes import of_tally
 from otel_stream.telemetry.exceptions import error_type, message_of
 from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
@@ -98,6 +99,7 @@ class Spans:
             attributes[semconv.GEN_AI_AGENT_NAME] = scope.agent
         if scope.conversation is not None:
             attributes[semconv.GEN_AI_CONVERSATION_ID] = scope.conversation
+        attributes.update(scope.about)
         if run.tags and self._options.span_content:
             attributes[semconv.GRAPH_RUN_TAGS] = shown_tags(run.tags, self._options.redaction)
         if run.ns:
@@ -147,13 +149,16 @@ class Spans:
 
     def superstep_started(self, event: events.SuperstepStarted, scope: OpenRun) -> None:
         """Start the superstep's span below the run's."""
+        attributes: Attributes = {
+            semconv.GRAPH_SUPERSTEP: event.step,
+            semconv.GRAPH_SUPERSTEP_WIDTH: len(event.tasks),
+        }
+        if scope.conversation is not None:
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = scope.conversation
         span = self._tracer.start_span(
             semconv.SPAN_SUPERSTEP,
             scope.context,
-            attributes={
-                semconv.GRAPH_SUPERSTEP: event.step,
-                semconv.GRAPH_SUPERSTEP_WIDTH: len(event.tasks),
-            },
+            attributes=attributes,
             start_time=event.time,
         )
         scope.step_span = span
@@ -190,6 +195,8 @@ class Spans:
             semconv.GRAPH_TASK_ID: task.id,
             semconv.GRAPH_SUPERSTEP: task.step,
         }
+        if run.conversation is not None:
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = run.conversation
         parent = run.step_context
         name, links = f"{semconv.SPAN_NODE} {task.node}", trigger_links(task)
         if self._start_foldable is None:
@@ -212,10 +219,14 @@ class Spans:
         """Make the task's span, or the attempt's own, current for the code of the node."""
         context = scope.context
         if event.retryable and scope.span is not None:
+            attributes: Attributes = {semconv.GRAPH_TASK_ATTEMPT: event.attempt}
+            conversation = context.get(CONVERSATION)
+            if isinstance(conversation, str):
+                attributes[semconv.GEN_AI_CONVERSATION_ID] = conversation
             scope.attempt = self._tracer.start_span(
                 semconv.SPAN_ATTEMPT,
                 context,
-                attributes={semconv.GRAPH_TASK_ATTEMPT: event.attempt},
+                attributes=attributes,
                 start_time=event.time,
             )
             scope.attempt_ended = 0
@@ -295,9 +306,9 @@ def _with_what_is_set(event: events.AttemptStarted, context: Context) -> Context
     """Return ``context`` with what the caller of a functional task has set: baggage, and the like."""
     run: OpenRun | None = event.task.run.telemetry
     current = current_in(event.context)
-    if run is None or current is run.context:
+    if run is None or current is run.context or current is run.outer:
         return context
-    return set_span_in_context(get_current_span(context), current)
+    return set_span_in_context(get_current_span(context), Context({**context, **current}))
 
 
 def _attach(variables: Variables, context: Context) -> None:

@@ -68,6 +68,9 @@ def configure(
     starts: str | None = None,
     record_as: str | None = None,
     min_span_duration: float | None = None,
+    model_spans: str | None = None,
+    conversation_baggage: bool = False,
+    run_attributes: str | Iterable[str] = (),
     tail: Sequence[PolicyLike] = (),
     langgraph: bool = False,
     max_request_bytes: int | None = None,
@@ -97,6 +100,12 @@ def configure(
             supersteps and ``"nodes"`` (the default), of ``"runs"`` alone, of all ``"spans"``, or ``"none"``.
         record_as: whether stream parts are ``"log_events"`` (the default), ``"span_events"``, or ``"both"``.
         min_span_duration: seconds; quicker nodes become events of their superstep. By default none do.
+        model_spans: whether calls of models, tools and retrievers have spans of ours: ``"on"``, ``"off"``,
+            or ``"auto"`` (the default), where no other instrumentation makes one of the same call.
+        conversation_baggage: whether ``gen_ai.conversation.id`` goes on to the services that nodes call, in
+            W3C baggage: whoever they are, they are told.
+        run_attributes: keys of a run's metadata that its span, and those of its calls, show: ``"user.id"``
+            and ``"session.id"`` by these names, others as ``graph.run.metadata.<key>``.
         tail: policies that decide which traces are kept once they have ended, ``KeepErrors()`` for
             instance (``otel_stream.sdk``); by default all are.
         langgraph: whether runs of LangGraph's graphs are observed, too; needs ``otel-stream[langgraph]``.
@@ -120,6 +129,8 @@ def _configure(arguments: dict[str, Any]) -> Handle:
         raise ValueError(f"endpoint={endpoint!r} and path={os.fspath(path)!r} exclude each other: give one.")
     arguments["path"] = None if path is None else os.fspath(path)
     arguments["modes"] = modes if modes is None or isinstance(modes, str) else tuple(modes)
+    given = arguments["run_attributes"]
+    arguments["run_attributes"] = given if isinstance(given, str) else tuple(given)
     arguments["tail"] = tuple(arguments["tail"])
     longest = arguments["max_request_bytes"]
     if longest is not None and longest < _SHORTEST_REQUEST:
@@ -173,6 +184,9 @@ _OPTIONS: Final = (
     "starts",
     "record_as",
     "min_span_duration",
+    "model_spans",
+    "conversation_baggage",
+    "run_attributes",
 )
 
 
@@ -181,7 +195,7 @@ def _warn_of_differences(arguments: dict[str, Any]) -> None:
     ignored = [
         f"{name}={value!r}"
         for name, value in arguments.items()
-        if value not in (None, ()) and value != first.get(name)
+        if value not in (None, (), False) and value != first.get(name)
     ]
     if ignored:
         message = (

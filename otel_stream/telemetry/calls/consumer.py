@@ -111,7 +111,7 @@ class Calls:
             scope.context = call.context = set_span_in_context(scope.span, scope.context)
 
     def _at_start(self, call: Call, run: OpenRun) -> Attributes:
-        found = attributes.at_start(call, self._options.names)
+        found = attributes.at_start(call, self._options.names) | run.about
         if run.conversation is not None:
             found[semconv.GEN_AI_CONVERSATION_ID] = run.conversation
         if run.agent is not None and call.operation != "retrieval":

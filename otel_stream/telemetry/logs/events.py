@@ -213,6 +213,9 @@ class Logs:
 
     def _about(self, run: Run) -> Attributes:
         attributes: Attributes = {semconv.GRAPH_RUN_ID: run.root.id, semconv.GRAPH_NAME: run.graph}
+        around: OpenRun | None = run.telemetry
+        if around is not None and around.conversation_told is not None:
+            attributes[semconv.GEN_AI_CONVERSATION_ID] = around.conversation_told
         if run.ns:
             attributes[semconv.GRAPH_NS] = "|".join(run.ns)
         if run.tags and self._content:

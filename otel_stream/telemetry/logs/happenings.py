@@ -58,6 +58,9 @@ class Happenings:
 def attributes_of(run: Run, task: Task | None = None) -> Attributes:
     """Return which run, superstep and task a log event belongs to; a dictionary of the caller's own."""
     attributes: Attributes = {semconv.GRAPH_NAME: run.graph, semconv.GRAPH_RUN_ID: run.root.id}
+    scope: OpenRun | None = run.telemetry
+    if scope is not None and scope.conversation_told is not None:
+        attributes[semconv.GEN_AI_CONVERSATION_ID] = scope.conversation_told
     if run.ns:
         attributes[semconv.GRAPH_NS] = "|".join(run.ns)
     if task is not None:

@@ -64,10 +64,15 @@ def test_attributes_name_the_graph_the_thread_and_the_task(scene):
         "graph.run.resumed": True,
         "graph.run.end": "ok",
     }
-    assert dict(scene.span("superstep").attributes) == {"graph.superstep": 4, "graph.superstep.width": 1}
+    assert dict(scene.span("superstep").attributes) == {
+        "gen_ai.conversation.id": "t1",
+        "graph.superstep": 4,
+        "graph.superstep.width": 1,
+    }
     assert dict(scene.span("invoke_node plan").attributes) == {
         "gen_ai.operation.name": "invoke_node",
         "gen_ai.node.name": "plan",
+        "gen_ai.conversation.id": "t1",
         "graph.task.id": "task-1",
         "graph.superstep": 4,
     }

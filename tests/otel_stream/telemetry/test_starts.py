@@ -41,24 +41,25 @@ def test_what_begins_is_told_on_its_span_with_the_one_above(make_scene):
     above, step, node = (
         _id(scene.span(name)) for name in ("invoke_workflow triage", "superstep", "invoke_node plan")
     )
+    about = {**ABOUT, "gen_ai.conversation.id": "T-1"}
     assert told == [
         (
             "graph.run_start",
             above,
             {"spanId": above, "name": "invoke_workflow triage"},
-            {**ABOUT, "gen_ai.conversation.id": "T-1", "graph.run.resumed": True},
+            {**about, "graph.run.resumed": True},
         ),
         (
             "graph.superstep_start",
             step,
             {"spanId": step, "parentSpanId": above, "name": "superstep"},
-            {**ABOUT, "graph.superstep": 1, "graph.superstep.width": 1},
+            {**about, "graph.superstep": 1, "graph.superstep.width": 1},
         ),
         (
             "graph.node_start",
             node,
             {"spanId": node, "parentSpanId": step, "name": "invoke_node plan"},
-            {**ABOUT, "graph.superstep": 1, "gen_ai.node.name": "plan", "graph.task.id": "task-1"},
+            {**about, "graph.superstep": 1, "gen_ai.node.name": "plan", "graph.task.id": "task-1"},
         ),
     ]
 
