@@ -25,6 +25,7 @@ from otel_stream.sdk.configure.destinations import (
     otlp_destination,
 )
 from otel_stream.sdk.configure.handle import SHUTDOWN_TIMEOUT, Handle
+from otel_stream.sdk.configure.readable import readable
 from otel_stream.sdk.export.accounting import quiet_exporters
 from otel_stream.sdk.export.limits import MAX_REQUEST
 from otel_stream.sdk.export.measured import show_exports
@@ -147,7 +148,8 @@ def _configure(arguments: dict[str, Any]) -> Handle:
             return _State.handle
         bridged = arguments.pop("logging")
         options = resolve(**{name: arguments[name] for name in _OPTIONS})
-        handle = _build(arguments, options, shutdown_timeout)
+        with readable(os.environ):
+            handle = _build(arguments, options, shutdown_timeout)
         set_options(options)
         if bridged and handle.owned:
             handler = LogHandler(_logs.get_logger_provider(), redaction=options.redaction)

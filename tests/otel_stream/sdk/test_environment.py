@@ -4,6 +4,7 @@ The page docs/reference/environment.md is what ``page()`` returns.
 """
 # ruff: noqa: E501 - a table
 
+import os
 import re
 from pathlib import Path
 from typing import TypedDict
@@ -13,6 +14,7 @@ from opentelemetry import baggage, context, trace
 
 from engine import START, Send, StateGraph
 from otel_stream.sdk import configure
+from otel_stream.sdk.configure import readable as readings
 from otel_stream.sdk.export.otlp import aggregation, temporality
 
 TESTS = Path(__file__).parents[2]
@@ -28,6 +30,7 @@ WHERE = (PLACES, "test_destination_of_traces")
 QUEUE = (BATCH, "test_the_variables_of_the_specification_are_read")
 LIMITS = (HERE, "test_limits_of_links_hold_for_lean_spans_and_say_what_they_left_out")
 SDK = "The SDK reads it."
+READ = (HERE, "test_what_the_sdk_cannot_read_is_told_and_ignored")
 
 #: Variable -> what becomes of it, and the test that shows it.
 ROWS = {
@@ -77,7 +80,7 @@ ROWS = {
             "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
             "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
         ],
-        (SDK, None),
+        ('Honoured; empty is the default, not the SDK\'s "no limit".', READ),
     ),
     **dict.fromkeys(
         ["OTEL_TRACES_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_METRICS_EXPORTER"],
@@ -116,7 +119,7 @@ ROWS = {
     ),
     **dict.fromkeys(
         ["OTEL_METRIC_EXPORT_INTERVAL", "OTEL_METRIC_EXPORT_TIMEOUT", "OTEL_METRICS_EXEMPLAR_FILTER"],
-        (SDK, None),
+        ("Honoured, whatever its case.", READ),
     ),
     **dict.fromkeys(
         ["OTEL_EXPORTER_ZIPKIN_ENDPOINT", "OTEL_EXPORTER_ZIPKIN_TIMEOUT"],
@@ -242,3 +245,52 @@ def test_what_a_node_puts_into_the_context_is_there_in_its_subgraph(http_endpoin
     assert seen["session"] == "s7"
     spans = {int.from_bytes(span.span_id): span.name for span in http_endpoint.spans()}
     assert spans[seen["span"]] == "invoke_node n"
+
+
+#: Variables that the SDK itself reads, each with what it stops at.
+UNREADABLE = [
+    *((name, value) for name in sorted(ROWS) if name.endswith("_LIMIT") for value in ("many", "-1", "12.0")),
+    *(
+        (f"OTEL_METRIC_EXPORT_{name}", value)
+        for name in ("INTERVAL", "TIMEOUT")
+        for value in ("1m", "0", "-1", "nan")
+    ),
+    ("OTEL_METRICS_EXEMPLAR_FILTER", "sometimes"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), UNREADABLE)
+def test_what_the_sdk_cannot_read_is_told_and_ignored(name, value, monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv(name, value)
+    handle = configure(path=tmp_path / "telemetry.jsonl")
+    assert handle.owned
+    assert handle.shutdown()
+    (told,) = [record.getMessage() for record in caplog.records if name in record.getMessage()]
+    assert told.startswith(f"{name}={value!r} is ignored: give ")
+    assert os.environ[name] == value
+
+
+def test_what_is_empty_is_not_set_for_the_sdk_either(monkeypatch, caplog, tmp_path):
+    names = sorted(readings.READINGS)
+    for name in names:
+        monkeypatch.setenv(name, " ")
+    handle = configure("program", path=tmp_path / "telemetry.jsonl")
+    span = trace.get_tracer("app").start_span(
+        "one", links=[trace.Link(context_of(n + 1)) for n in range(200)]
+    )
+    assert len(span.links) == 128
+    assert span.resource.attributes["service.name"] == "program"
+    assert handle.shutdown()
+    assert caplog.records == []
+    assert {name: os.environ[name] for name in names} == dict.fromkeys(names, " ")
+
+
+@pytest.mark.parametrize("value", ["ALWAYS_OFF", " Trace_Based "])
+def test_the_case_of_a_filter_of_exemplars_does_not_matter(value, monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", value)
+    assert configure(path=tmp_path / "telemetry.jsonl").shutdown()
+    assert caplog.records == []
+
+
+def context_of(number):
+    return trace.SpanContext(number, number, is_remote=False)
