@@ -5,9 +5,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GRAMMARS := tests/grammars/node_modules
-# What `configure()` may be asked for, and tests ask for.
+PAGE := otel_stream/view/page
+# A browser for `make test-page`: CHROMIUM names another one than the one on the path, which Debian's package brings.
+BROWSER := $(if $(CHROMIUM)$(shell command -v chromium || command -v chromium-browser),,install-chromium)
 # What the demo needs. A comma within $(call ...) would end an argument.
 RUNTIME := otlp,view
+# What `configure()` may be asked for, and tests ask for.
 EXTRAS := otlp,grpc,view,web
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
@@ -104,6 +107,17 @@ backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Promethe
 test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the tests that need real backends, which make backends builds
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
+.PHONY: page
+page: $(PAGE)/node_modules/.package-lock.json ## Build the viewer's page from its TypeScript into otel_stream/view/static
+	@npm run --silent --prefix $(PAGE) build
+
+.PHONY: test-page
+test-page: $(VENV)/.dev $(PAGE)/node_modules/.package-lock.json $(BROWSER) ## Check the page's source and bundle, and try it in real Chromium (OTEL_STREAM_PICTURES=docs/images/view)
+	@npm run --silent --prefix $(PAGE) check
+	@npm run --silent --prefix $(PAGE) compare
+	@npm run --silent --prefix $(PAGE) test
+	$(BIN)/python -m pytest -n 0 --timeout 300 tests/page $(ARGS)
+
 .PHONY: licences
 licences: $(VENV)/.dev backends ## Say which licence everything has that is installed or built, and fail on what may not be used
 	@$(call INSTALL,--editable ".[$$($(BIN)/python -m licences extras)]")
@@ -140,6 +154,20 @@ $(VENV)/.made:
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt README.md
 	@$(call INSTALL,--editable '.[$(RUNTIME)]')
+	@touch $@
+
+.PHONY: install-chromium
+install-chromium:
+	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
+	    echo "there is no Chromium on the path: install it, or name it: make test-page CHROMIUM=/path/to/it" >&2; exit 1; }
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium fonts-dejavu-core
+
+# What the page is built and tried with; npm writes this file when it is done.
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
+	@command -v npm >/dev/null || { \
+	    echo "building the page needs Node and npm, and there is no npm on the path: install Node 20 or newer" >&2; \
+	    exit 1; }
+	@npm ci --prefix $(PAGE) --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Grafana's grammars of its query languages; npm writes this file when it is done.

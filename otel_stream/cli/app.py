@@ -17,7 +17,8 @@ from otel_stream.cli.doctor.command import doctor
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.replay import replay
 from otel_stream.cli.terminal import complain, say
-from otel_stream.cli.view import BeforeProgram, view
+from otel_stream.cli.view import BeforeProgram
+from otel_stream.cli.view import view as view_
 from otel_stream.config import MODES, OverflowPolicy
 
 app = typer.Typer(
@@ -33,7 +34,7 @@ app = typer.Typer(
 app.add_typer(backends)
 app.command()(replay)
 app.command()(doctor)
-app.command(cls=BeforeProgram)(view)
+app.command("view", cls=BeforeProgram)(view_)
 
 
 def _version(wanted: bool) -> None:
@@ -98,6 +99,7 @@ TelemetryOption = Annotated[
         help="Append telemetry to this file (OTLP JSON lines) unless OTEL_EXPORTER_OTLP_ENDPOINT is set.",
     ),
 ]
+ViewOption = Annotated[bool, typer.Option("--view", help="Show the run in a browser, too, while it runs.")]
 
 
 @app.command()
@@ -113,6 +115,7 @@ def demo(
     budget: BudgetOption = 5,
     limit: LimitOption = 300,
     telemetry: TelemetryOption = "otel-stream-demo.otlp.jsonl",
+    view: ViewOption = False,
 ) -> None:
     """Audit Python source as a graph: a live display, a report, and telemetry over OTLP.
 
@@ -130,7 +133,14 @@ def demo(
         )  # fmt: skip
         from otel_stream.cli.demo import run
 
-        code = run(options)
+        if view:
+            from otel_stream.cli.watched import Watched
+
+            with Watched() as watched:
+                code = run(options)
+                watched.stay()
+        else:
+            code = run(options)
     except UsageError as error:
         complain(error)
         code = 2

@@ -1,23 +1,33 @@
-// Builds the page into ../static: the same bytes from the same sources, so that a check can compare.
+// Builds the page into ../static: the same bytes from the same sources. With --compare it writes nothing, and
+// fails if what stands there is not what the sources make.
 import { build } from "esbuild";
-import { copyFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const out = join(here, "..", "static");
-await build({
-  absWorkingDir: here,
+const common = { absWorkingDir: here, outdir: out, minify: true, logLevel: "warning", write: false };
+const scripts = await build({
+  ...common,
   entryPoints: { app: "src/app.tsx", layout: "src/layout.ts" },
-  outdir: out,
   bundle: true,
-  minify: true,
   format: "iife",
   target: "es2022",
   jsx: "automatic",
   jsxImportSource: "preact",
   legalComments: "inline",
-  logLevel: "warning",
 });
-await build({ absWorkingDir: here, entryPoints: { app: "src/app.css" }, outdir: out, minify: true, logLevel: "warning" });
-await copyFile(join(here, "src/index.html"), join(out, "index.html"));
+const style = await build({ ...common, entryPoints: { app: "src/app.css" } });
+const made = new Map([...scripts.outputFiles, ...style.outputFiles].map((file) => [basename(file.path), Buffer.from(file.contents)]));
+made.set("index.html", await readFile(join(here, "src/index.html")));
+
+const other = [];
+for (const [name, bytes] of made) {
+  if (!process.argv.includes("--compare")) await writeFile(join(out, name), bytes);
+  else if (!bytes.equals(await readFile(join(out, name)).catch(() => Buffer.alloc(0)))) other.push(name);
+}
+if (other.length > 0) {
+  console.error(`otel_stream/view/static is not what the page's source makes (${other.join(", ")}): make page, and commit it`);
+  process.exitCode = 1;
+}

@@ -38,7 +38,8 @@ export function ComparePage({ a, b }: { a: string; b: string }) {
   return (
     <main class="compare">
       <header class="head">
-        <h1><a href={href([])} aria-label="All runs">‹</a> Compare</h1>
+        <a class="back" href={href([])} aria-label="All runs">‹</a>
+        <h1>Compare</h1>
         <button onClick={() => go(["compare", b, a])}>swap</button>
         <span class="grow" />
         <span class={first === null ? "" : "bad"}>{first === null ? "the same path" : `first difference: ${first}`}</span>
@@ -86,7 +87,7 @@ function PairRow({ pair }: { pair: Pair }) {
       <td class="number">{pair.visit}</td>
       <td class="number">{a ? <><span class={`sign ${a.look}`}>{SIGN[a.look]}</span> {duration(a.took)}{a.times > 1 ? <span class="kind"> ×{a.times}</span> : null}</> : "–"}</td>
       <td class="number">{b ? <><span class={`sign ${b.look}`}>{SIGN[b.look]}</span> {duration(b.took)}{b.times > 1 ? <span class="kind"> ×{b.times}</span> : null}</> : "–"}</td>
-      <td class={`number${much ? " bad" : ""}`}>{change === null ? (a ? "only A" : "only B") : `${change > 0 ? "▲" : "▼"} ${duration(Math.abs(change))}`}</td>
+      <td class={`number${much && change > 0 ? " bad" : ""}`}>{change === null ? (a ? "only A" : "only B") : `${change > 0 ? "▲" : "▼"} ${duration(Math.abs(change))}`}</td>
       <td>{a?.step ?? "–"} → {b?.step ?? "–"}</td>
     </tr>
   );
@@ -99,7 +100,7 @@ function States({ a, b }: { a: Outline | null; b: Outline | null }) {
   return (
     <div class="scroll">
       <table class="paths">
-        <thead><tr><th>key</th><th></th><th>A</th><th>B</th></tr></thead>
+        <thead><tr><th>key</th><th><span class="away">the same or not</span></th><th>A</th><th>B</th></tr></thead>
         <tbody>
           {names.map((name) => {
             const [left, right] = [a, b].map((one) => one?.keys.find((key) => key.key === name && key.how !== "-"));

@@ -1,6 +1,6 @@
 /** All runs, the newest first, live. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { ask, live } from "./api.ts";
+import { again, ask, live } from "./api.ts";
 import { choose, chosen, go, href } from "./route.ts";
 import type { About, Run } from "./types.ts";
 import { clock, count, duration, failed, look, SIGN, size } from "./words.ts";
@@ -156,7 +156,7 @@ function RunRow({ run, now, here, picked, pick }: { run: Run; now: number; here:
 
 function asked(question: string): string {
   try {
-    const found = JSON.parse(question) as { value?: unknown }[];
+    const found = again<{ value?: unknown }[]>(question);
     return found.map((one) => (typeof one.value === "string" ? one.value : JSON.stringify(one.value))).join(" · ").slice(0, 120);
   } catch {
     return question.slice(0, 120);

@@ -5,6 +5,8 @@ import { failed, look, type Look } from "./words.ts";
 export type Kind = "run" | "superstep" | "node" | "attempt" | "model" | "tool" | "other";
 
 const MODELS = new Set(["chat", "text_completion", "generate_content", "embeddings"]);
+/** How long after a run's end its last spans may be on their way. */
+export const LATE = 15_000;
 export const START = "__start__";
 export const END = "__end__";
 
@@ -99,7 +101,7 @@ export class Model {
   }
 
   lookOf(span: Span): Look {
-    if (span.end_time === null) return this.run.state === "running" ? "run" : "stop";
+    if (span.end_time === null) return this.run.state === "running" || Date.now() < (this.run.ended ?? 0) + LATE ? "run" : "stop";
     if (span.status === 2 || failed(span.end)) return "fail";
     return look(span.end ?? "ok");
   }

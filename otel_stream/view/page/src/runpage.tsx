@@ -1,8 +1,8 @@
 /** One run: its graph and its rows, with everything else beside them, all at the same step. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { ask, live } from "./api.ts";
+import { again, ask, live } from "./api.ts";
 import { GraphView } from "./graph.tsx";
-import { graphOf, kindOf, Model, rowsOf, shownPath, type Row } from "./model.ts";
+import { graphOf, kindOf, LATE, Model, rowsOf, shownPath, type Row } from "./model.ts";
 import { AccountPane, LogsPane, MessagesPane, SpanPane, StatePane, StreamPane } from "./panes.tsx";
 import { choose, chosen, href } from "./route.ts";
 import type { About, Frame, Structure } from "./types.ts";
@@ -67,7 +67,7 @@ function useNow(running: boolean): number {
 function Shown({ model, about }: { model: Model; about: About | null }) {
   const run = model.run;
   const running = run.state === "running";
-  const now = useNow(running);
+  const now = useNow(running || Date.now() < (run.ended ?? 0) + LATE);
   const steps = useMemo(() => model.steps(), [model.version]);
   const last = steps.at(-1)?.step ?? 0;
   const asked = chosen("step");
@@ -277,7 +277,7 @@ function isIn(model: Model, group: Row, id: string, name: (id: string) => string
 function Question({ text }: { text: string }) {
   let said = text;
   try {
-    const found = JSON.parse(text) as { value?: unknown }[];
+    const found = again<{ value?: unknown }[]>(text);
     said = found.map((one) => (typeof one.value === "string" ? one.value : JSON.stringify(one.value))).join(" · ");
   } catch {
     // Cut off, or no JSON: shown as it came.
@@ -294,8 +294,9 @@ function Head({ model, about, now }: { model: Model; version: number; about: Abo
   const backend = about?.backend ? about.backend.replaceAll("{trace_id}", encodeURIComponent(run.trace)) : "";
   return (
     <header class="head">
+      <a class="back" href={href([])} aria-label="All runs">‹</a>
       <h1>
-        <a href={href([])} aria-label="All runs">‹</a> {run.name || "…"} <span class="id">{run.key.slice(0, 8)}</span>
+        {run.name || "…"} <span class="id">{run.key.slice(0, 8)}</span>
       </h1>
       <span class={`badge ${shown}`}>{SIGN[shown]} {run.state} {duration((run.ended ?? Math.max(now, run.started)) - run.started)}{running ? "…" : ""}</span>
       {run.thread !== undefined && <a href={href([], { q: `thread:${JSON.stringify(run.thread)}` })}>thread {run.thread}</a>}

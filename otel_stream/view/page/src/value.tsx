@@ -1,6 +1,6 @@
 /** A value of a state: its outline first, what is long only when it is asked for. Text is never markup. */
 import { useState } from "preact/hooks";
-import { ask, run } from "./api.ts";
+import { again, ask, run } from "./api.ts";
 import type { Item, Told, Value } from "./types.ts";
 import { size } from "./words.ts";
 
@@ -39,7 +39,7 @@ export function Json({ value, depth = 0 }: { value: unknown; depth?: number }) {
 
 export function parsed(text: string): unknown {
   try {
-    return JSON.parse(text) as unknown;
+    return again(text);
   } catch {
     return text;
   }

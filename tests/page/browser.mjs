@@ -1,0 +1,48 @@
+// What every scenario needs: a browser, a page that reports what went wrong on it, and pictures.
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { strict as assert } from "node:assert";
+
+const [link, chromium, folder, ...rest] = process.argv.slice(2);
+const modules = createRequire(join(process.cwd(), "otel_stream/view/page/package.json"));
+const { chromium: launcher } = modules("playwright-core");
+const axe = readFileSync(modules.resolve("axe-core/axe.min.js"), "utf8");
+
+export { assert, link, rest };
+
+/** Run `scenario` with a function that opens pages; fail on errors, refused content and foreign requests. */
+export async function browse(scenario) {
+  const browser = await launcher.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
+  const wrong = [];
+  const origin = new URL(link).origin;
+  async function open(address, { width = 1440, height = 900, dark = false, refused = false } = {}) {
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme: dark ? "dark" : "light", reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] });
+    const page = await context.newPage();
+    page.setDefaultTimeout(30_000);
+    page.on("pageerror", (error) => wrong.push(`error: ${error.stack}`));
+    page.on("console", (message) => ["error", "warning"].includes(message.type()) && !(refused && message.text().includes("401")) && wrong.push(`console: ${message.text()}`));
+    page.on("request", (request) => request.url().startsWith(origin) || /^(data|blob):/.test(request.url()) || wrong.push(`request to ${request.url()}`));
+    await page.goto(address);
+    return page;
+  }
+  try {
+    await scenario(open);
+  } finally {
+    await browser.close();
+  }
+  assert.deepEqual(wrong, []);
+}
+
+export async function picture(page, name) {
+  await page.waitForTimeout(250); // what is laid out by the worker is there a frame later
+  await page.screenshot({ path: join(folder, `${name}.png`) });
+}
+
+/** Fail on what keeps people from using a page: roles, names, contrast, keyboard. */
+export async function accessible(page, what) {
+  // By the debugger's way in, as the page's policy runs no script that is not its own.
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => (await globalThis.axe.run()).violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).slice(0, 4).join(" | ")}`));
+  assert.deepEqual(found, [], what);
+}
