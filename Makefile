@@ -101,7 +101,7 @@ dashboards: $(VENV)/.dev ## Generate Grafana's dashboards, Prometheus' rules, th
 
 .PHONY: backends
 backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Prometheus with Go, once (ARGS="jaeger" for one)
-	@$(BIN)/python -m backends build $(ARGS)
+	@$(BIN)/python -m backends build $(if $(filter backends,$(MAKECMDGOALS)),$(ARGS))
 
 .PHONY: test-backends
 test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the tests that need real backends, which make backends builds

@@ -12,7 +12,7 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import explorer, nodes, pipeline, rules, runs, streams
+from dashboards import explorer, models, nodes, pipeline, rules, runs, streams
 from dashboards.collectors import COLLECTORS, configuration
 from dashboards.stores.both import BOTH
 
@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).parents[1]
 DASHBOARDS: Final = {
     "runs": runs.make,
     "nodes": nodes.make,
+    "models": models.make,
     "streams": streams.make,
     "explorer": explorer.make,
     "pipeline": pipeline.make,

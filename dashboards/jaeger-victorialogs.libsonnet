@@ -3,6 +3,7 @@
   grafanaDashboards+:: {
     'runs.json': import 'json/jaeger-victorialogs/runs.json',
     'nodes.json': import 'json/jaeger-victorialogs/nodes.json',
+    'models.json': import 'json/jaeger-victorialogs/models.json',
     'streams.json': import 'json/jaeger-victorialogs/streams.json',
     'explorer.json': import 'json/jaeger-victorialogs/explorer.json',
     'pipeline.json': import 'json/jaeger-victorialogs/pipeline.json',

@@ -7,7 +7,7 @@ from typing import Final
 from dashboards import queries as q
 
 TAG: Final = "otel-stream"
-NAMES: Final = ("runs", "nodes", "streams", "explorer", "pipeline")
+NAMES: Final = ("runs", "nodes", "models", "streams", "explorer", "pipeline")
 
 #: A title, and where it leads.
 Link = tuple[str, str]

@@ -3,6 +3,7 @@
   grafanaDashboards+:: {
     'runs.json': import 'json/tempo-loki/runs.json',
     'nodes.json': import 'json/tempo-loki/nodes.json',
+    'models.json': import 'json/tempo-loki/models.json',
     'streams.json': import 'json/tempo-loki/streams.json',
     'explorer.json': import 'json/tempo-loki/explorer.json',
     'pipeline.json': import 'json/tempo-loki/pipeline.json',

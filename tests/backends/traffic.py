@@ -16,6 +16,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypedDict
 
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver as LangGraphSaver
 
 from engine import (
@@ -104,6 +108,42 @@ def approval() -> Any:
     return graph.compile(name="approval", checkpointer=LangGraphSaver())
 
 
+_USAGE: Any = {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17}
+_ASKED = itertools.count()
+_PLACES = itertools.cycle(["here", "nowhere"])
+
+
+class Model(GenericFakeChatModel):
+    """A model as a provider's client makes it: a name, tokens, chunks; one in four calls is one too many."""
+
+    model: str = "tiny-1"
+
+    def _stream(self, *arguments: Any, **options: Any) -> Any:
+        if next(_ASKED) % 4 == 0:
+            raise UnreachableError("429: later, please")
+        yield from super()._stream(*arguments, **options)
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=_USAGE))
+
+
+@tool
+def weather(place: str) -> str:
+    """Tell the weather, but not of everywhere."""
+    if place == "nowhere":
+        raise UnreachableError("no such place")
+    return f"sunny in {place}"
+
+
+async def advise(state: State) -> dict[str, Any]:
+    answer = await Model(messages=iter(["Take a coat with you"])).ainvoke(state["kind"])
+    with contextlib.suppress(UnreachableError):
+        await weather.ainvoke({"place": next(_PLACES)})
+    return {"answer": str(answer.content)}
+
+
+def adviser() -> Any:
+    return StateGraph(State).add_node("advise", advise).add_edge(START, "advise").compile(name="adviser")
+
+
 def circle() -> Any:
     graph = StateGraph(State)
     graph.add_node("again", plan)
@@ -125,7 +165,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._triage, self._approval = triage(), approval()
-        self._flaky, self._circle = flaky(), circle()
+        self._flaky, self._circle, self._adviser = flaky(), circle(), adviser()
         self._threads = itertools.count()
         self._waiting: list[dict[str, Any]] = []
 
@@ -144,6 +184,10 @@ class Traffic:
     async def failing(self) -> None:
         with contextlib.suppress(ValueError):
             await self._triage.ainvoke({"kind": "failing"}, self._thread())
+
+    async def advised(self) -> None:
+        with contextlib.suppress(UnreachableError):
+            await self._adviser.ainvoke({"kind": "advised"})
 
     async def endless(self) -> None:
         with contextlib.suppress(GraphRecursionError):
@@ -193,6 +237,7 @@ _PACE = {
     "slow": 1.0,
     "retried": 0.5,
     "failing": 0.4,
+    "advised": 0.3,
     "endless": 2.0,
     "cancelled": 2.0,
     "interrupted": 1.0,
