@@ -33,6 +33,7 @@ from otel_stream.telemetry.metrics.instruments import Instruments, Metrics
 from otel_stream.telemetry.metrics.receivers import Receiver
 from otel_stream.telemetry.options import ROUTES, TelemetryOptions, get_options
 from otel_stream.telemetry.parents import parent_context
+from otel_stream.telemetry.places import is_place
 from otel_stream.telemetry.scope import OpenRun, OpenTask
 from otel_stream.telemetry.spans import Spans
 from otel_stream.trouble import placed
@@ -314,10 +315,11 @@ class RunTelemetry:
 
     def _route_chosen(self, event: events.RouteChosen) -> None:
         scope: OpenTask | None = event.task.telemetry
+        places = tuple(one for one in event.targets if is_place(event.task.run, one))
         if scope is not None:
-            scope.routes = (*scope.routes, *event.targets)
+            scope.routes = (*scope.routes, *places)
         if self._tells_routes and self._happenings is not None:
-            self._happenings.route_chosen(event)
+            self._happenings.route_chosen(event, places)
 
     def _run_interrupted(self, event: events.RunInterrupted) -> None:
         if self._happenings is not None:

@@ -18,11 +18,11 @@ class Happenings:
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
 
-    def route_chosen(self, event: events.RouteChosen) -> None:
-        """Say where a conditional edge, or a command, went."""
+    def route_chosen(self, event: events.RouteChosen, places: tuple[str, ...]) -> None:
+        """Say where a conditional edge, or a command, went: to which ``places`` of those that it named."""
         attributes = attributes_of(event.task.run, event.task)
         attributes[semconv.GRAPH_ROUTE_SOURCE] = event.source
-        attributes[semconv.GRAPH_ROUTE_TARGETS] = event.targets
+        attributes[semconv.GRAPH_ROUTE_TARGETS] = places
         self._emit(semconv.EVENT_ROUTE, event.time, _context(event.task), attributes)
 
     def run_interrupted(self, event: events.RunInterrupted) -> None:

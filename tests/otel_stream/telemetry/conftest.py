@@ -62,7 +62,7 @@ class Scene:
     def run(self, graph="triage", *, parent=None, context=None, resumed=False, **more):
         ns = () if parent is None else (*parent.run.ns, f"{parent.node}:{parent.id}")
         resumes, declared = more.pop("resumes", None), more.pop("declared", None)
-        more = {"names": ("secret", "n", "messages", "x"), **more}
+        more = {"names": ("secret", "n", "messages", "x", "branch:to:tools"), **more}
         run = Run("run-1", graph, context=(context or copy_context()), parent=parent, ns=ns, **more)
         run.resumes, run.declared = resumes, declared
         self.emit(e.RunStarted(run, {}, resumed, self.now()))

@@ -7,6 +7,7 @@ import logging
 import stat
 import traceback
 from contextlib import suppress
+from importlib import import_module
 from typing import TypedDict
 
 import pytest
@@ -114,15 +115,18 @@ def test_what_a_pattern_names_leaves_nowhere_even_with_content(tmp_path, program
     assert SECRET not in path.read_text()
 
 
-def _span_events(path):
+def _spans(path):
     return [
-        json.dumps(event)
+        span
         for line in path.read_text().splitlines()
         for resource in json.loads(line).get("resourceSpans", ())
         for scope in resource["scopeSpans"]
         for span in scope["spans"]
-        for event in span.get("events", ())
     ]
+
+
+def _span_events(path):
+    return [json.dumps(event) for span in _spans(path) for event in span.get("events", ())]
 
 
 def _log_events(path):
@@ -409,3 +413,31 @@ def test_scope_version_and_schema_are_those_of_this_package_on_all_signals(tmp_p
     }  # 1.40 counts what it exports itself
     assert scopes == {(kind, *ours) for kind in ("resourceSpans", "resourceLogs", "resourceMetrics")}
     assert all(ours)
+
+
+@pytest.mark.parametrize("library", ["engine", "langgraph"])
+def test_where_a_command_goes_is_told_only_if_the_graph_has_it(tmp_path, library):
+    graphs = import_module("engine" if library == "engine" else "langgraph.graph")
+    command = import_module("engine" if library == "engine" else "langgraph.types").Command
+    path = tmp_path / "t.jsonl"
+    handle = configure(path=path, modes=ALL, langgraph=library == "langgraph")
+
+    def hand_off(state):
+        return command(goto=[SECRET, "n"], graph=command.PARENT)
+
+    inner = (
+        graphs.StateGraph(State).add_node("inner", hand_off).add_edge(START, "inner").compile(name="inner")
+    )
+    built = graphs.StateGraph(State).add_node("agent", inner).add_node("n", lambda state: {})
+    built.add_node("last", lambda state: command(goto=(SECRET, "__end__"))).add_edge("n", "last")
+    built.add_edge(START, "agent").compile(name="g").invoke({"x": 1})
+    assert handle.shutdown()
+    routes = {
+        span["name"]: [value["stringValue"] for value in one["value"]["arrayValue"]["values"]]
+        for span in _spans(path)
+        for one in span["attributes"]
+        if one["key"] == "graph.route.targets"
+    }
+    assert routes["invoke_node agent"] == ["n"]
+    assert routes["invoke_node last"] == ["__end__"]
+    assert SECRET not in path.read_text()
