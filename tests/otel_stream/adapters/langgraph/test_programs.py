@@ -62,7 +62,9 @@ def test_an_agent_with_tools(endpoint: Endpoint) -> None:
     run = "invoke_workflow forecaster"
     assert Counter(path for path in paths if "invoke_node" in path) == {
         f"{run} > superstep > invoke_node agent": 2,
+        f"{run} > superstep > invoke_node agent > chat": 2,
         f"{run} > superstep > invoke_node tools": 1,
+        f"{run} > superstep > invoke_node tools > execute_tool weather": 1,
     }
     assert endpoint.services() == {"agent"}
     events = Counter(record.event_name for record in endpoint.records())
