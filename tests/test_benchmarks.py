@@ -67,7 +67,7 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=600,
     )
 
 
@@ -84,7 +84,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Any:
     return judge
 
 
-@pytest.mark.timeout(250)
+@pytest.mark.timeout(620)
 def test_a_quick_run_measures_every_row_on_both_sides(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     done = benchmarks("--quick", "--output", str(output))
@@ -252,7 +252,7 @@ def test_a_commit_is_laid_out_with_the_benchmarks_that_it_lacks(
     }
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(620)
 def test_a_row_is_compared_by_turns_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     from benchmarks.cases import Row

@@ -33,7 +33,7 @@ def _exporting(spans: int, records: int) -> Callable[[], None]:
     async def run_and_flush() -> None:
         await run()
         found = providers.flush()
-        # The graph's structure is told once a minute.
+        # The structure of the graph is told now and then.
         told = records > 0 and found[1] == records + 1
         expect("spans and log records exported", found, (spans, records + told))
 
