@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 GRAMMARS := tests/grammars/node_modules
+CLIENTS := tests/otel_stream/web/clients/node_modules
 PAGE := otel_stream/view/page
 # A browser for `make test-page`: CHROMIUM names another one than the one on the path, which Debian's package brings.
 BROWSER := $(if $(CHROMIUM)$(shell command -v chromium || command -v chromium-browser),,install-chromium)
@@ -25,7 +26,7 @@ demo: $(VENV)/.runtime ## Audit real Python source as a graph, live, with teleme
 	@$(BIN)/otel-stream demo $(ARGS)
 
 .PHONY: test
-test: $(VENV)/.dev ## Run every test, LangGraph's own included
+test: $(VENV)/.dev $(if $(shell command -v npm),$(CLIENTS)/.package-lock.json) ## Run every test, LangGraph's own included
 	$(BIN)/python -m pytest $(PYTEST_ARGS) $(ARGS)
 
 .PHONY: test-langgraph
@@ -177,6 +178,14 @@ $(GRAMMARS)/.package-lock.json: tests/grammars/package-lock.json
 	    exit 1; }
 	@npm ci --prefix tests/grammars --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# Clients of otel_stream.web in JavaScript.
+$(CLIENTS)/.package-lock.json: tests/otel_stream/web/clients/package-lock.json
+	@npm ci --prefix tests/otel_stream/web/clients --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: clients
+clients: $(CLIENTS)/.package-lock.json ## Install the JavaScript clients that otel_stream.web is tested with (make test does)
 
 $(VENV)/.dev: $(VENV)/.runtime
 	@$(call INSTALL,--editable '.[$(EXTRAS)]' --group dev)

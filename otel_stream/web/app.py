@@ -12,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from otel_stream.web.access import Access, Authorize, Guard, Identify, who
+from otel_stream.web.ag_ui import AgUi
 from otel_stream.web.agent_server import AgentServer
 from otel_stream.web.graphs import served
 from otel_stream.web.limits import Limits
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub
+from otel_stream.web.ui_messages import UiMessages
 
 
 def create_app(
@@ -61,7 +63,11 @@ def create_app(
         await hub.aclose()
 
     app = Starlette(
-        routes=AgentServer(hub, access).routes,
+        routes=[
+            *AgentServer(hub, access).routes,
+            *AgUi(hub, access).routes,
+            *UiMessages(hub, access).routes,
+        ],
         middleware=[Middleware(Guard, access=access, limits=bounds)],
         exception_handlers={Problem: _refused},
         lifespan=lifespan,

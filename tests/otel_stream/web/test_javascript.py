@@ -1,0 +1,84 @@
+"""Clients in JavaScript, as npm has them: none of them knows whom it talks to."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.otel_stream.web import graphs
+
+CLIENTS = Path(__file__).parent / "clients"
+pytestmark = pytest.mark.skipif(
+    shutil.which("node") is None or not (CLIENTS / "node_modules").exists(),
+    reason="`make clients` installs them, and needs Node 20 or newer",
+)
+
+
+def _run(script, *words):
+    done = subprocess.run(
+        ["node", CLIENTS / script, *words], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(params=["ours", "langgraphs"])
+def graph(request):
+    return getattr(graphs, request.param)()
+
+
+@pytest.mark.parametrize("package", ["@langchain/langgraph-sdk", "langgraph-sdk-2"])
+def test_langgraphs_client_streams_and_answers_what_is_asked(serving, traced, graph, package):
+    with serving(graph) as server:
+        told = _run("agent_server.mjs", server.url, package)
+    assert told == {
+        "text": graphs.WORDS,
+        "events": [
+            ["metadata", "run_id"],
+            ["custom", "progress"],
+            ["updates", "speak"],
+            ["updates", "__interrupt__"],
+            ["metadata", "run_id"],
+            ["updates", "check"],
+            ["updates", "inner"],
+        ],
+        "next": [],
+    }
+
+
+@pytest.mark.parametrize("package", ["@ag-ui/client", "ag-ui-client-0"])
+def test_ag_uis_client_takes_every_event_and_answers_what_is_asked(serving, traced, graph, package):
+    with serving(graph) as server:
+        told = _run("ag_ui.mjs", f"{server.url}/ag-ui", package)
+    log, traces = told.pop("log"), told.pop("traced")
+    assert told == {
+        "first": [
+            "RUN_STARTED",
+            "STATE_SNAPSHOT",
+            "STEP_STARTED",
+            "CUSTOM",
+            "TEXT_MESSAGE_START",
+            "TEXT_MESSAGE_CONTENT",
+            "TEXT_MESSAGE_END",
+            "STEP_FINISHED",
+            "RUN_FINISHED",
+        ],
+        "last": "RUN_FINISHED",
+        "custom": ["custom", "on_interrupt"],
+        "said": [graphs.WORDS],
+    }
+    assert "answered yes" in log
+    assert len({trace[:35] for trace in traces}) == 2
+
+
+def test_vercels_transport_assembles_the_message(serving, traced, graph):
+    with serving(graph) as server:
+        told = _run("ui_messages.mjs", f"{server.url}/chat")
+    assert told == {
+        "text": [graphs.WORDS],
+        "nodes": [["speak", "done"], ["check", "done"], ["inner", "done"]],
+        "traced": True,
+        "gone": None,
+    }
