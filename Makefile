@@ -63,6 +63,10 @@ fix: $(VENV)/.dev ## Format, and mend what ruff can mend
 bench: $(VENV)/.dev ## Compare with LangGraph, interleaved, in one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-viewer
+bench-viewer: $(VENV)/.dev ## Measure what the viewer takes and answers, with 1,000 runs of a thousand spans and log events (ARGS="100" for fewer)
+	$(BIN)/python -m benchmarks.viewer $(ARGS)
+
 .PHONY: peers
 peers: $(VENV)/.dev ## Measure the telemetry of others for LangGraph beside ours, and write docs/peers.md
 	$(BIN)/python -m benchmarks.peers $(ARGS)

@@ -27,6 +27,8 @@ _LOOKED_AT: Final = 300
 _READ_THROUGH: Final = 50
 _READERS: Final = 4
 
+_NEWEST: Final = "SELECT id FROM unit WHERE listed ORDER BY started DESC LIMIT ?"
+
 _MATCH: Final = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT 10000"
 
 _UNIT: Final = """SELECT unit.*,
@@ -313,6 +315,8 @@ def _found(connection: sqlite3.Connection, query: queries.Query) -> list[int]:
     if asked := queries.match(query):
         with suppress(sqlite3.OperationalError):  # a word of a script that SQLite does not know
             ids = [row[0] for row in connection.execute(_MATCH, (asked,))]
+    else:  # an attribute without a word in it
+        ids = [row[0] for row in connection.execute(_NEWEST, (_LOOKED_AT,))]
     fresh = connection.execute(
         "SELECT id FROM unit WHERE listed AND indexed < version ORDER BY seen DESC LIMIT ?", (_READ_THROUGH,)
     ).fetchall()

@@ -15,7 +15,7 @@ _QUIET: Final = 500_000_000
 _SILENT: Final = 30_000_000_000
 #: Different words that are kept of a unit, and how long one may be.
 _MOST: Final = 50_000
-_WORD: Final = re.compile(r"\w{2,40}")
+_WORD: Final = re.compile(r"\w{1,40}")
 
 
 def index_one(connection: sqlite3.Connection, now: int) -> bool:

@@ -21,7 +21,7 @@ from otel_stream.view.items import Attributes, Batch, Log, Span
 from otel_stream.view.units import Unit, Units, learn_from_log, learn_from_span
 
 #: Longest text of a body that is kept, in characters; what is behind it is counted.
-MAX_BODY: Final = 8 * 2**20
+MAX_BODY: Final = 16 * 2**20
 #: Items that are committed together at most, so that who is acknowledged waits no longer than need be.
 _AT_ONCE: Final = 20_000
 #: Seconds that the writer waits for more before it indexes what has ended.
@@ -79,6 +79,7 @@ class Writer:
         self._waiting = 0
         self._changed = Condition()
         self._closing = False
+        self._tidied = 0.0
         self._spans = self._logs = self._unplaced = self._deleted = 0
         (self.version,) = self._connection.execute("SELECT coalesce(max(version), 0) FROM unit").fetchone()
         self._thread = Thread(target=self._run, name="otel-stream view: store", daemon=True)
@@ -137,7 +138,8 @@ class Writer:
                 return
             if jobs:
                 self._commit(jobs)
-            else:
+            # While more comes all the time, what has ended is found nevertheless.
+            if not jobs or time.monotonic() - self._tidied > _IDLE:
                 self._tidy()
 
     def _next(self) -> list[Job] | None:
@@ -182,6 +184,7 @@ class Writer:
             self._units.forget()
 
     def _tidy(self) -> None:
+        self._tidied = time.monotonic()
         try:
             if words.index_one(self._connection, time.time_ns()):
                 with self._changed:
