@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import (
     Any,
@@ -124,7 +124,7 @@ class Command(_ToolAnswer, Generic[N]):
     """Update and route in one: returned by a node, or given as input to resume or redirect a run.
 
     ``graph``: None for the graph the node is in, ``Command.PARENT`` for the one around it.
-    ``goto``: one node name or ``Send``, or a sequence of them. ``resume``: the answer to the
+    ``goto``: one node name or ``Send``, or several in any iterable. ``resume``: the answer to the
     pending interrupt, or a mapping of interrupt ids to answers.
 
     ``update`` is written to the state.
@@ -143,7 +143,13 @@ class Command(_ToolAnswer, Generic[N]):
 
     def destinations(self) -> tuple[Any, ...]:
         """Return ``goto`` as a tuple."""
-        return tuple(map(ours, self.goto)) if isinstance(self.goto, (tuple, list)) else (ours(self.goto),)
+        goto: Any = self.goto
+        if not isinstance(goto, (tuple, list)):
+            if isinstance(goto, str) or not isinstance(goto, Iterable):
+                return (ours(goto),)
+            goto = tuple(goto)
+            object.__setattr__(self, "goto", goto)  # it is asked more than once, and an iterator answers once
+        return tuple(map(ours, goto))
 
     def update_as_tuples(self) -> list[tuple[str, Any]]:
         """Return ``update`` as writes: pairs of channel and value."""

@@ -389,8 +389,18 @@ class Node:
 
 
 def goto_writes(command: Command[Any]) -> Writes:
-    """Translate ``command.goto`` into writes that schedule its destinations."""
-    return target_writes(one for one in command.destinations() if isinstance(one, str | Send))
+    """Translate ``command.goto`` into writes that schedule its destinations.
+
+    Raises:
+        TypeError: it is neither a node's name nor a ``Send``, nor several of them.
+    """
+    targets = command.destinations()
+    if len(targets) == 1 and targets[0] is command.goto and not isinstance(targets[0], str | Send):
+        raise TypeError(
+            f"Command(goto={command.goto!r}): a {type(command.goto).__name__} is no destination; "
+            "give the name of a node, a Send, or several of them"
+        )
+    return target_writes(one for one in targets if isinstance(one, str | Send))
 
 
 def target_writes(targets: Iterable[str | Send], value: Any = None) -> Writes:

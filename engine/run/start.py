@@ -276,7 +276,7 @@ def _refuse_ambiguous(checkpoints: Checkpoints, strict: bool) -> None:
 
 
 def _command_writes(command: Command[Any], *, skip_resume: bool) -> Writes:
-    targets = list(command.destinations())
+    targets = list(command.destinations()) if command.goto else []
     for target in targets:
         if not isinstance(target, str | Send):
             raise TypeError(f"In Command.goto, expected Send/str, got {type(target).__name__}")

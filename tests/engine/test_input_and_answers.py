@@ -157,3 +157,62 @@ def test_a_refused_answer_answers_no_later_question() -> None:
 def test_an_empty_command_is_no_input() -> None:
     with pytest.raises(EmptyInputError, match="empty Command"):
         logging(InMemorySaver()).invoke(Command(), THREAD)
+
+
+# -- where a node's command goes -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "goto",
+    [
+        lambda: {"b"},
+        lambda: iter(["b"]),
+        lambda: (name for name in ["b"]),
+        lambda: dict.fromkeys(["b"]),
+        lambda: dict.fromkeys(["b"]).keys(),
+        lambda: frozenset({"b"}),
+        lambda: map(str, ["b"]),
+    ],
+    ids=["set", "iterator", "generator", "dict", "keys", "frozenset", "map"],
+)
+def test_a_command_goes_to_the_nodes_of_any_iterable_as_in_langgraph(goto: Any) -> None:
+    def built(words: Any, word: Any) -> Any:
+        graph = words.StateGraph(Log).add_node("a", lambda s: word(update={"log": ["a"]}, goto=goto()))
+        return graph.add_node("b", lambda s: {"log": ["b"]}).add_edge(START, "a").compile()
+
+    for words, word in (
+        (engine, Command),
+        (langgraph.graph, langgraph.types.Command),
+        (engine, langgraph.types.Command),
+    ):
+        graph = built(words, word)
+        assert graph.invoke({"log": []}) == {"log": ["a", "b"]}
+        modes = ["updates", "tasks", "debug"]  # each looks at the answer
+        assert [
+            part["log"]
+            for mode, part in graph.stream({"log": []}, stream_mode=[*modes, "values"])
+            if mode == "values"
+        ][-1] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "goto", [None, 0, 1, False, object(), ValueError("x"), int], ids=lambda goto: type(goto).__name__
+)
+def test_a_command_that_goes_to_what_is_no_node_is_an_error_as_in_langgraph(goto: Any) -> None:
+    for words, word in (
+        (engine, Command),
+        (langgraph.graph, langgraph.types.Command),
+        (engine, langgraph.types.Command),
+    ):
+        graph = words.StateGraph(Log).add_node(
+            "a", lambda s, word=word: word(update={"log": ["a"]}, goto=goto)
+        )
+        graph = graph.add_node("b", lambda s: {"log": ["b"]}).add_edge(START, "a").compile()
+        with pytest.raises(TypeError):
+            graph.invoke({"log": []})
+
+
+def test_an_answer_may_say_that_it_goes_nowhere() -> None:
+    graph = logging(InMemorySaver(), lambda s: {"log": [interrupt("q")]})
+    graph.invoke({"log": []}, THREAD)
+    assert graph.invoke(Command(resume="yes", goto=None), THREAD) == {"log": ["yes"]}  # type: ignore[arg-type]

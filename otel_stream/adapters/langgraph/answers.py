@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from langgraph.types import Command, Send
@@ -17,7 +17,11 @@ def commands_in(answer: Any) -> Iterable[Command[Any]]:
 
 def destinations(command: Command[Any]) -> Iterable[str]:
     """Yield the names of the nodes that a command goes to."""
-    goto = command.goto if isinstance(command.goto, list | tuple) else (command.goto,)
+    goto: object = command.goto
+    if isinstance(goto, str | Send):
+        goto = (goto,)
+    if not isinstance(goto, Collection):  # an iterator is LangGraph's to read
+        return
     for target in goto:
         if target:
             yield target.node if isinstance(target, Send) else str(target)
