@@ -214,6 +214,10 @@ GRAPH_TASK_TRIGGERED_BY: Final = "graph.task.triggered_by"
 GRAPH_ROUTE_SOURCE: Final = "graph.route.source"
 #: string[]. Nodes that were chosen.
 GRAPH_ROUTE_TARGETS: Final = "graph.route.targets"
+#: string. Name of the node whose write triggered the other one.
+GRAPH_EDGE_FROM: Final = "graph.edge.from"
+#: string. Name of the node that was triggered.
+GRAPH_EDGE_TO: Final = "graph.edge.to"
 #: string. Why one span links to another. One of trigger, resume.
 GRAPH_LINK_KIND: Final = "graph.link.kind"
 #: string. The channel, or the edge, through which it triggered; one link for each.
@@ -400,6 +404,11 @@ NODE_RETRIES: Final = Metric(
     "graph.node.retries", "{retry}", "Attempts of nodes that failed and were repeated."
 )
 NODE_ERRORS: Final = Metric("graph.node.errors", "{error}", "Tasks of nodes that failed for good.")
+EDGE_COUNT: Final = Metric(
+    "graph.edge.count",
+    "{edge}",
+    "Edges that were taken, one for each task and node whose write triggered it; the input triggers by none.",
+)
 NODE_ACTIVE: Final = Metric("graph.node.active", "{task}", "Tasks in progress.")
 CHECKPOINT_DURATION: Final = Metric(
     "graph.checkpoint.duration", "s", "Time a checkpointer took to store a checkpoint.", _STEP_SECONDS

@@ -53,6 +53,8 @@ _BOUNDED: Final = frozenset(
         "gen_ai.response.model",
         "gen_ai.tool.name",
         "gen_ai.workflow.name",
+        "graph.edge.from",
+        "graph.edge.to",
         "graph.name",
         "graph.stream.mode",
         "server.address",
