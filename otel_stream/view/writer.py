@@ -80,6 +80,7 @@ class Writer:
         self._changed = Condition()
         self._closing = False
         self._tidied = 0.0
+        self._more_to_index = False
         self._spans = self._logs = self._unplaced = self._deleted = 0
         (self.version,) = self._connection.execute("SELECT coalesce(max(version), 0) FROM unit").fetchone()
         self._thread = Thread(target=self._run, name="otel-stream view: store", daemon=True)
@@ -145,7 +146,7 @@ class Writer:
     def _next(self) -> list[Job] | None:
         """Return what to commit together; nothing if there has been nothing for a while, None at the end."""
         with self._changed:
-            if not self._jobs and not self._closing:
+            if not self._jobs and not self._closing and not self._more_to_index:
                 self._changed.wait(_IDLE)
             if not self._jobs:
                 return None if self._closing else []
@@ -186,11 +187,10 @@ class Writer:
     def _tidy(self) -> None:
         self._tidied = time.monotonic()
         try:
-            if words.index_one(self._connection, time.time_ns()):
-                with self._changed:
-                    self._changed.notify_all()
+            self._more_to_index = words.index_one(self._connection, time.time_ns())
         except sqlite3.Error:
             # A search misses a run, then; the next time it is tried again.
+            self._more_to_index = False
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
