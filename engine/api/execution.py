@@ -9,6 +9,7 @@ from typing import Any, Self, overload
 from otel_stream.config import StreamConfig, as_configs
 from otel_stream.stream.receiver import StreamReceiver
 
+from ..graph.spec import GraphSpec
 from ..types import Config
 from .compiled import CompiledStateGraph
 from .options import Asked
@@ -85,7 +86,14 @@ class ExecutionEngine:
     def _open(
         self, graph: CompiledStateGraph, input: Any, configs: Sequence[StreamConfig], config: Config | None
     ) -> RunStream:
-        return RunStream(graph.spec, input, configs, config, Asked(whole=True), tuple(self._receivers))
+        spec = getattr(graph, "spec", None)
+        if not isinstance(spec, GraphSpec):
+            raise TypeError(
+                f"ExecutionEngine: graph is a {type(graph).__module__}.{type(graph).__qualname__}, no "
+                "compiled graph of the engine; compile() a StateGraph, and open a graph of LangGraph's with "
+                "otel_stream.adapters.langgraph.open_stream"
+            )
+        return RunStream(spec, input, configs, config, Asked(whole=True), tuple(self._receivers))
 
     async def aclose(self) -> None:
         """Close the receivers that see every run."""

@@ -218,3 +218,13 @@ async def test_leaving_the_run_stops_it() -> None:
 async def test_a_config_that_cannot_be_meant_is_refused_before_anything_runs() -> None:
     with pytest.raises(ConfigError):
         await ExecutionEngine().stream(StreamConfig(modes="nope"))  # type: ignore[arg-type]
+
+
+async def test_what_is_no_compiled_graph_is_refused_in_a_sentence() -> None:
+    others: list[Any] = [5, None, StateGraph(dict)]
+    for other in others:
+        engine, refused = ExecutionEngine(), r"graph is a .*, no compiled graph of the engine; compile\(\)"
+        with pytest.raises(TypeError, match=refused):
+            await engine.execute(other, {})
+        with pytest.raises(TypeError, match=refused):
+            await engine.execute_with_stream(other, {}, UPDATES)
