@@ -69,10 +69,10 @@ def conditions(query: Query) -> tuple[list[str], list[str]]:
 
 
 def match(query: Query) -> str:
-    """Return what to ask the index: all words, and those of the attributes; the last as its beginning."""
+    """Return what to ask the index: all words, the last as its beginning, and the attributes."""
     wanted = [*query.words]
     for key, value in query.attributes:
-        wanted += words.of_query(key) + words.of_query(value)
+        wanted.append(words.of_attribute(key, value))
     terms = [f'"{word}"' for word in wanted]
     if query.words:
         terms[len(query.words) - 1] += "*"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any, Final
 
 from otel_stream.encoding import decode
@@ -14,7 +15,7 @@ from otel_stream.view.retention import logs_of
 _QUIET: Final = 500_000_000
 _SILENT: Final = 30_000_000_000
 #: Different words that are kept of a unit, and how long one may be.
-_MOST: Final = 50_000
+_MOST: Final = 200_000
 _WORD: Final = re.compile(r"\w{1,40}")
 
 
@@ -29,8 +30,9 @@ def index_one(connection: sqlite3.Connection, now: int) -> bool:
         return False
     id, trace, version, listed = row
     found: set[str] = set()
-    for text in _texts(connection, id, trace) if listed else ():
+    for text, attributes in _texts(connection, id, trace) if listed else ():
         found.update(_WORD.findall(text.lower()))
+        found.update(of_attribute(*one) for one in attributes.items())
         if len(found) > _MOST:
             break
     connection.execute("BEGIN IMMEDIATE")
@@ -41,23 +43,28 @@ def index_one(connection: sqlite3.Connection, now: int) -> bool:
     return True
 
 
+def of_attribute(key: str, value: Any) -> str:
+    """Return the one word that stands for an attribute with its value."""
+    text = value if isinstance(value, str) else str(value)
+    return f"_{blake2b(f'{key}={text}'.encode(errors='replace'), digest_size=6).hexdigest()}"
+
+
 def of_query(text: str) -> list[str]:
     """Return the words of a query, as they are in the index."""
     return _WORD.findall(text.lower())
 
 
-def _texts(connection: sqlite3.Connection, id: int, trace: int) -> Iterator[str]:
+def _texts(connection: sqlite3.Connection, id: int, trace: int) -> Iterator[tuple[str, dict[str, Any]]]:
     unit = connection.execute("SELECT name, thread, service, key, trace_id FROM unit WHERE id = ?", (id,))
-    yield from (text for text in unit.fetchone() if text)
+    yield " ".join(text for text in unit.fetchone() if text), {}
     for name, about in connection.execute("SELECT name, about FROM span WHERE trace = ?", (trace,)):
-        yield name
-        yield from _leaves(decode(about))
+        told = decode(about)
+        yield f"{name} {' '.join(_leaves(told))}", told["attributes"]
     for name, body, about in connection.execute(
         "SELECT name, body, about FROM log WHERE id BETWEEN ? AND ?", logs_of(id)
     ):
-        yield name
-        yield body
-        yield from _leaves(decode(about))
+        told = decode(about)
+        yield f"{name} {body} {' '.join(_leaves(told))}", told["attributes"]
 
 
 def _leaves(value: Any) -> Iterator[str]:
