@@ -326,7 +326,8 @@ def test_a_handoff_out_of_a_subgraph_is_the_update_of_the_node_that_it_is() -> N
 
 
 def test_a_tool_shows_its_output_to_the_caller_and_to_receivers() -> None:
-    prebuilt = pytest.importorskip("langgraph.prebuilt")
+    # One that came out later than the oldest of LangGraph does not go with it.
+    prebuilt = pytest.importorskip("langgraph.prebuilt", exc_type=ImportError)
     if not hasattr(prebuilt.ToolRuntime, "emit_output_delta"):
         pytest.skip("this version's tools show no output before their end")
 
