@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from otel_stream.parts import StreamPart
 
@@ -55,6 +55,8 @@ class Feed:
         self.closed = False
         #: How many read it now.
         self.readers = 0
+        #: What readers at the same place are sent, by that place.
+        self.texts: dict[Any, Any] = {}
         #: The newest state of the root, for who has missed something.
         self.newest: Entry | None = None
 
@@ -80,6 +82,7 @@ class Feed:
     def close(self) -> None:
         """Say that nothing more will come."""
         self.closed = True
+        self.texts.clear()
         self._tell()
 
     def _wake(self) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from time import monotonic
 
 from otel_stream.encoding import encode
-from otel_stream.web.feed import Cursor, Entry, Helping
+from otel_stream.web.feed import Cursor, Entry, Feed, Helping
 from otel_stream.web.graphs import LIFE
 from otel_stream.web.runs import Hub, LiveRun
 from otel_stream.web.wire import HEARTBEAT, event, traceparent_of
 
 #: Events that are shown whatever was asked for.
 _ALWAYS = frozenset({"metadata", "error"})
+#: Texts that readers share, of a run.
+_TEXTS = 8
 
 
 def chosen(entry: Entry, modes: Collection[str] | None, *, subgraphs: bool) -> bool:
@@ -67,9 +69,25 @@ async def _news(hub: Hub, cursor: Cursor, seconds: float) -> bool:
         stopping.cancel()
 
 
+def _shared(feed: Feed, entries: Sequence[Entry], wanted: frozenset[str] | None, *, subgraphs: bool) -> bytes:
+    """Write events once for all readers at the same place, which most are: they are woken together."""
+    if not entries:
+        return b""
+    key = (entries[0].seq, entries[-1].seq, wanted, subgraphs)
+    text = feed.texts.get(key)
+    if text is None:
+        text = b"".join(written(one) for one in entries if chosen(one, wanted, subgraphs=subgraphs))
+        if feed.closed:
+            return text
+        if len(feed.texts) >= _TEXTS:
+            del feed.texts[next(iter(feed.texts))]
+        feed.texts[key] = text
+    return text
+
+
 async def events(hub: Hub, run: LiveRun, after: int, modes: Collection[str] | None) -> AsyncIterator[bytes]:
     """Yield the events of a run as they are sent to LangGraph's clients."""
-    wanted = None if modes is None else {"messages" if m == "messages-tuple" else m for m in modes}
+    wanted = None if modes is None else frozenset("messages" if m == "messages-tuple" else m for m in modes)
     subgraphs = run.asked.subgraphs
     async for helping in helpings(hub, run, after):
         if helping is None:
@@ -83,8 +101,8 @@ async def events(hub: Hub, run: LiveRun, after: int, modes: Collection[str] | No
                 newest, *entries = entries
                 if chosen(newest, wanted, subgraphs=subgraphs):
                     told.append(written(newest, numbered=False))
-        told += [written(entry) for entry in entries if chosen(entry, wanted, subgraphs=subgraphs)]
-        if told:
+        told.append(_shared(run.feed, entries, wanted, subgraphs=subgraphs))
+        if any(told):
             yield b"".join(told)
     if hub.stopping.is_set() and not run.feed.closed:
         yield event("otel", b'{"end":"server_stops"}')
