@@ -1,8 +1,9 @@
 """A copy that later changes can't reach: what a consumer was shown stays as it was shown.
 
-What can change is copied, however deep it lies: containers and their kin, dataclasses, models, messages,
-arrays, objects of any class. What can't, text, numbers, functions or classes, is handed on as it is; so is an
-exception, a fact about the run. What repeats in the value repeats in the copy, and a cycle stays one.
+What can change is copied, however deep it lies: containers, their kin and views of them, dataclasses, models,
+messages, arrays, objects of any class. What can't, text, numbers, functions or classes, is handed on as it
+is; so is an exception, a fact about the run. What repeats in the value repeats in the copy, and a cycle
+stays one.
 
 Some things are no data: connections, files, locks, whatever wants to be closed. A copy of such a thing would
 close it when it is thrown away; they are handed on by reference, and so is what fails to be copied, which is
@@ -128,6 +129,8 @@ def _made(value: Any, kind: type, seen: Seen, depth: int) -> Any:
         return _copy_tuple(value, kind, seen, depth)
     if kind in _MODELS:
         return _copy_model(value, kind, seen, depth)
+    if kind in _VIEWS:
+        return _VIEWS[kind](value, seen, depth + 1)
     copier = _COPIERS[kind] if kind in _COPIERS else _COPIERS.setdefault(kind, _copier(kind))
     if copier is None:
         return _copy_model(value, kind, seen, depth) if kind in _MODELS else value
@@ -163,6 +166,37 @@ def _fill(made: Any, kind: type, seen: Seen, depth: int) -> None:
                 put(made, index, _copy(item, seen, depth))
     if kind not in _COPIED_WHOLE:
         _fill_attributes(made, kind, seen, depth)
+
+
+def _copy_proxy(value: Any, seen: Seen, depth: int) -> Any:
+    return types.MappingProxyType(_copy_dict(dict(value), seen, depth))
+
+
+def _copy_keys(value: Any, _seen: Seen, _depth: int) -> Any:
+    return dict.fromkeys(value).keys()
+
+
+def _copy_values(value: Any, seen: Seen, depth: int) -> Any:
+    return dict(enumerate(_copy_list(list(value), seen, depth))).values()
+
+
+def _copy_items(value: Any, seen: Seen, depth: int) -> Any:
+    return _copy_dict(dict(value), seen, depth).items()
+
+
+def _copy_memory(value: Any, _seen: Seen, _depth: int) -> Any:
+    made: Any = memoryview(value.tobytes())
+    return made if value.ndim == 1 and value.format == "B" else made.cast("B").cast(value.format, value.shape)
+
+
+#: What shows something that may change elsewhere, and how it is copied with what it shows.
+_VIEWS: Final[dict[type, Callable[[Any, Seen, int], Any]]] = {
+    types.MappingProxyType: _copy_proxy,
+    memoryview: _copy_memory,
+    type({}.keys()): _copy_keys,
+    type({}.values()): _copy_values,
+    type({}.items()): _copy_items,
+}
 
 
 #: They have no attributes of their own, or keep them to themselves.

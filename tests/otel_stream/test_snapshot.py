@@ -5,7 +5,7 @@ import threading
 from array import array
 from collections import ChainMap, Counter, OrderedDict, UserDict, defaultdict, deque
 from operator import attrgetter, itemgetter
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -116,6 +116,9 @@ KINDS = {
     "dict of one's own": (lambda x: Mapping(x=x), itemgetter("x")),
     "list of one's own": (lambda x: Listing([x]), itemgetter(0)),
     "deque": (lambda x: deque([x], maxlen=3), itemgetter(0)),
+    "mappingproxy": (lambda x: MappingProxyType({"x": x}), itemgetter("x")),
+    "values of a dict": (lambda x: {"x": x}.values(), lambda one: next(iter(one))),
+    "items of a dict": (lambda x: {"x": x}.items(), lambda one: next(iter(one))[1]),
 }
 
 
@@ -127,7 +130,7 @@ def test_whatever_can_change_is_copied_and_stays_of_its_kind(kind, inside):
     items = [1]
     value = make(items)
     shown = snapshot(inside(value))
-    copy = shown if shown.__class__ is value.__class__ else shown[0]["deep"][0]
+    copy = shown[0]["deep"][0] if type(shown) is list else shown
     assert type(copy) is type(value)
     assert inner(copy) == [1]
     items.append(2)
@@ -142,6 +145,25 @@ def test_buffers_of_bytes_and_numbers_are_copied():
     value["numbers"].append(2)
     value["counts"].update("b")
     assert copy == {"bytes": bytearray(b"a"), "numbers": array("i", [1]), "counts": Counter("a")}
+
+
+@pytest.mark.clause("S-DEL-4")
+def test_what_a_view_shows_is_copied_with_it():
+    shown = {"x": 1}
+    buffer = bytearray(range(8))
+    value = [
+        MappingProxyType(shown),
+        shown.keys(),
+        memoryview(buffer),
+        memoryview(buffer)[::2],
+        memoryview(buffer).cast("I"),
+        memoryview(buffer).cast("B", (2, 4)).toreadonly(),
+    ]
+    before = [value[0].copy(), list(value[1]), *(view.tolist() for view in value[2:])]
+    copy = snapshot(value)
+    shown["y"] = 2
+    buffer[:] = bytes(8)
+    assert [copy[0].copy(), list(copy[1]), *(view.tolist() for view in copy[2:])] == before
 
 
 @pytest.mark.clause("S-DEL-4")
