@@ -21,13 +21,16 @@ export async function browse(scenario) {
     const page = await context.newPage();
     page.setDefaultTimeout(30_000);
     page.on("pageerror", (error) => wrong.push(`error: ${error.stack}`));
-    page.on("console", (message) => ["error", "warning"].includes(message.type()) && !(refused && message.text().includes("401")) && wrong.push(`console: ${message.text()}`));
+    page.on("console", (message) => ["error", "warning"].includes(message.type()) && !(refused && /status of 40[14]/.test(message.text())) && wrong.push(`console: ${message.text()}`));
     page.on("request", (request) => request.url().startsWith(origin) || /^(data|blob):/.test(request.url()) || wrong.push(`request to ${request.url()}`));
     await page.goto(address);
     return page;
   }
   try {
     await scenario(open);
+  } catch (error) {
+    console.error(wrong.join("\n")); // what went wrong first is why this did
+    throw error;
   } finally {
     await browser.close();
   }

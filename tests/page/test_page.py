@@ -75,3 +75,14 @@ def test_the_demo_shows_itself_in_a_browser(
         rest = demo.communicate(timeout=30)[0]
     assert "The page stays there until Ctrl-C." in rest
     assert "LOST" not in rest
+
+
+def test_what_a_hostile_run_shows_is_text_and_ends_no_page(
+    tmp_path: Path, chromium: str, pictures: Path
+) -> None:
+    with viewer(tmp_path) as found:
+        subprocess.run(
+            [sys.executable, "-m", "tests.page.hostile"], cwd=ROOT, env=environment(found.listening),
+            check=True, timeout=60,
+        )  # fmt: skip
+        drive("hostile.mjs", found.listening.link, chromium, pictures)

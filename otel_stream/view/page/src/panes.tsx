@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ask, download, run as at, text } from "./api.ts";
 import { kindOf, label, type Model } from "./model.ts";
 import type { Key, LogRow, Message, Outline, Part, Point, Span, StateIndex } from "./types.ts";
-import { Json, kind, parsed, ValueOf } from "./value.tsx";
+import { Json, Long, ValueOf, kind, parsed } from "./value.tsx";
 import { clock, count, duration, SIGN, size } from "./words.ts";
 
 /** Ask again when `version` changes, but not more often than every half second. */
@@ -277,7 +277,7 @@ export function SpanPane({ model, id, choose }: { model: Model; version: number;
       <p class="line">
         {kindOf(span)} · {span.end_time === null ? "not ended" : duration(span.end_time - span.start)} · from {clock(span.start)}, +{duration(span.start - model.run.started)} · {path.join(" / ")}
       </p>
-      {whole.about.message && <p class="warn">{whole.about.message}</p>}
+      {whole.about.message && <p class="warn"><Long text={whole.about.message} /></p>}
       <p class="line ids">
         span <code>{id}</code> {span.parent && <button class="small" onClick={() => choose(span.parent)}>parent</button>}
         {(whole.about.links ?? []).map((link, n) => (
@@ -295,7 +295,7 @@ export function SpanPane({ model, id, choose }: { model: Model; version: number;
       {(whole.about.events ?? []).map((event, n) => (
         <details key={n} open={event.name === "exception"}>
           <summary>{event.name} +{duration(event.time / 1e6 - span.start)}</summary>
-          <dl class="plain">{Object.entries(event.attributes).map(([name, value]) => <div key={name}><dt>{name}</dt><dd><pre class="text">{String(value)}</pre></dd></div>)}</dl>
+          <dl class="plain">{Object.entries(event.attributes).map(([name, value]) => <div key={name}><dt>{name}</dt><dd><pre class="text"><Long text={String(value)} /></pre></dd></div>)}</dl>
         </details>
       ))}
       {whole.logs.length > 0 && (

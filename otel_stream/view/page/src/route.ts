@@ -11,8 +11,17 @@ export interface Route {
 
 export const route = computed<Route>(() => {
   const [path = "", query = ""] = hash.value.replace(/^#\/?/, "").split("?", 2);
-  return { path: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+  return { path: path.split("/").filter(Boolean).map(decoded), query: new URLSearchParams(query) };
 });
+
+/** Addresses are typed and sent by people: what is no escape is what it says. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
 export function href(path: string[], query: Record<string, string> = {}): string {
   const said = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "")).toString();

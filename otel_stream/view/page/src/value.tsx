@@ -7,8 +7,23 @@ import { size } from "./words.ts";
 /** Items of a short value that are shown without being asked for. */
 const AT_ONCE = 30;
 
+/** Characters of a text that are shown without being asked for: laying out megabytes takes a browser seconds. */
+const LONG = 4_000;
+
+/** A long text: its beginning, and more of it each time one asks. */
+export function Long({ text }: { text: string }) {
+  const [shown, setShown] = useState(LONG);
+  return (
+    <span class="json string">
+      {text.slice(0, shown)}
+      {text.length > shown && <button class="fold" onClick={() => setShown(shown * 4)}>… more of {size(text.length)}</button>}
+    </span>
+  );
+}
+
 export function Json({ value, depth = 0 }: { value: unknown; depth?: number }) {
   const [open, setOpen] = useState(depth < 1);
+  if (typeof value === "string" && value.length > LONG) return <Long text={value} />;
   if (value === null || typeof value !== "object") {
     return <span class={`json ${value === null ? "null" : typeof value}`}>{typeof value === "string" ? (depth === 0 ? value : JSON.stringify(value)) : String(value)}</span>;
   }
