@@ -125,7 +125,8 @@ def configure(
 
 
 def _configure(arguments: dict[str, Any]) -> Handle:
-    endpoint, path, modes = arguments["endpoint"], arguments["path"], arguments["modes"]
+    endpoint, path, modes = arguments["endpoint"] or None, arguments["path"], arguments["modes"]
+    arguments["endpoint"] = endpoint
     if endpoint is not None and path is not None:
         raise ValueError(f"endpoint={endpoint!r} and path={os.fspath(path)!r} exclude each other: give one.")
     arguments["path"] = None if path is None else os.fspath(path)
@@ -146,11 +147,11 @@ def _configure(arguments: dict[str, Any]) -> Handle:
             arguments.pop("logging")
             _warn_of_differences(arguments)
             return _State.handle
-        bridged = arguments.pop("logging")
         options = resolve(**{name: arguments[name] for name in _OPTIONS})
         with readable(os.environ):
             handle = _build(arguments, options, shutdown_timeout)
         set_options(options)
+        bridged = arguments.pop("logging")
         if bridged and handle.owned:
             handler = LogHandler(_logs.get_logger_provider(), redaction=options.redaction)
             getLogger().addHandler(handler)
@@ -203,7 +204,7 @@ def _warn_of_differences(arguments: dict[str, Any]) -> None:
         message = (
             f"configure() was called before; {', '.join(ignored)} is ignored: configure once, at the start."
         )
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=_CALLER - 1)
 
 
 def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeout: float) -> Handle:
@@ -306,7 +307,7 @@ def _warn_of_ignored(arguments: dict[str, Any]) -> None:
     """Warn of what nothing can be done about: the program has set all providers by itself."""
     places = {name: arguments[name] for name in ("service_name", "protocol", "endpoint", "path")}
     ignored = [name for name, value in places.items() if value is not None]
-    ignored += [name for name in ("tail",) if arguments[name]]
+    ignored += [name for name in ("tail", "max_request_bytes", "logging") if arguments[name]]
     if ignored:
         warnings.warn(
             f"configure(): {', '.join(ignored)} ignored: the program has set all providers already.",

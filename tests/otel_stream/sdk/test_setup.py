@@ -259,9 +259,14 @@ def test_arguments_that_change_nothing_are_named_where_they_are_given(http_endpo
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
     _logs.set_logger_provider(LoggerProvider(shutdown_on_exit=False))
     metrics.set_meter_provider(MeterProvider(shutdown_on_exit=False))
-    with pytest.warns(UserWarning, match="service_name, endpoint ignored") as caught:
-        handle = configure("mine", endpoint=http_endpoint.url)
+    names = "service_name, endpoint, max_request_bytes, logging ignored"
+    with pytest.warns(UserWarning, match=names) as caught:
+        handle = configure("mine", endpoint=http_endpoint.url, max_request_bytes=100_000, logging=True)
     assert (handle.owned, [one.filename for one in caught]) == (False, [__file__])
+
+
+def test_an_endpoint_that_is_empty_is_none():
+    assert "localhost:4318" in configure(endpoint="").destination
 
 
 def test_pythons_logging_is_exported_on_the_span_that_is_current(http_endpoint):
@@ -289,8 +294,9 @@ def test_a_second_call_returns_the_first_handle(http_endpoint):
     assert configure() is first
     assert configure("triage", endpoint=http_endpoint.url) is first
     message = "configure() was called before; service_name='other', capture_content=True is ignored"
-    with pytest.warns(UserWarning, match=re.escape(message)):
+    with pytest.warns(UserWarning, match=re.escape(message)) as caught:
         assert configure("other", capture_content=True) is first
+    assert [one.filename for one in caught] == [__file__]
     assert trace.get_tracer_provider() is provider
 
 
