@@ -78,8 +78,8 @@ def destinations(
     Raises:
         ValueError: the program's protocol is not supported, or an endpoint is no URL.
     """
-    selected = variable(environ, f"OTEL_{signal.upper()}_EXPORTER")
-    if not selected:
+    selected = variable(environ, f"OTEL_{signal.upper()}_EXPORTER") or ""
+    if not selected.strip(", "):
         asked_for = _given(signal, environ)[1] or endpoint
         if path is not None and not asked_for:
             return [Destination(kind="file", shown=path, path=path)]

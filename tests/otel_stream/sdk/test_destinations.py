@@ -23,6 +23,7 @@ E = "OTEL_EXPORTER_OTLP_"
         ({}, {"path": "t.jsonl"}, ["t.jsonl"]),
         ({E + "ENDPOINT": "http://e:4318"}, {"path": "t.jsonl"}, [(HTTP, "http://e:4318/v1/traces")]),
         ({E + "ENDPOINT": ""}, {"path": "t.jsonl"}, ["t.jsonl"]),
+        ({"OTEL_TRACES_EXPORTER": " , "}, {"path": "t.jsonl"}, ["t.jsonl"]),
         ({E + "TRACES_ENDPOINT": "http://e:1/x"}, {"endpoint": "http://c:2"}, [(HTTP, "http://e:1/x")]),
         ({E + "TRACES_ENDPOINT": "http://e:1/v1/traces"}, {}, [(HTTP, "http://e:1/v1/traces")]),
         ({E + "LOGS_ENDPOINT": "http://e:1"}, {"path": "t"}, ["t"]),
