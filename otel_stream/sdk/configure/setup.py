@@ -289,6 +289,10 @@ def _nothing_to_do() -> str:
 
 def _taken() -> dict[str, str]:
     """Return the signals that the program has set a provider for, and what that is called."""
+    for kind in ("TRACER", "LOGGER", "METER"):
+        if not os.environ.get(f"OTEL_PYTHON_{kind}_PROVIDER", "unset").strip():
+            # The API would look for a provider of no name, and raise; empty is unset.
+            del os.environ[f"OTEL_PYTHON_{kind}_PROVIDER"]
     found = {
         "traces": ("tracer", trace.get_tracer_provider()),
         "logs": ("logger", _logs.get_logger_provider()),

@@ -186,6 +186,18 @@ def test_a_fork_while_others_emit_leaves_a_child_that_works(tmp_path):
     assert sum(one == ("invoke_workflow c",) for one in runs(found)) == 20
 
 
+def test_a_provider_of_no_name_is_none(tmp_path):
+    body = """
+    os.environ |= {f"OTEL_PYTHON_{kind}_PROVIDER": "" for kind in ("TRACER", "LOGGER", "METER")}
+    handle = configure("svc", path="t.jsonl")
+    graph(lambda state: {"x": 1}, "job").invoke({"x": 0})
+    assert handle.shutdown(5)
+    """
+    done, found = program(body, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert runs(found) == [("invoke_workflow job",)]
+
+
 TERMINATED = """
     import asyncio, signal
     configure("svc", path="t.jsonl")
