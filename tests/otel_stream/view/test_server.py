@@ -248,8 +248,8 @@ def test_a_request_that_may_not_be_is_refused(
         (NO_ID, {"content-type": "application/json"}, 400),
     ],
     ids=(
-        "foreign origin", "from a page", "rebound host", "text", "brotli", "no protobuf", "no gzip", "cut gzip",
-        "too long", "too long unzipped", "no spans", "too deep", "no id",
+        "foreign origin", "from a page", "rebound host", "text", "brotli", "no protobuf", "no gzip",
+        "cut gzip", "too long", "too long unzipped", "no spans", "too deep", "no id",
     ),
 )  # fmt: skip
 def test_telemetry_that_may_not_be_is_refused(
