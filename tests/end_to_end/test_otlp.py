@@ -13,6 +13,7 @@ METRICS = {
     "gen_ai.invoke_workflow.duration",
     "graph.attempt.duration",
     "graph.checkpoint.duration",
+    "graph.edge.count",
     "graph.node.active",
     "graph.node.duration",
     "graph.node.retries",

@@ -117,6 +117,7 @@ class Hooks(_Loop):
         return more
 
     def after_tick(self) -> None:
+        guarded(self.otel_stream_tap.writes_are_in, self)
         try:
             super().after_tick()
         except GraphInterrupt:  # a breakpoint behind the superstep, which is complete
@@ -173,10 +174,6 @@ class Shown(_Loop):
     """What a loop tells besides, where parts or links are made of what it does."""
 
     otel_stream_tap: Tap
-
-    def after_tick(self) -> None:
-        guarded(self.otel_stream_tap.writes_are_in, self)
-        super().after_tick()
 
     def _emit(self, mode: str, values: Any, *args: Any, **options: Any) -> None:
         wanted = _WANTED.get(mode)

@@ -226,8 +226,6 @@ class Tap:
 
     def writes_are_in(self, loop: Any) -> None:
         """Take note of what the tasks are about to write to the channels."""
-        if self.brief:  # nobody asks who triggered whom
-            return
         done = [(self._open[id], one) for id, one in loop.tasks.items() if id in self._open]
         if len(done) > 1:
             done.sort(key=lambda pair: task_path_str(pair[1].path[:3]))
