@@ -417,6 +417,7 @@ def test_scope_version_and_schema_are_those_of_this_package_on_all_signals(tmp_p
 
 @pytest.mark.parametrize("library", ["engine", "langgraph"])
 def test_where_a_command_goes_is_told_only_if_the_graph_has_it(tmp_path, library):
+    pytest.importorskip(library, exc_type=ImportError)
     graphs = import_module("engine" if library == "engine" else "langgraph.graph")
     command = import_module("engine" if library == "engine" else "langgraph.types").Command
     path = tmp_path / "t.jsonl"
