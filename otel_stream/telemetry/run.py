@@ -210,6 +210,8 @@ class RunTelemetry:
         if event.run.parent is None:
             _open_runs.discard(self)
         self._calls.run_ended(event.run, event.time)
+        if self._starts is not None:
+            self._starts.tell_structures()  # of one without a superstep
         if self._exceptions is not None and event.end.failed and event.error is not None:
             self._exceptions.record(event.error, scope.context, event.time, attributes_of(event.run))
         try:
@@ -232,6 +234,8 @@ class RunTelemetry:
         if scope is None:
             return
         scope.step_started = event.time
+        if self._starts is not None:
+            self._starts.tell_structures()
         if self._metrics is not None:
             self._metrics.superstep_started(event, scope)
         if self._exceptions is not None and event.run.parent is None:

@@ -14,9 +14,9 @@ SPANS = {
     "invoke_node second": "superstep",
 }
 LOGS = [
-    ["graph.structure", "invoke_workflow triage"],
     ["graph.run_start", "invoke_workflow triage"],
     ["graph.values", "invoke_workflow triage"],
+    ["graph.structure", "invoke_workflow triage"],
     ["graph.superstep_start", "superstep"],
     ["graph.node_start", "invoke_node first"],
     ["graph.custom", "invoke_node first"],

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanContext, get_current_span
 
 from otel_stream import events, semconv
 from otel_stream.encoding import encode
-from otel_stream.events import Run
+from otel_stream.events import Run, Structure
 from otel_stream.forking import in_child
 from otel_stream.telemetry.identity import shown_id
 from otel_stream.telemetry.links import resumed_attributes
@@ -64,12 +64,14 @@ class ToldStructures:
 class Starts:
     """Emits what begins in one root run and its subgraphs."""
 
-    __slots__ = ("_logger", "_options", "_told")
+    __slots__ = ("_due", "_logger", "_options", "_told")
 
     def __init__(self, logger: Logger, options: TelemetryOptions, told: ToldStructures) -> None:
         self._logger = logger
         self._options = options
         self._told = told
+        #: Structures that are to be told: behind what the run was started with.
+        self._due: list[tuple[Run, OpenRun, Structure]] = []
 
     def run_started(self, event: events.RunStarted, scope: OpenRun) -> None:
         """Say that a run has begun, whose it is, and of which graph."""
@@ -85,7 +87,7 @@ class Starts:
             attributes[semconv.GRAPH_RUN_RESUMED] = True
         if run.resumes is not None:
             attributes.update(resumed_attributes(run.resumes))
-        digest = self._structure(run, scope)
+        digest = self._digest(run, scope)
         if digest is not None:
             attributes[semconv.GRAPH_STRUCTURE_DIGEST] = digest
         name = f"{semconv.SPAN_RUN} {run.graph}"
@@ -117,28 +119,37 @@ class Starts:
             _body(f"{semconv.SPAN_NODE} {task.node}", about, above),
         )
 
-    def _structure(self, run: Run, scope: OpenRun) -> str | None:
-        """Return the digest of the graph's structure, which is told if it is new."""
+    def _digest(self, run: Run, scope: OpenRun) -> str | None:
+        """Return the digest of the graph's structure, which is going to be told if it is new."""
         declared = run.declared
         if declared is None:
             return None
         try:
-            digest, text = declared.digest, declared.text
+            digest = declared.digest
         except Exception as error:  # noqa: BLE001 - a library's drawing of a graph that is not ours
             _logger.debug("The structure of a graph is not told: %s", placed(error))
             run.declared = None
             return None
         if self._told.is_new(digest):
-            self._tell_structure(run, scope, digest, text.encode())
+            self._due.append((run, scope, declared))
         return digest
 
-    def _tell_structure(self, run: Run, scope: OpenRun, digest: str, text: bytes) -> None:
-        pieces = body.chunks(text, self._options.max_body_bytes)
+    def tell_structures(self) -> None:
+        """Say how the graphs were declared whose runs have begun."""
+        while self._due:
+            try:
+                due = self._due.pop(0)
+            except IndexError:  # another thread, in a subgraph, was quicker
+                return
+            self._tell_structure(*due)
+
+    def _tell_structure(self, run: Run, scope: OpenRun, declared: Structure) -> None:
+        pieces = body.chunks(declared.text.encode(), self._options.max_body_bytes)
         if len(pieces) > MAX_CHUNKS:
             return
         for number, piece in enumerate(pieces):
             attributes = attributes_of(run)
-            attributes[semconv.GRAPH_STRUCTURE_DIGEST] = digest
+            attributes[semconv.GRAPH_STRUCTURE_DIGEST] = declared.digest
             if len(pieces) > 1:
                 attributes[semconv.GRAPH_STREAM_BODY_CHUNK] = number
                 attributes[semconv.GRAPH_STREAM_BODY_CHUNKS] = len(pieces)
