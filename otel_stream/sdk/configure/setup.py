@@ -87,32 +87,25 @@ def configure(
 
     Args:
         service_name: the ``service.name`` of the resource.
-        protocol: ``"grpc"`` or ``"http/protobuf"``; by default the latter, unless the endpoint's
-            port is 4317.
+        protocol: ``"grpc"`` or ``"http/protobuf"``, the default unless the endpoint's port is 4317.
         endpoint: base URL of an OTLP endpoint, such as ``http://localhost:4318``.
         path: a file of OTLP JSON lines instead of an endpoint; an endpoint in the environment wins.
         capture_content: whether state, messages and exception texts are exported; by default not.
-        modes: stream modes whose parts become log events; by default values, updates, custom and
-            messages; ``"graph.route"`` adds what edges chose, ``"none"`` is no log events at all.
+        modes: stream modes whose parts become log events, by default values, updates, custom, messages;
+            ``"graph.route"`` adds what edges chose, ``"none"`` is no log events at all.
         max_body_bytes: longest body of a log event, in bytes of UTF-8; 64 KiB by default.
         redaction: what is masked or cut of the content that is exported.
         messages: ``"joined"``, one log event for a message, or ``"chunks"``, one for each chunk.
-        starts: whose beginnings are log events, so that a run can be seen while it goes on: those of runs,
-            supersteps and ``"nodes"`` (the default), of ``"runs"`` alone, of all ``"spans"``, or ``"none"``.
+        starts: whose beginnings are log events: ``"nodes"`` by default, ``"runs"``, ``"spans"``, ``"none"``.
         record_as: whether stream parts are ``"log_events"`` (the default), ``"span_events"``, or ``"both"``.
         min_span_duration: seconds; quicker nodes become events of their superstep. By default none do.
-        model_spans: whether calls of models, tools and retrievers have spans of ours: ``"on"``, ``"off"``,
-            or ``"auto"`` (the default), where no other instrumentation makes one of the same call.
-        conversation_baggage: whether ``gen_ai.conversation.id`` goes on to the services that nodes call, in
-            W3C baggage: whoever they are, they are told.
-        run_attributes: keys of a run's metadata that its span, and those of its calls, show: ``"user.id"``
-            and ``"session.id"`` by these names, others as ``graph.run.metadata.<key>``.
-        tail: policies that decide which traces are kept once they have ended, ``KeepErrors()`` for
-            instance (``otel_stream.sdk``); by default all are.
+        model_spans: spans for calls of models and tools: ``"on"``, ``"off"``, ``"auto"`` if nobody else's.
+        conversation_baggage: whether the services that nodes call are told the conversation, in baggage.
+        run_attributes: keys of metadata on spans of runs and calls, as ``graph.run.metadata.<key>``.
+        tail: policies that decide which ended traces are kept, such as ``KeepErrors()``; by default all.
         langgraph: whether runs of LangGraph's graphs are observed, too; needs ``otel-stream[langgraph]``.
         max_request_bytes: longest request to an OTLP receiver, before compression; 3.5 MiB by default.
-        logging: whether records of Python's logging are exported, too, each on the span that is current
-            where it is written; what exporting itself causes is left out.
+        logging: whether records of Python's logging are exported, each on the span that is current there.
         shutdown_timeout: seconds that the shutdown at exit may take; 30 if all goes to a file.
 
     Raises:
