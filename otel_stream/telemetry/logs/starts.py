@@ -19,7 +19,6 @@ from otel_stream import events, semconv
 from otel_stream.encoding import encode
 from otel_stream.events import Run, Structure
 from otel_stream.forking import in_child
-from otel_stream.telemetry.identity import shown_id
 from otel_stream.telemetry.links import resumed_attributes
 from otel_stream.telemetry.logs import body
 from otel_stream.telemetry.logs.happenings import attributes_of
@@ -77,10 +76,6 @@ class Starts:
         """Say that a run has begun, whose it is, and of which graph."""
         run = event.run
         attributes = attributes_of(run)
-        if run.thread_id is not None:
-            attributes[semconv.GEN_AI_CONVERSATION_ID] = shown_id(
-                run.thread_id, "thread_id", self._options, content=self._options.event_content
-            )
         if run.tags and self._options.event_content:
             attributes[semconv.GRAPH_RUN_TAGS] = shown_tags(run.tags, self._options.redaction)
         if event.resumed:
