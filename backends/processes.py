@@ -35,7 +35,15 @@ def birth(pid: int) -> str:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return _birth_without_proc(pid)
-    return "" if fields[0] in "ZX" else fields[19]
+    return "" if fields[0] in "ZX" and not _has_threads(pid) else fields[19]
+
+
+def _has_threads(pid: int) -> bool:
+    # A process may be a zombie while threads of it still end: its ports are taken until the last has.
+    try:
+        return len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def _birth_without_proc(pid: int) -> str:

@@ -9,6 +9,14 @@ import pytest
 from backends.processes import Process, birth, start, stop
 
 FOREVER = "import time\nprint('up', flush=True)\nwhile True: time.sleep(60)"
+#: Its first thread ends; another goes on until it is told.
+HEADLESS = """
+import ctypes, pathlib, threading
+def wait():
+    while not pathlib.Path("go").exists(): threading.Event().wait(0.01)
+threading.Thread(target=wait).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOREVER
 
 
@@ -45,6 +53,22 @@ def test_another_process_with_the_same_pid_is_left_alone() -> None:
 
 def test_what_has_ended_by_itself_is_not_alive(tmp_path: Path) -> None:
     process = run(tmp_path, "pass")
+    while process.alive:
+        os.sched_yield()
+    stop([process])
+
+
+def test_it_is_alive_until_its_last_thread_has_ended_because_its_ports_are_taken_until_then(
+    tmp_path: Path,
+) -> None:
+    process = run(tmp_path, HEADLESS)
+    stat = Path(f"/proc/{process.pid}/stat")
+    if not stat.exists():
+        pytest.skip("this system has no /proc to tell threads by")
+    while " Z " not in stat.read_text():
+        os.sched_yield()
+    assert process.alive
+    (tmp_path / "go").touch()
     while process.alive:
         os.sched_yield()
     stop([process])
