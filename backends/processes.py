@@ -41,7 +41,7 @@ def birth(pid: int) -> str:
 def _has_threads(pid: int) -> bool:
     # A process may be a zombie while threads of it still end: its ports are taken until the last has.
     try:
-        return len(os.listdir(f"/proc/{pid}/task")) > 1
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except OSError:
         return False
 

@@ -8,6 +8,8 @@ from hypothesis import settings
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.util._once import Once
 
+from otel_stream.telemetry.variables import warn_once
+
 # How long an example takes says more about the machine than about the code; CI tries the same ones each time.
 settings.register_profile("here", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("here")
@@ -25,6 +27,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def _silent_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(_AMBIENT)]:
         monkeypatch.delenv(name)
+    warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 
 _logger = logging.getLogger("otel_stream.telemetry")
 
@@ -48,7 +49,7 @@ def truth(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     """Return a variable that is ``true`` or ``false``, in whatever case; else ``default``."""
     given = variable(environ, name).lower()
     if given not in ("", "true", "false"):
-        _logger.warning("%s=%r is ignored and %s is used: give true or false.", name, given, default)
+        _tell(name, given, default, "true or false")
     return given == "true" if given in ("true", "false") else default
 
 
@@ -67,5 +68,15 @@ def whole_number(environ: Mapping[str, str], name: str, default: int, *, least: 
 
 
 def _ignored(name: str, given: str, wanted: str, default: float) -> float:
-    _logger.warning("%s=%r is ignored and %g is used: give %s.", name, given, default, wanted)
+    _tell(name, given, f"{default:g}", wanted)
     return default
+
+
+def _tell(name: str, given: str, used: object, wanted: str) -> None:
+    warn_once(_logger, "%s=%r is ignored and %s is used: give %s.", name, given, used, wanted)
+
+
+@cache
+def warn_once(logger: logging.Logger, message: str, *arguments: object) -> None:
+    """Say something about a variable once, though each signal reads it."""
+    logger.warning(message, *arguments)

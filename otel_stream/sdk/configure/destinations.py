@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import msgspec
 
-from otel_stream.telemetry.variables import number, variable
+from otel_stream.telemetry.variables import number, variable, warn_once
 
 Signal = Literal["traces", "logs", "metrics"]
 SIGNALS: Final[tuple[Signal, ...]] = ("traces", "logs", "metrics")
@@ -222,7 +222,7 @@ def _headers(given: str, parts: SplitResult) -> dict[str, str]:
         if equals and name.strip():
             headers[unquote(name).strip().lower()] = unquote(value).strip()
         else:  # what it says may be the secret itself
-            _logger.warning("OTEL_EXPORTER_OTLP_HEADERS: number %d is ignored: write name=value.", place)
+            warn_once(_logger, "OTEL_EXPORTER_OTLP_HEADERS: number %d is ignored: write name=value.", place)
     if parts.username is not None and "authorization" not in headers:
         both = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["authorization"] = f"Basic {base64.b64encode(both.encode()).decode()}"
@@ -276,7 +276,8 @@ def _known(protocol: str) -> str | None:
 
 
 def _ignored(field: str, value: str, known: tuple[str, ...]) -> None:
-    _logger.warning("%s=%r is not supported and is ignored: use one of %s.", field, value, ", ".join(known))
+    shown = ", ".join(known)
+    warn_once(_logger, "%s=%r is not supported and is ignored: use one of %s.", field, value, shown)
 
 
 def _port(endpoint: str) -> int | None:

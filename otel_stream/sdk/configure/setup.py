@@ -17,6 +17,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.resources import Resource
 
 from otel_stream import semconv
+from otel_stream.sdk.configure.arguments import checked
 from otel_stream.sdk.configure.destinations import (
     SIGNALS,
     Destination,
@@ -39,10 +40,6 @@ from otel_stream.telemetry.run import is_configured, version
 from otel_stream.telemetry.variables import service_name_of, variable
 
 _logger = getLogger("otel_stream.sdk")
-
-
-#: A span with its resource and its scope fits into that.
-_SHORTEST_REQUEST: Final = 16 * 1024
 
 
 #: Frames from a warning below ``_build`` up to who called ``configure``.
@@ -114,24 +111,10 @@ def configure(
         ModuleNotFoundError: an exporter is not installed; names the extra that brings it.
         OSError: ``path`` cannot be opened for appending.
     """
-    return _configure(dict(locals()))
+    return _configure(checked(dict(locals())))
 
 
 def _configure(arguments: dict[str, Any]) -> Handle:
-    endpoint, path, modes = arguments["endpoint"] or None, arguments["path"], arguments["modes"]
-    arguments["endpoint"] = endpoint
-    if endpoint is not None and path is not None:
-        raise ValueError(f"endpoint={endpoint!r} and path={os.fspath(path)!r} exclude each other: give one.")
-    arguments["path"] = None if path is None else os.fspath(path)
-    arguments["modes"] = modes if modes is None or isinstance(modes, str) else tuple(modes)
-    given = arguments["run_attributes"]
-    arguments["run_attributes"] = given if isinstance(given, str) else tuple(given)
-    arguments["tail"] = tuple(arguments["tail"])
-    longest = arguments["max_request_bytes"]
-    if longest is not None and longest < _SHORTEST_REQUEST:
-        raise ValueError(
-            f"max_request_bytes={longest!r} is too short for a request: give {_SHORTEST_REQUEST} or more."
-        )
     shutdown_timeout = arguments.pop("shutdown_timeout")
     if arguments.pop("langgraph"):
         _observe_langgraph()

@@ -361,6 +361,19 @@ def test_a_full_queue_is_counted_as_loss(http_endpoint, run_something, monkeypat
             {},
             "max_request_bytes=100 is too short for a request: give 16384 or more.",
         ),
+        ({"endpoint": 5}, {}, "endpoint=5 is a int: give a URL, such as 'http://localhost:4318'."),
+        (
+            {"max_request_bytes": "big"},
+            {},
+            "max_request_bytes='big' is a str: give a number of bytes, 16384 or more.",
+        ),
+        ({"max_body_bytes": True}, {}, "max_body_bytes=True is a bool: give a number of bytes."),
+        ({"capture_content": "no"}, {}, "capture_content='no' is a str: give True or False."),
+        ({"redaction": ["name"]}, {}, "redaction=['name'] is a list: give a Redaction."),
+        ({"path": 3}, {}, "path=3 is a int: give the path of a file."),
+        ({"min_span_duration": "1s"}, {}, "min_span_duration='1s' is a str: give seconds, such as 5.0."),
+        ({"modes": 5}, {}, "modes=5 is a int: give names of modes."),
+        ({"tail": 5}, {}, "tail=5 is a int: give policies, such as [KeepErrors()]."),
     ],
 )
 def test_bad_settings_get_one_sentence_and_set_up_nothing(monkeypatch, arguments, environ, message):
