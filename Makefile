@@ -67,6 +67,10 @@ bench: $(VENV)/.dev ## Compare with LangGraph, interleaved, in one run
 bench-viewer: $(VENV)/.dev ## Measure what the viewer takes and answers, with 1,000 runs of a thousand spans and log events (ARGS="100" for fewer)
 	$(BIN)/python -m benchmarks.viewer $(ARGS)
 
+.PHONY: bench-watchers
+bench-watchers: $(VENV)/.dev ## Measure what two hundred readers of one run cost it
+	$(BIN)/python -m benchmarks.watchers $(ARGS)
+
 .PHONY: peers
 peers: $(VENV)/.dev ## Measure the telemetry of others for LangGraph beside ours, and write docs/peers.md
 	$(BIN)/python -m benchmarks.peers $(ARGS)

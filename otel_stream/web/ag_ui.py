@@ -20,7 +20,7 @@ from otel_stream.web.access import Access
 from otel_stream.web.agent_server import said
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub, LiveRun
-from otel_stream.web.wire import EventStream, data, traceparent_of
+from otel_stream.web.wire import data, traceparent_of
 
 
 class AgUi:
@@ -44,7 +44,7 @@ class AgUi:
         input = {**state, **({"messages": messages} if messages else {})}
         command = (body.get("forwardedProps") or {}).get("command")
         run = await chat.begin(self._hub, self._access, request, thread_id, input, command)
-        return EventStream(chat.told(self._hub, run, _Telling(run_id)), self._hub.limits)
+        return self._hub.stream(chat.told(self._hub, run, _Telling(run_id)))
 
 
 class _Telling:

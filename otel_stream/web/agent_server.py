@@ -21,7 +21,7 @@ from otel_stream.web.following import events
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import GOING, Asked, Hub, LiveRun, Thread
 from otel_stream.web.states import config_of, history_of, state_of
-from otel_stream.web.wire import HEARTBEAT, EventStream, event
+from otel_stream.web.wire import HEARTBEAT, event
 
 _STRATEGIES: Final = ("enqueue", "reject", "interrupt", "rollback")
 #: What clients may ask of a run that there is nothing for here.
@@ -247,9 +247,7 @@ class AgentServer:
         if body.get("on_disconnect") == "cancel":
             chunks = _cancelling(chunks, run)
         place = f"{request.scope.get('root_path', '')}/threads/{run.thread.id}/runs/{run.id}"
-        return EventStream(
-            chunks, self._hub.limits, {"location": f"{place}/stream", "content-location": place}
-        )
+        return self._hub.stream(chunks, {"location": f"{place}/stream", "content-location": place})
 
     async def join(self, request: Request) -> Response:
         thread = await self._thread(request, "read")
@@ -258,12 +256,12 @@ class AgentServer:
         asked = ",".join(request.query_params.getlist("stream_mode")).split(",")
         modes = [mode for mode in asked if mode] or None
         live = run.feed.next - 1
-        return EventStream(events(self._hub, run, last_event(request, live), modes), self._hub.limits)
+        return self._hub.stream(events(self._hub, run, last_event(request, live), modes))
 
     async def join_thread(self, request: Request) -> Response:
         thread = await self._thread(request, "read")
         self._hub.has_room()
-        return EventStream(self._all_runs(thread), self._hub.limits)
+        return self._hub.stream(self._all_runs(thread))
 
     async def _all_runs(self, thread: Thread) -> AsyncIterator[bytes]:
         seen = {run.id for run in thread.runs.values() if run.status not in GOING}

@@ -18,6 +18,7 @@ from otel_stream.web.graphs import served
 from otel_stream.web.limits import Limits
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub
+from otel_stream.web.stopping import when_told_to_stop
 from otel_stream.web.ui_messages import UiMessages
 
 
@@ -59,7 +60,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
+        with when_told_to_stop(hub.end_streams):
+            yield
         await hub.aclose()
 
     app = Starlette(

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from time import monotonic
+from collections.abc import AsyncIterator, Collection
+from typing import NamedTuple
 
 from otel_stream.encoding import encode
-from otel_stream.web.feed import Cursor, Entry, Feed, Helping
+from otel_stream.web.feed import Cursor, Entry, Helping
 from otel_stream.web.graphs import LIFE
 from otel_stream.web.runs import Hub, LiveRun
 from otel_stream.web.wire import HEARTBEAT, event, traceparent_of
 
 #: Events that are shown whatever was asked for.
 _ALWAYS = frozenset({"metadata", "error"})
-#: Texts that readers share, of a run.
-_TEXTS = 8
 
 
-def chosen(entry: Entry, modes: Collection[str] | None, *, subgraphs: bool) -> bool:
-    """Whether an event is shown to who asks for ``modes``, all of them if None."""
-    mode, _, inside = entry.event.partition("|")
-    mode = mode.partition("/")[0]
-    if mode in _ALWAYS:
-        return True
-    return mode != LIFE and (subgraphs or not inside) and (modes is None or mode in modes)
+class Chosen(NamedTuple):
+    """How events are written to LangGraph's clients: those of ``modes``, all of them if None."""
 
+    modes: frozenset[str] | None
+    subgraphs: bool
 
-def written(entry: Entry, *, numbered: bool = True) -> bytes:
-    """Write an event with its number and the span that it is from."""
-    part = entry.part
-    parent = None if part is None else traceparent_of(part.trace_id, part.span_id)
-    return event(entry.event, entry.data, id=entry.seq if numbered else None, traceparent=parent)
+    def write(self, entry: Entry, *, numbered: bool = True) -> bytes:
+        """Write an event with its number and the span that it is from; nothing if it is not asked for."""
+        if not self._has(entry.event):
+            return b""
+        part = entry.part
+        parent = None if part is None else traceparent_of(part.trace_id, part.span_id)
+        return event(entry.event, entry.data, id=entry.seq if numbered else None, traceparent=parent)
+
+    def _has(self, event: str) -> bool:
+        mode, _, inside = event.partition("|")
+        mode = mode.partition("/")[0]
+        if mode in _ALWAYS:
+            return True
+        return mode != LIFE and (self.subgraphs or not inside) and (self.modes is None or mode in self.modes)
 
 
 async def helpings(hub: Hub, run: LiveRun, after: int) -> AsyncIterator[Helping | None]:
@@ -39,70 +42,35 @@ async def helpings(hub: Hub, run: LiveRun, after: int) -> AsyncIterator[Helping 
 
     It ends with the run, or when the server is about to stop.
     """
-    limits = hub.limits
     hub.subscribers += 1
     try:
         with Cursor(run.feed, after) as cursor:
-            beat = monotonic() + limits.heartbeat
             while not cursor.over and not hub.stopping.is_set():
-                helping = cursor.take()
-                if helping is not None:
-                    yield helping
-                    continue
-                if not await _news(hub, cursor, max(0.0, beat - monotonic())):
+                if not await cursor.wait(hub.limits.heartbeat):
                     yield None
-                if monotonic() >= beat:
-                    beat = monotonic() + limits.heartbeat
+                elif not hub.stopping.is_set() and (helping := cursor.take()) is not None:
+                    yield helping
     finally:
         hub.subscribers -= 1
-
-
-async def _news(hub: Hub, cursor: Cursor, seconds: float) -> bool:
-    """Wait until there is something, or the server stops; return whether that was in time."""
-    waiting = asyncio.ensure_future(cursor.wait(seconds))
-    stopping = asyncio.ensure_future(hub.stopping.wait())
-    try:
-        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return stopping.done() or waiting.result()
-    finally:
-        waiting.cancel()
-        stopping.cancel()
-
-
-def _shared(feed: Feed, entries: Sequence[Entry], wanted: frozenset[str] | None, *, subgraphs: bool) -> bytes:
-    """Write events once for all readers at the same place, which most are: they are woken together."""
-    if not entries:
-        return b""
-    key = (entries[0].seq, entries[-1].seq, wanted, subgraphs)
-    text = feed.texts.get(key)
-    if text is None:
-        text = b"".join(written(one) for one in entries if chosen(one, wanted, subgraphs=subgraphs))
-        if feed.closed:
-            return text
-        if len(feed.texts) >= _TEXTS:
-            del feed.texts[next(iter(feed.texts))]
-        feed.texts[key] = text
-    return text
 
 
 async def events(hub: Hub, run: LiveRun, after: int, modes: Collection[str] | None) -> AsyncIterator[bytes]:
     """Yield the events of a run as they are sent to LangGraph's clients."""
     wanted = None if modes is None else frozenset("messages" if m == "messages-tuple" else m for m in modes)
-    subgraphs = run.asked.subgraphs
+    writing = Chosen(wanted, run.asked.subgraphs)
     async for helping in helpings(hub, run, after):
         if helping is None:
             yield HEARTBEAT
-            continue
-        entries = helping.entries
-        told: list[bytes] = []
-        if helping.missed is not None:
-            told.append(event("otel", encode({"gap": {"from": helping.missed[0], "to": helping.missed[1]}})))
-            if entries and entries[0].seq <= helping.missed[1]:  # the newest state, out of its turn
-                newest, *entries = entries
-                if chosen(newest, wanted, subgraphs=subgraphs):
-                    told.append(written(newest, numbered=False))
-        told.append(_shared(run.feed, entries, wanted, subgraphs=subgraphs))
-        if any(told):
-            yield b"".join(told)
+        elif text := _gap(helping, writing) + helping.text(writing):
+            yield text
     if hub.stopping.is_set() and not run.feed.closed:
         yield event("otel", b'{"end":"server_stops"}')
+
+
+def _gap(helping: Helping, writing: Chosen) -> bytes:
+    """Say what was missed, and what has become of the state since then, out of its turn."""
+    if helping.missed is None:
+        return b""
+    first, last = helping.missed
+    newest = b"" if helping.newest is None else writing.write(helping.newest, numbered=False)
+    return event("otel", encode({"gap": {"from": first, "to": last}})) + newest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +16,9 @@ from otel_stream.trouble import placed
 from otel_stream.web.feed import Feed
 from otel_stream.web.graphs import LIFE, Served
 from otel_stream.web.limits import Limits
+from otel_stream.web.pace import Pace
 from otel_stream.web.problems import Problem
+from otel_stream.web.wire import EventStream
 
 _logger = logging.getLogger(__name__)
 
@@ -76,12 +78,14 @@ class Thread:
 class LiveRun:
     """One run: its feed of events for whoever reads it, and its status."""
 
-    def __init__(self, thread: Thread, served: Served, asked: Asked, limits: Limits, *, texts: bool) -> None:
+    def __init__(
+        self, thread: Thread, served: Served, asked: Asked, limits: Limits, pace: Pace, *, texts: bool
+    ) -> None:
         self.id = asked.run_id or str(uuid4())
         self.thread = thread
         self.served = served
         self.asked = asked
-        self.feed = Feed(limits.events, limits.event_bytes)
+        self.feed = Feed(limits.events, limits.event_bytes, pace)
         self.status = "pending"
         self.created_at = datetime.now(UTC).isoformat()
         self.trace_id: str | None = None
@@ -92,12 +96,14 @@ class LiveRun:
         self.interrupts: tuple[Any, ...] = ()
         self.ended = asyncio.Event()
         self._texts = texts
+        self._pace = pace
         self._task: asyncio.Task[None] | None = None
         #: Chunks of messages that have come so far, by id.
         self._partial: dict[str, Any] = {}
 
     def start(self) -> None:
         """Begin, behind what goes on in the thread."""
+        self._pace.runs += 1
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"run {self.id}")
         self._task.add_done_callback(lambda _: self._finish("interrupted"))  # it may never have begun
 
@@ -133,6 +139,7 @@ class LiveRun:
         self.thread.interrupts = self.interrupts
         self.thread.updated_at = datetime.now(UTC).isoformat()
         self._partial.clear()
+        self._pace.runs -= 1
         self.feed.close()
         self.ended.set()
 
@@ -253,6 +260,8 @@ class Hub:
         self.limits = limits
         self.threads: dict[str, Thread] = {}
         self.subscribers = 0
+        #: Whose turn it is to be sent something.
+        self.pace = Pace()
         #: Set when the server is about to stop: streams end, with a reason.
         self.stopping = asyncio.Event()
         self._texts = texts
@@ -319,6 +328,10 @@ class Hub:
         if full or self.subscribers >= self.limits.subscribers:
             raise Problem(503, "Too many read already: try again later.")
 
+    def stream(self, chunks: AsyncIterator[bytes], headers: Mapping[str, str] | None = None) -> EventStream:
+        """Return the response that sends a reader what ``chunks`` yields."""
+        return EventStream(chunks, self.limits, headers, self.pace)
+
     def run(self, thread: Thread, id: str) -> LiveRun:
         """Return a run of a thread.
 
@@ -348,7 +361,7 @@ class Hub:
         if strategy in {"interrupt", "rollback"}:
             for run in going:
                 await run.cancel()
-        run = LiveRun(thread, served, asked, self.limits, texts=self._texts)
+        run = LiveRun(thread, served, asked, self.limits, self.pace, texts=self._texts)
         thread.graph = served.name
         thread.runs[run.id] = self._runs[run.id] = run
         self._let_go()
@@ -366,7 +379,10 @@ class Hub:
 
     def end_streams(self) -> None:
         """End all streams, with the reason; runs go on."""
+        self.pace.hurry = True
         self.stopping.set()
+        for run in self._runs.values():
+            run.feed.tell()
 
     async def aclose(self, seconds: float = 10.0) -> None:
         """End all streams, wait ``seconds`` for what runs, and cancel the rest; checkpoints remain."""

@@ -19,7 +19,7 @@ from otel_stream.web.access import Access
 from otel_stream.web.agent_server import said
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub, LiveRun
-from otel_stream.web.wire import EventStream, data
+from otel_stream.web.wire import data
 
 _HEADERS: Final = {"x-vercel-ai-ui-message-stream": "v1"}
 
@@ -49,7 +49,7 @@ class UiMessages:
         said_now = "".join(str(one.get("text", "")) for one in pieces)
         input = {"messages": [{"role": "user", "content": said_now, "id": last.get("id")}]}
         run = await chat.begin(self._hub, self._access, request, id, input, body.get("command"))
-        return EventStream(chat.told(self._hub, run, _Telling()), self._hub.limits, _HEADERS)
+        return self._hub.stream(chat.told(self._hub, run, _Telling()), _HEADERS)
 
     async def go_on(self, request: Request) -> Response:
         id = str(request.path_params["chat"])
@@ -59,7 +59,7 @@ class UiMessages:
             return Response(status_code=204)
         run = thread.going[-1]
         self._hub.has_room(run)
-        return EventStream(chat.told(self._hub, run, _Telling()), self._hub.limits, _HEADERS)
+        return self._hub.stream(chat.told(self._hub, run, _Telling()), _HEADERS)
 
 
 class _Telling:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from otel_stream.encoding import encode
 from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.web.limits import Limits
+from otel_stream.web.pace import Pace, measured
 
 #: A comment: who reads takes it for a sign of life, and nothing else.
 HEARTBEAT: Final = b": heartbeat\r\n\r\n"
@@ -44,20 +45,26 @@ def data(text: bytes) -> bytes:
 class EventStream(Response):
     """Sends what ``chunks`` yields until it ends, its reader leaves, or takes nothing for ``send_timeout``.
 
-    ``chunks`` is closed in any case. Nothing waits for the reader but this response.
+    ``chunks`` is closed in any case. Nothing waits for the reader but this response; ``pace`` is told what
+    it takes of the loop.
     """
 
     def __init__(
-        self, chunks: AsyncIterator[bytes], limits: Limits, headers: Mapping[str, str] | None = None
+        self,
+        chunks: AsyncIterator[bytes],
+        limits: Limits,
+        headers: Mapping[str, str] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._chunks = chunks
+        self._pace = pace or Pace()
         self._limits = limits
         self.status_code = 200
         self.background = None
         self.init_headers({**HEADERS, **(headers or {})})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.ensure_future(self._send(send))
+        sending = asyncio.ensure_future(measured(self._send(send), self._pace.spend))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
