@@ -29,7 +29,7 @@ uvicorn.Server(uvicorn.Config(app(), log_level="error")).run([sock({port})])
 """
 
 
-class State(TypedDict, total=False):
+class State(TypedDict):
     watchers: int
     number: int
     note: str
@@ -54,16 +54,16 @@ def app(parts: int = PARTS, limits: Any = None) -> Any:
     def marks() -> tuple[float, float]:
         return time.thread_time(), time.perf_counter()
 
-    async def gather(state: State) -> State:
+    async def gather(state: State) -> dict[str, Any]:
         while served.state.hub.subscribers < state["watchers"]:  # noqa: ASYNC110 - it has no event for it
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.5)  # what their coming takes is not measured
         return {"number": 0, "began": marks()}
 
-    async def count(state: State) -> State:
+    async def count(state: State) -> dict[str, Any]:
         return {"number": state["number"] + 1, "note": f"what was found about topic {state['number']} " * 2}
 
-    async def measure(state: State) -> State:
+    async def measure(state: State) -> dict[str, Any]:
         cpu, clock = marks()
         return {"took": (cpu - state["began"][0], clock - state["began"][1])}
 
@@ -144,7 +144,7 @@ def main(rounds: int) -> int:
                 break
             except httpx.TransportError:
                 time.sleep(0.05)
-        alone, many = [], []
+        alone, many, before = list[dict[str, float]](), list[dict[str, float]](), 0
         asyncio.run(watched(port, 0, 0))  # warm
         for _ in range(rounds):
             alone.append(asyncio.run(watched(port, 0, 0)))

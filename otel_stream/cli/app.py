@@ -17,6 +17,7 @@ from otel_stream.cli.doctor.command import doctor
 from otel_stream.cli.options import DemoOptions, UsageError
 from otel_stream.cli.replay import replay
 from otel_stream.cli.show import show
+from otel_stream.cli.tail import tail
 from otel_stream.cli.terminal import complain, say
 from otel_stream.cli.view import BeforeProgram
 from otel_stream.cli.view import view as view_
@@ -36,6 +37,7 @@ app.add_typer(backends)
 app.command()(replay)
 app.command()(doctor)
 app.command()(show)
+app.command()(tail)
 app.command("view", cls=BeforeProgram)(view_)
 
 
