@@ -287,4 +287,4 @@ def _of_run(run: Row) -> Iterator[News]:
 def _of_part(run: Row, part: Row) -> News:
     text = " ".join(str(part["body"] or "").split())[:_LONGEST]
     said = f"{part['name'].removeprefix('graph.')}  {text}"
-    return News(f"part {part['n']}", part["time"], 2, "", part.get("node", run["name"]), said)
+    return News(f"part {part['n']}", part["time"], 2, "", str(part.get("node") or run["name"]), said)
