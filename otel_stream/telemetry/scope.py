@@ -6,8 +6,9 @@ share it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import Context as Variables
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, set_span_in_context
@@ -92,16 +93,19 @@ class OpenRun:
         "active",
         "agent",
         "attributes",
+        "caller",
         "context",
         "conversation",
         "conversation_told",
         "error_type",
         "failed_step",
         "folded",
+        "named",
         "outer",
         "span",
         "started",
         "step_context",
+        "step_id",
         "step_span",
         "step_started",
         "supersteps",
@@ -112,14 +116,16 @@ class OpenRun:
     )
 
     def __init__(self, context: Context, started: int) -> None:
-        #: OpenTelemetry's context where the run was called.
-        self.outer = context
+        #: OpenTelemetry's context where the run was called; and the same with what telemetry has put there.
+        self.caller = self.outer = context
         #: The same with the run's span, if it has one, as current.
         self.context = context
         self.started = started
         self.span: Span | None = None
         self.step_context = context
         self.step_span: Span | None = None
+        #: The id of that span, in hexadecimal; None without one.
+        self.step_id: str | None = None
         self.step_started = 0
         #: What the run failed with; and the superstep that did, which waits to be told.
         self.error_type: str | None = None
@@ -134,7 +140,9 @@ class OpenRun:
         self.untold = False
         #: How many tasks of this superstep have been folded into it.
         self.folded = 0
-        #: What every log event of this run says.
+        #: What everything in the logs says of this run.
+        self.named: Attributes | None = None
+        #: What the log events of its parts say.
         self.attributes: Attributes | None = None
         #: The thread, as spans and as log events show it.
         self.conversation: str | None = None
@@ -151,15 +159,29 @@ class OpenRun:
         return self.context
 
 
+#: The key of the span among the values of a context.
+_SPAN: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+
+
+def with_span(span: Span, context: Mapping[str, object]) -> Context:
+    """Return what ``set_span_in_context`` returns, in one step."""
+    return Context({**context, _SPAN: span})
+
+
 def current_in(variables: Variables) -> Context:
     """Return the OpenTelemetry context that is current inside ``variables``, never an empty one.
 
     ``Logger.emit`` and ``Histogram.record`` take an empty context for none and fall back to
     whatever happens to be current where they are called; naming the invalid span prevents it.
     """
+    context = raw_current_in(variables)
+    return context or set_span_in_context(INVALID_SPAN, context)
+
+
+def raw_current_in(variables: Variables) -> Context:
+    """Return the OpenTelemetry context that is current inside ``variables``, empty where nothing is."""
     try:
-        context = variables.run(get_current)
+        return variables.run(get_current)
     except RuntimeError:
         # Entered already, here or in another thread: the caller's own view is the nearest truth.
-        context = get_current()
-    return context or set_span_in_context(INVALID_SPAN, context)
+        return get_current()

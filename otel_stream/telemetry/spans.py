@@ -10,7 +10,7 @@ from contextvars import Context as Variables
 from typing import Any
 
 from opentelemetry.context import Context, attach
-from opentelemetry.trace import Span, StatusCode, Tracer, get_current_span, set_span_in_context
+from opentelemetry.trace import Span, StatusCode, Tracer, get_current_span
 
 from otel_stream import events, semconv
 from otel_stream.events import End
@@ -20,7 +20,7 @@ from otel_stream.telemetry.exceptions import error_type, message_of
 from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
 from otel_stream.telemetry.options import TelemetryOptions
 from otel_stream.telemetry.redaction import shown_tags
-from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask, current_in
+from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask, raw_current_in, with_span
 
 _FAILED = StatusCode.ERROR
 
@@ -80,7 +80,7 @@ class Spans:
             run.trace_id = f"{about.trace_id:032x}"
             run.span_id = f"{about.span_id:016x}"
             run.traceparent = f"00-{run.trace_id}-{run.span_id}-{about.trace_flags:02x}"
-        scope.context = scope.step_context = set_span_in_context(span, scope.outer)
+        scope.context = scope.step_context = with_span(span, scope.outer)
         if span.is_recording():
             scope.span = span
             self._open[scope] = None
@@ -162,7 +162,8 @@ class Spans:
             start_time=event.time,
         )
         scope.step_span = span
-        scope.step_context = set_span_in_context(span, scope.context)
+        scope.step_id = f"{span.get_span_context().span_id:016x}"
+        scope.step_context = with_span(span, scope.context)
 
     def superstep_ended(self, event: events.SuperstepEnded, scope: OpenRun) -> None:
         """End the superstep's span."""
@@ -181,7 +182,7 @@ class Spans:
             span.set_attribute(semconv.GRAPH_SUPERSTEP_FOLDED, scope.folded)
             scope.folded = 0
         # Later tasks, if an engine reports any between supersteps, belong to the run.
-        scope.step_context = scope.context
+        scope.step_context, scope.step_id = scope.context, None
         span.end(time)
 
     # -- tasks --------------------------------------------------------------------------------
@@ -203,17 +204,17 @@ class Spans:
             span = self._tracer.start_span(
                 name, parent, attributes=attributes, links=links, start_time=event.time
             )
-            scope.context = scope.place = set_span_in_context(span, parent)
-            shown = scope.about = span.get_span_context()
+            scope.context = scope.place = with_span(span, parent)
+            about = scope.about = span.get_span_context()
+            shown: str | None = f"{about.span_id:016x}"
         else:
             span, scope.about = self._start_foldable(name, parent, attributes, links, event.time, self._least)
-            scope.context = set_span_in_context(span, parent)
-            shown = get_current_span(parent).get_span_context()
+            scope.context = with_span(span, parent)
+            shown = run.step_id or task.run.span_id
         scope.span = span
         run.tasks.add(scope)
         if task.run.trace_id is not None:
-            task.trace_id = task.run.trace_id
-            task.span_id = f"{shown.span_id:016x}"
+            task.trace_id, task.span_id = task.run.trace_id, shown
 
     def attempt_started(self, event: events.AttemptStarted, scope: OpenTask) -> None:
         """Make the task's span, or the attempt's own, current for the code of the node."""
@@ -230,7 +231,7 @@ class Spans:
                 start_time=event.time,
             )
             scope.attempt_ended = 0
-            context = set_span_in_context(scope.attempt, context)
+            context = with_span(scope.attempt, context)
         _attach(event.context, _with_what_is_set(event, context))
 
     def attempt_ended(self, event: events.AttemptEnded, scope: OpenTask) -> None:
@@ -305,10 +306,10 @@ def _ids(interrupts: tuple[Any, ...]) -> tuple[str, ...]:
 def _with_what_is_set(event: events.AttemptStarted, context: Context) -> Context:
     """Return ``context`` with what the caller of a functional task has set: baggage, and the like."""
     run: OpenRun | None = event.task.run.telemetry
-    current = current_in(event.context)
-    if run is None or current is run.context or current is run.outer:
+    current = raw_current_in(event.context)
+    if run is None or not current or current is run.context or current is run.caller or current is run.outer:
         return context
-    return set_span_in_context(get_current_span(context), Context({**context, **current}))
+    return with_span(get_current_span(context), {**context, **current})
 
 
 def _attach(variables: Variables, context: Context) -> None:

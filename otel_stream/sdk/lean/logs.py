@@ -36,9 +36,7 @@ class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord, LogRecord):  # type: 
 
     # The SDK's are frozen, and equal if what is in them is.
     __hash__ = object.__hash__
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+    __setattr__ = object.__setattr__
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -54,13 +52,10 @@ class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord, LogRecord):  # type: 
         event_name: str | None,
     ) -> None:
         span: Any = context.get(_SPAN_KEY, INVALID_SPAN)
-        about = span.get_span_context()
+        self.trace_id, self.span_id, _, self.trace_flags, *_ = span.get_span_context()
         self.timestamp = timestamp
         self.observed_timestamp = time_ns()
         self.context = context
-        self.trace_id = about.trace_id
-        self.span_id = about.span_id
-        self.trace_flags = about.trace_flags
         self.severity_number = severity_number
         self.severity_text = severity_text
         self.body = body

@@ -57,18 +57,28 @@ class Happenings:
 
 def attributes_of(run: Run, task: Task | None = None) -> Attributes:
     """Return which run, superstep and task a log event belongs to; a dictionary of the caller's own."""
-    attributes: Attributes = {semconv.GRAPH_NAME: run.graph, semconv.GRAPH_RUN_ID: run.root.id}
     scope: OpenRun | None = run.telemetry
-    if scope is not None and scope.conversation_told is not None:
-        attributes[semconv.GEN_AI_CONVERSATION_ID] = scope.conversation_told
-    if run.ns:
-        attributes[semconv.GRAPH_NS] = "|".join(run.ns)
+    if scope is None:
+        attributes = _named(run, None)
+    else:
+        if scope.named is None:
+            scope.named = _named(run, scope.conversation_told)
+        attributes = {**scope.named}
     if task is not None:
         attributes[semconv.GRAPH_SUPERSTEP] = task.step
         attributes[semconv.GEN_AI_NODE_NAME] = task.node
         attributes[semconv.GRAPH_TASK_ID] = task.id
         if task.attempt > 1:
             attributes[semconv.GRAPH_TASK_ATTEMPT] = task.attempt
+    return attributes
+
+
+def _named(run: Run, conversation: str | None) -> Attributes:
+    attributes: Attributes = {semconv.GRAPH_NAME: run.graph, semconv.GRAPH_RUN_ID: run.root.id}
+    if conversation is not None:
+        attributes[semconv.GEN_AI_CONVERSATION_ID] = conversation
+    if run.ns:
+        attributes[semconv.GRAPH_NS] = "|".join(run.ns)
     return attributes
 
 

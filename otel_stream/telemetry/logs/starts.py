@@ -13,7 +13,7 @@ from typing import Final
 
 from opentelemetry._logs import Logger, SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, get_current_span
+from opentelemetry.trace import get_current_span
 
 from otel_stream import events, semconv
 from otel_stream.encoding import encode
@@ -86,32 +86,34 @@ class Starts:
         if digest is not None:
             attributes[semconv.GRAPH_STRUCTURE_DIGEST] = digest
         name = f"{semconv.SPAN_RUN} {run.graph}"
-        self._tell(semconv.EVENT_RUN_START, event.time, scope.context, attributes, _span(name, scope))
+        about, above = _id(scope.context), _id(scope.outer)
+        if about == above:  # without a tracer it has no span of its own
+            about = None
+        self._tell(semconv.EVENT_RUN_START, event.time, scope.context, attributes, _body(name, about, above))
 
     def superstep_started(self, event: events.SuperstepStarted, scope: OpenRun) -> None:
         """Say that a superstep has begun."""
         attributes = attributes_of(event.run)
         attributes[semconv.GRAPH_SUPERSTEP] = event.step
         attributes[semconv.GRAPH_SUPERSTEP_WIDTH] = len(event.tasks)
-        about, above = _ids(scope.step_context), _ids(scope.context)
         self._tell(
             semconv.EVENT_SUPERSTEP_START,
             event.time,
             scope.step_context,
             attributes,
-            _body(semconv.SPAN_SUPERSTEP, about, above),
+            _body(semconv.SPAN_SUPERSTEP, scope.step_id, event.run.span_id),
         )
 
     def task_started(self, event: events.TaskStarted, scope: OpenTask, run: OpenRun) -> None:
         """Say that a task has begun: on its superstep's span, where its own may be folded."""
         task = event.task
-        about, above = scope.about or _ids(scope.context), _ids(run.step_context)
+        about = None if scope.about is None else f"{scope.about.span_id:016x}"
         self._tell(
             semconv.EVENT_NODE_START,
             event.time,
             scope.place,
             attributes_of(task.run, task),
-            _body(f"{semconv.SPAN_NODE} {task.node}", about, above),
+            _body(f"{semconv.SPAN_NODE} {task.node}", about, run.step_id or task.run.span_id),
         )
 
     def _digest(self, run: Run, scope: OpenRun) -> str | None:
@@ -162,20 +164,17 @@ class Starts:
         )
 
 
-def _ids(context: Context) -> SpanContext:
-    return get_current_span(context).get_span_context()
+def _id(context: Context) -> str | None:
+    about = get_current_span(context).get_span_context()
+    return f"{about.span_id:016x}" if about.is_valid else None
 
 
-def _span(name: str, scope: OpenRun) -> str:
-    return _body(name, _ids(scope.context), _ids(scope.outer))
-
-
-def _body(name: str, about: SpanContext, above: SpanContext) -> str:
+def _body(name: str, about: str | None, above: str | None) -> str:
     """Return what OTLP's JSON will say of a span; without a tracer there is none, and only its name."""
-    if about.span_id == above.span_id or not about.is_valid:
+    if about is None:
         return f'{{"name":{_quoted(name)}}}'
-    parent = f'"parentSpanId":"{above.span_id:016x}",' if above.is_valid else ""
-    return f'{{"spanId":"{about.span_id:016x}",{parent}"name":{_quoted(name)}}}'
+    parent = f'"parentSpanId":"{above}",' if above is not None else ""
+    return f'{{"spanId":"{about}",{parent}"name":{_quoted(name)}}}'
 
 
 @lru_cache(maxsize=1024)

@@ -47,6 +47,58 @@ class Active:
             return next(self._begun) - ended
 
 
+class Edges:
+    """How often each edge was taken: counted in steps that are atomic, and told when the SDK asks."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[Active, Active], _Count] = {}
+
+    def reset(self) -> None:
+        """Begin with none: in a forked child."""
+        self._counts.clear()
+
+    def taken(self, source: Active, target: Active) -> None:
+        """Count an edge from node to node, which are of the same graph."""
+        known = self._counts.get((source, target))
+        if known is None:
+            known = self._first(source, target)
+        known.add()
+
+    def _first(self, source: Active, target: Active) -> _Count:
+        attributes: Attributes = {
+            semconv.GRAPH_NAME: target.attributes[semconv.GRAPH_NAME],
+            semconv.GRAPH_EDGE_FROM: source.attributes[semconv.GEN_AI_NODE_NAME],
+            semconv.GRAPH_EDGE_TO: target.attributes[semconv.GEN_AI_NODE_NAME],
+        }
+        # Two threads may both make one; the first that is stored is everybody's.
+        return self._counts.setdefault((source, target), _Count(attributes))
+
+    def observed(self, _: CallbackOptions) -> Iterator[Observation]:
+        """Yield what was counted since the process began."""
+        for one in list(self._counts.values()):
+            yield Observation(one.now(), one.attributes)
+
+
+class _Count:
+    """A number that only grows. From any thread, without a lock to add to it."""
+
+    __slots__ = ("_asked", "_asking", "_counted", "add", "attributes")
+
+    def __init__(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+        self._counted = itertools.count()
+        self.add = self._counted.__next__
+        self._asking, self._asked = Lock(), 0
+
+    def now(self) -> int:
+        """Return the number as it is now."""
+        with self._asking:
+            # Asking counts, too.
+            found = next(self._counted) - self._asked
+            self._asked += 1
+            return found
+
+
 class Waiting:
     """Interrupts of this process that nobody has answered yet: id → graph and when they were raised."""
 
@@ -96,6 +148,7 @@ class Gauges:
         self.error_types = Names(ERRORS)
         self.runs: dict[str, Active] = {}
         self.nodes: dict[tuple[str, str], Active] = {}
+        self.edges = Edges()
         self.waiting = Waiting()
         in_child(self._after_fork)
         meter.create_observable_up_down_counter(
@@ -104,6 +157,8 @@ class Gauges:
         meter.create_observable_up_down_counter(
             semconv.NODE_ACTIVE.name, [self._nodes], semconv.NODE_ACTIVE.unit, semconv.NODE_ACTIVE.description
         )
+        name, unit, description, _ = semconv.EDGE_COUNT
+        meter.create_observable_counter(name, [self.edges.observed], unit, description)
         name, unit, description, _ = semconv.INTERRUPT_WAITING
         meter.create_observable_up_down_counter(name, [self._interrupts], unit, description)
         name, unit, description, _ = semconv.INTERRUPT_AGE
@@ -113,6 +168,7 @@ class Gauges:
     def _after_fork(self) -> None:
         for active in (*self.runs.values(), *self.nodes.values()):
             active.reset()
+        self.edges.reset()
         self.waiting.reset()
         self.receivers.reset()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from opentelemetry.context import Context
 from opentelemetry.metrics import Counter, Histogram, Meter
 
 from otel_stream import events, semconv
@@ -37,7 +36,7 @@ class Instruments:
         self.attempt_duration = _histogram(meter, semconv.ATTEMPT_DURATION)
         self.node_retries = _counter(meter, semconv.NODE_RETRIES)
         self.node_errors = _counter(meter, semconv.NODE_ERRORS)
-        self.edges = _counter(meter, semconv.EDGE_COUNT)
+        self.edge_taken = gauges.edges.taken
         self.checkpoint_duration = _histogram(meter, semconv.CHECKPOINT_DURATION)
         self.checkpoint_size = _histogram(meter, semconv.CHECKPOINT_SIZE)
         self.calls = CallInstruments(meter, names)
@@ -73,15 +72,6 @@ class Instruments:
     def named_agent(self, scope: OpenRun, graph: str) -> str:
         """Return what a run of an agent is called in metrics, by the attribute that names the graph."""
         return self._graph_names(scope.agent or graph) if self.latest else graph
-
-    def edge_taken(self, source: Task, task: Task, place: Context) -> None:
-        """Count that a write of ``source`` has triggered ``task``."""
-        attributes: Attributes = {
-            semconv.GRAPH_NAME: self.named(task.run),
-            semconv.GRAPH_EDGE_FROM: self.of_task(source).attributes[semconv.GEN_AI_NODE_NAME],
-            semconv.GRAPH_EDGE_TO: self.of_task(task).attributes[semconv.GEN_AI_NODE_NAME],
-        }
-        self.edges.add(1, attributes, place)
 
     def error_type(self, error: BaseException | None, end: End) -> str:
         """Return what the class of ``error``, or without one the end, is called in metrics."""
@@ -178,7 +168,7 @@ class Metrics:
         known = scope.active = self._instruments.of_task(task)
         known.begin()
         for source in {one.node: one for _, one in task.sources}.values():
-            self._instruments.edge_taken(source, task, scope.place)
+            self._instruments.edge_taken(self._instruments.of_task(source), known)
         if run.step_started == 0:
             # Nobody is told of the starts of supersteps in an unsampled run: its tasks all start then.
             run.step_started, run.width = scope.started, 0
