@@ -4,7 +4,7 @@ Build a ``StateGraph``, compile it, and ``invoke``, ``ainvoke``, ``stream``, ``a
 """
 
 from .api.builder import StateGraph
-from .api.compiled import CompiledStateGraph
+from .api.compiled import CompiledStateGraph, Pregel
 from .api.execution import ExecutionEngine
 from .api.functional import entrypoint, task
 from .api.parts import (
@@ -63,6 +63,7 @@ from .errors import (
     UnknownInterruptError,
     is_invalid_resume,
 )
+from .graph.subscription import ChannelWriteEntry, NodeBuilder
 from .managed import IsLastStep, RemainingSteps
 from .messages import REMOVE_ALL_MESSAGES, Message, MessagesState, RemoveMessage, add_messages
 from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy, omit_payload
@@ -119,6 +120,7 @@ __all__ = [
     "BinaryOperatorAggregate",
     "CachePolicy",
     "Channel",
+    "ChannelWriteEntry",
     "Checkpoint",
     "CheckpointMetadata",
     "CheckpointPayload",
@@ -156,12 +158,14 @@ __all__ = [
     "MessagesStreamPart",
     "NamedBarrierValue",
     "NamedBarrierValueAfterFinish",
+    "NodeBuilder",
     "NodeCancelledError",
     "NodeError",
     "NodeInterrupt",
     "NodeTimeoutError",
     "Overwrite",
     "ParentCommand",
+    "Pregel",
     "PregelTask",
     "RemainingSteps",
     "RemoveMessage",

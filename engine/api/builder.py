@@ -8,6 +8,8 @@ from typing import Any, Generic, Self
 
 from typing_extensions import TypeVar
 
+from otel_stream.adapters.runnable import side_by_side
+
 from ..channels import Channel
 from ..deprecated import by_old_name, refuse_others
 from ..graph.compiler import DEFAULT_HANDLER, Compiler, check_checkpointer
@@ -100,11 +102,12 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         trace_policy: TracePolicy | None = None,
         **old: Any,
     ) -> Self:
-        """Add a node: a function, coroutine function, runnable, or a compiled graph.
+        """Add a node: a function, coroutine function, runnable, a compiled graph, or a dict of such.
 
         Its name may be left out when the callable has one. ``defer`` runs it only when nothing else is left;
         ``destinations`` names where its Commands may go, for drawing. ``trace_policy`` says what LangChain's
-        tracers are shown of its input and answer.
+        tracers are shown of its input and answer. What is in a dict is called by LangChain, side by side, with
+        the node's input; the answers are written to the keys.
 
         Raises:
             ValueError: the name is taken or reserved; a timeout of 0 or less.
@@ -119,6 +122,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
                 f"add_node('{node}'): the node's function is missing; pass it as second argument"
             )
         self._check_name(node)
+        action = side_by_side(action) if isinstance(action, dict) else action
         callback = Callback.of(action, node)
         schema = input_schema or first_parameter_schema(action) or self.state_schema
         self._add_schema(schema)

@@ -1,4 +1,8 @@
-"""A compiled graph: what users call. Each method is LangGraph's, by name, arguments and meaning."""
+"""A compiled graph: what users call. Each method is LangGraph's, by name, arguments and meaning.
+
+``Pregel`` is one of nodes that subscribe to channels, made by hand; ``CompiledStateGraph`` is what a
+``StateGraph`` compiles to.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,26 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import GenericAlias
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 from otel_stream.adapters.projections import by_events, run_of
 from otel_stream.adapters.runnable import borrowed, is_borrowed, register
-from otel_stream.config import StreamConfig
+from otel_stream.config import StreamConfig, parse_modes
 
 from ..core.task import NodeTask
+from ..deprecated import refuse_others
 from ..executors import Executor, ThreadExecutor, async_executor, drive
+from ..graph.compiler import check_checkpointer
 from ..graph.description import Description
 from ..graph.drawing import Drawing, draw
 from ..graph.program import Program
 from ..graph.schema import json_schema, model_of
 from ..graph.spec import GraphSpec
+from ..graph.subscription import ChannelNode, NodeBuilder, channel_program
+from ..policies import CachePolicy, RetryPolicy, as_policies
 from ..run.caching import cache_namespace
 from ..run.loop import RunLoop
-from ..types import INTERRUPT, Config, GraphOutput
+from ..types import INTERRUPT, All, Config, GraphOutput
 from .batch import run_abatch, run_batch
 from .config import merge_configs
 from .formats import coerced
@@ -56,16 +64,97 @@ class Declared(Generic[T]):
         graph.spec = replace(graph.spec, **{self._name: value})
 
 
-class CompiledStateGraph(StateApi):
-    """A graph that can be run: made by ``StateGraph.compile``.
+class Pregel(StateApi):
+    """A graph that can be run: nodes that subscribe to channels, and write to them for the superstep to come.
 
-    ``config`` is a RunnableConfig: ``configurable`` (with ``thread_id`` for a checkpointer), ``tags``,
-    ``metadata``, ``recursion_limit``, ``max_concurrency``. Exceptions of nodes reach the caller as they are.
+    ``nodes``: by name, each a ``NodeBuilder``. ``channels``: by name, such as ``LastValue(int)``. The input
+    is written to ``input_channels``, and the result read from ``output_channels``: a name for the value of
+    one channel, several for a mapping. Streams show ``stream_channels``, all by default, in ``stream_mode``
+    unless they are asked for others. ``retry_policy`` and ``cache_policy`` are those of nodes without their
+    own; ``step_timeout`` limits each superstep, in seconds. The rest is as in ``StateGraph.compile``.
+
+    Its ``config``, as that of each run, is a RunnableConfig: ``configurable`` (with ``thread_id`` for a
+    checkpointer), ``tags``, ``metadata``, ``recursion_limit``, ``max_concurrency``. Exceptions of nodes reach
+    the caller as they are.
+
+    Example:
+        double = NodeBuilder().subscribe_only("a").do(lambda a: a + a).write_to("b")
+        graph = Pregel(
+            nodes={"double": double},
+            channels={"a": EphemeralValue(str), "b": LastValue(str)},
+            input_channels="a",
+            output_channels="b",
+        )
+        assert graph.invoke("x") == "xx"
+
+    Raises:
+        ValueError: a channel that is named and not there, or an input that no node subscribes to.
+        TypeError: what is no node, channel or checkpointer.
     """
 
     is_compiled_graph = True
 
-    def __init__(self, spec: GraphSpec) -> None:
+    def __init__(
+        self,
+        *,
+        nodes: Mapping[str, NodeBuilder | ChannelNode],
+        channels: Mapping[str, Any] | None,
+        input_channels: str | Sequence[str],
+        output_channels: str | Sequence[str],
+        stream_channels: str | Sequence[str] | None = None,
+        stream_mode: Any = "values",
+        interrupt_before_nodes: All | Sequence[str] = (),
+        interrupt_after_nodes: All | Sequence[str] = (),
+        step_timeout: float | None = None,
+        debug: bool = False,
+        checkpointer: Any = None,
+        store: Any = None,
+        cache: Any = None,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        context_schema: Any = None,
+        config: Config | None = None,
+        name: str = "LangGraph",
+        stream_transformers: Sequence[Any] = (),
+        **old: Any,
+    ) -> None:
+        for told in ("auto_validate", "stream_eager", "trigger_to_nodes"):  # how LangGraph does it
+            old.pop(told, None)
+        refuse_others(old, "Pregel")
+        check_checkpointer(checkpointer)
+        parse_modes(stream_mode)
+        for breakpoint in (*interrupt_before_nodes, *interrupt_after_nodes):
+            if breakpoint != "*" and breakpoint not in nodes:
+                raise ValueError(f"Interrupt node `{breakpoint}` not found; known nodes: {', '.join(nodes)}")
+        program, described = channel_program(
+            nodes,
+            channels or {},
+            inputs=input_channels,
+            outputs=output_channels,
+            shown=stream_channels,
+            retry=as_policies(retry_policy),
+            cache=cache_policy,
+            context_schema=context_schema,
+        )
+        self._made_of(
+            GraphSpec(
+                name,
+                program,
+                described,
+                checkpointer,
+                store,
+                cache,
+                interrupt_before_nodes,
+                interrupt_after_nodes,
+                config or {},
+                step_timeout,
+                debug,
+                tuple(stream_transformers),
+                stream_mode,
+            )
+        )
+
+    def _made_of(self, spec: GraphSpec) -> None:
         self.spec = spec
         register(type(self))
 
@@ -79,6 +168,7 @@ class CompiledStateGraph(StateApi):
     interrupt_before_nodes = Declared[Any]()
     interrupt_after_nodes = Declared[Any]()
     config = Declared[Config]()
+    stream_mode = Declared[Any]()
     step_timeout = Declared[float | None]()
     debug = Declared[bool]()
     stream_transformers = Declared[Any]("transformers")
@@ -105,7 +195,7 @@ class CompiledStateGraph(StateApi):
         return GenericAlias(cls, item)
 
     def __repr__(self) -> str:
-        return f"CompiledStateGraph(name={self.name!r}, nodes=[{', '.join(map(repr, self.nodes))}])"
+        return f"{type(self).__name__}(name={self.name!r}, nodes=[{', '.join(map(repr, self.nodes))}])"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Show the graph's picture in a notebook: drawn here, by nobody's service."""
@@ -158,13 +248,13 @@ class CompiledStateGraph(StateApi):
         found = name or self.name
         return f"{found}{suffix}" if suffix else found
 
-    def with_config(self, config: Config | None = None, **settings: Any) -> CompiledStateGraph:
+    def with_config(self, config: Config | None = None, **settings: Any) -> Self:
         """Return the same graph with ``config`` merged into every run's."""
         other = copy.copy(self)
         other.config = merge_configs(self.config, config, settings)
         return other
 
-    def copy(self, update: dict[str, Any] | None = None) -> CompiledStateGraph:
+    def copy(self, update: dict[str, Any] | None = None) -> Self:
         """Return the same graph with some attributes changed."""
         other = copy.copy(self)
         for name, value in (update or {}).items():
@@ -268,7 +358,9 @@ class CompiledStateGraph(StateApi):
 
     @spelled_out(Options)
     def stream(self, input: Any, config: Config | None = None, **options: Unpack[Options]) -> Iterator[Any]:
-        """Run as the caller iterates. ``stream_mode`` is one mode or several (default: updates).
+        """Run as the caller iterates. ``stream_mode`` is one mode or several; *updates* by default.
+
+        That of a ``Pregel`` made by hand is its own.
 
         Yields:
             With ``version="v1"`` the data of each part, in a tuple behind its namespace (``subgraphs=True``)
@@ -278,7 +370,7 @@ class CompiledStateGraph(StateApi):
         Raises:
             ConfigError: a mode that does not exist.
         """
-        asked = Asked.of(options, modes="updates", whole=True, debug=self.debug)
+        asked = Asked.of(options, modes=self.spec.stream_mode, whole=True, debug=self.debug)
         return stream(self.spec, input, config, asked)
 
     @spelled_out(Options)
@@ -286,7 +378,7 @@ class CompiledStateGraph(StateApi):
         self, input: Any, config: Config | None = None, **options: Unpack[Options]
     ) -> AsyncIterator[Any]:
         """Run on asyncio or trio as the caller iterates; see :meth:`stream`."""
-        asked = Asked.of(options, modes="updates", whole=True, debug=self.debug)
+        asked = Asked.of(options, modes=self.spec.stream_mode, whole=True, debug=self.debug)
         return astream(self.spec, input, config, asked)
 
     @spelled_out(RunOptions)
@@ -391,6 +483,13 @@ class CompiledStateGraph(StateApi):
             if self.context_schema is not None
             else None
         )
+
+
+class CompiledStateGraph(Pregel):
+    """A graph that can be run: made by ``StateGraph.compile``, and by ``entrypoint``."""
+
+    def __init__(self, spec: GraphSpec) -> None:
+        self._made_of(spec)
 
 
 def _refuse_modes(options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from otel_stream.stream.receiver import StreamReceiver
 
 from ..graph.spec import GraphSpec
 from ..types import Config
-from .compiled import CompiledStateGraph
+from .compiled import Pregel
 from .options import Asked
 from .run_stream import RunStream
 
@@ -47,20 +47,20 @@ class ExecutionEngine:
         """Return one receiver per config."""
         return [await self.stream(config) for config in as_configs(configs)]
 
-    async def execute(self, graph: CompiledStateGraph, input: Any, config: Config | None = None) -> Any:
+    async def execute(self, graph: Pregel, input: Any, config: Config | None = None) -> Any:
         """Run ``graph`` to its end and return its result; raises what the run raises."""
         async with self._open(graph, input, (), config) as running:
             return await running.wait()
 
     @overload
     async def execute_with_stream(
-        self, graph: CompiledStateGraph, input: Any, stream: StreamConfig, config: Config | None = None
+        self, graph: Pregel, input: Any, stream: StreamConfig, config: Config | None = None
     ) -> tuple[RunStream, StreamReceiver]: ...
 
     @overload
     async def execute_with_stream(
         self,
-        graph: CompiledStateGraph,
+        graph: Pregel,
         input: Any,
         stream: Sequence[StreamConfig],
         config: Config | None = None,
@@ -68,7 +68,7 @@ class ExecutionEngine:
 
     async def execute_with_stream(
         self,
-        graph: CompiledStateGraph,
+        graph: Pregel,
         input: Any,
         stream: StreamConfig | Sequence[StreamConfig],
         config: Config | None = None,
@@ -84,7 +84,7 @@ class ExecutionEngine:
         return running, receivers
 
     def _open(
-        self, graph: CompiledStateGraph, input: Any, configs: Sequence[StreamConfig], config: Config | None
+        self, graph: Pregel, input: Any, configs: Sequence[StreamConfig], config: Config | None
     ) -> RunStream:
         spec = getattr(graph, "spec", None)
         if not isinstance(spec, GraphSpec):

@@ -173,6 +173,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             callback,
             triggers=(START,),
             keys=(START,),
+            single=True,
             retry=self.retry_policy,
             cache=self.cache_policy,
             timeout=_allowed(function, self.timeout),

@@ -328,7 +328,7 @@ def _view(graph: GraphSpec, keys: str | Sequence[str] | None) -> View | None:
         key for key in ([keys] if isinstance(keys, str) else keys) if key not in graph.program.channels
     ]
     if unknown:
-        known = ", ".join(graph.program.state_keys)
+        known = ", ".join(graph.program.state_view.keys)
         raise ValueError(f"output_keys: {unknown[0]!r} is no key of the state; choose from: {known}")
     return View.of(keys if isinstance(keys, str) else tuple(keys))
 

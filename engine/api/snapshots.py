@@ -54,14 +54,13 @@ class Snapshots:
     def tasks(self, step: int, state: State) -> list[NodeTask]:
         """Return the tasks of superstep ``step``, which comes next."""
         tasks = plan(self.program, state, self.run, step, step + 2, None)
-        start = state.channels[START]
-        if self.program.start is not None and start.available:
+        if self.program.start is not None and state.channels[START].available:
             task = NodeTask(
                 self.run,
                 self.program.start,
                 step,
                 seed=state.checkpoint_id,
-                input=start.value,
+                input=state.channels[START].value,
                 path=(PULL, START),
                 triggers=(START,),
             )

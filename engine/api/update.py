@@ -76,9 +76,12 @@ class _Update:
             self._clear(saved, state)
         elif as_node == INPUT:
             self._alone(updates, "Cannot apply multiple updates when updating as input")
-            if values is None:
-                raise InvalidUpdateError(f"Received no input writes for {START}: give the update values")
-            apply(self.program, state, [Written(INPUT, (), [(START, values)])], bump=False)
+            writes = self.program.input_writes(values)
+            if not writes:
+                raise InvalidUpdateError(
+                    f"Received no input writes for {self.program.input_keys}: give the update values"
+                )
+            apply(self.program, state, [Written(INPUT, (), writes)], bump=False)
             source, step = "input", step if saved is not None else -2
         else:
             await self._write(checkpoints, saved, state, step, updates)

@@ -28,7 +28,7 @@ def updates_payload(program: Program, writes: Writes, view: View | None = None) 
 
 def result_payload(program: Program, writes: Writes) -> dict[str, Any]:
     """Return what *tasks* shows of a task's writes; several to one channel as ``{"$writes": [...]}``."""
-    keys = program.state_set
+    keys = program.state_view.names
     result: dict[str, Any] = {}
     for name, value in writes:
         if name not in keys and name != RETURN:

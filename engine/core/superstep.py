@@ -18,15 +18,15 @@ from otel_stream.events import Run
 from ..graph.node import TASKS, Node, Writes
 from ..graph.program import Program
 from ..graph.schema import ROOT
-from ..types import END, INTERRUPT, MISSING, START, Send, ours
+from ..types import INTERRUPT, MISSING, START, Send, ours
 from .state import CONTROL, PULL, PUSH, State, Writer
 from .task import NodeTask
 
 logger = logging.getLogger("engine")
 
 _PUSH_TRIGGER = (PUSH,)
-#: Keys of a state, input or output that is one value instead of a mapping.
-_SINGLE = frozenset({(ROOT,), (START,), (END,)})
+#: Keys of a state that is one value instead of a mapping.
+_SINGLE = (ROOT,)
 
 
 def plan(
@@ -97,7 +97,9 @@ def _is_triggered(spec: Node, state: State) -> bool:
         if channels[trigger].value is MISSING:
             continue
         version = state.versions.get(trigger)
-        if seen is None or (version is not None and (trigger not in seen or version > seen[trigger])):
+        if version is None and state.track:
+            continue  # nobody has written what it starts with
+        if seen is None or trigger not in seen or version > seen[trigger]:
             return True
     return False
 
@@ -105,9 +107,8 @@ def _is_triggered(spec: Node, state: State) -> bool:
 def read_input(state: State, spec: Node, step: int, stop: int) -> Any:
     """Return what a pulled node is called with; MISSING if its single-value state is still empty."""
     channels = state.channels
-    if spec.keys in _SINGLE and not spec.managed:
-        single = channels[spec.keys[0]]
-        return single.value
+    if spec.single:
+        return channels[spec.keys[0]].value
     value: Any = {}
     for key in spec.keys:
         held = channels[key].value
@@ -125,7 +126,7 @@ def read_fresh(state: State, writes: Writes, keys: Sequence[str]) -> Any:
         if key in keys:
             written.setdefault(key, []).append(value)
     channels = state.channels
-    if keys in _SINGLE:
+    if keys == _SINGLE:
         single = channels[keys[0]]
         if keys[0] in written:
             return single.preview(written[keys[0]])
@@ -176,11 +177,12 @@ def apply(program: Program, state: State, tasks: Iterable[Writer], *, bump: bool
     return updated
 
 
-def put_input(state: State, input: Any) -> set[str]:
-    """Write the input of a run that keeps nothing, and return the channel that changed, as ``apply`` does."""
-    state.channels[START].update((input,))
-    state.live = {START}
-    return {START}
+def put_input(state: State, writes: Writes) -> set[str]:
+    """Write the input of a run that keeps nothing; return the channels that changed, as ``apply`` does."""
+    for name, value in writes:
+        state.channels[name].update((value,))
+    state.live = {name for name, _ in writes if state.channels[name].transient}
+    return {name for name, _ in writes}
 
 
 def _collect(program: Program, state: State, tasks: Iterable[Writer]) -> dict[str, list[Any]]:

@@ -136,6 +136,7 @@ class Compiler:
             spec.callback,
             triggers=tuple(sorted([branch_to(name), *self.joins.get(name, ())])),
             keys=tuple(k for k, key in keys.items() if isinstance(key, Channel)),
+            single=set(keys) == {ROOT},
             managed={k: key for k, key in keys.items() if not isinstance(key, Channel)},
             make=state_factory(spec.schema, keys),
             writable=self.writable,

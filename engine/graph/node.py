@@ -139,8 +139,12 @@ def _anywhere(graph: Any) -> Any:
 
 
 def is_runnable(target: Any) -> bool:
-    """Whether ``target`` is a compiled graph or follows LangChain's Runnable protocol."""
-    return not inspect.isclass(target) and hasattr(target, "invoke") and hasattr(target, "ainvoke")
+    """Whether ``target`` is a compiled graph or follows LangChain's Runnable protocol.
+
+    What can be called and answers to any name, as a mock does, is a function.
+    """
+    asked = type(target) if callable(target) else target
+    return not inspect.isclass(target) and hasattr(asked, "invoke") and hasattr(asked, "ainvoke")
 
 
 def is_coroutine_function(target: Any) -> bool:
@@ -188,7 +192,8 @@ def callable_name(target: Any) -> str:
     """Return the name a callable goes by."""
     while isinstance(target, partial):
         target = target.func
-    return getattr(target, "__name__", None) or type(target).__name__
+    name = getattr(target, "__name__", None)
+    return name if isinstance(name, str) and name else type(target).__name__
 
 
 def annotated_destinations(target: Any) -> tuple[str, ...]:
@@ -287,6 +292,8 @@ class Node:
     triggers: tuple[str, ...] = ()
     #: State keys to read; ``("__root__",)`` for a state that is one value.
     keys: tuple[str, ...] = ()
+    #: Whether it is called with the value of its only key, instead of a mapping.
+    single: bool = False
     managed: Mapping[str, Any] = field(default_factory=dict)
     make: Callable[[dict[str, Any]], Any] | None = None
     #: Keys it may write.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,10 +11,12 @@ from typing import Any, NamedTuple
 from otel_stream.events import Structure
 
 from ..channels import Channel
-from ..types import END
-from .node import TASKS, Node
+from ..types import END, START
+from .node import TASKS, Node, Writes
 from .schema import ROOT
 from .trusted import TypeName, types_in
+
+logger = logging.getLogger("engine")
 
 
 class View(NamedTuple):
@@ -48,10 +51,12 @@ class Program:
     nodes: dict[str, Node]
     #: Prototypes; every run works on ``fresh()`` copies.
     channels: dict[str, Channel]
-    #: Keys of the result, and of *values* and *updates*.
-    output_keys: tuple[str, ...]
+    #: Keys of the result, and of *values* and *updates*; a string where it is the value of one channel.
+    output_keys: tuple[str, ...] | str
     #: Keys of the whole state, for *tasks* and *checkpoints*.
-    state_keys: tuple[str, ...]
+    state_keys: tuple[str, ...] | str
+    #: The channels that the input is written to; a string: one, as it is.
+    input_keys: tuple[str, ...] | str = START
     #: Make an object of the user's schema from output and state mappings; None for plain mappings.
     make_output: Callable[[dict[str, Any]], Any] | None = None
     make_state: Callable[[dict[str, Any]], Any] | None = None
@@ -101,14 +106,30 @@ class Program:
         return View.of(self.state_keys)
 
     @cached_property
-    def state_set(self) -> frozenset[str]:
-        """``state_keys``, for membership tests."""
-        return frozenset(self.state_keys)
-
-    @cached_property
     def stored_types(self) -> frozenset[TypeName]:
         """The types of the user's that checkpoints may hold: those that the schemas name."""
         return types_in([*self.schemas, *(channel.typ for channel in self.channels.values())])
+
+    def input_writes(self, given: Any) -> Writes:
+        """Return what an input writes; nothing if there is none.
+
+        Raises:
+            TypeError: it goes to several channels, and is no mapping.
+        """
+        if given is None:
+            return []
+        if isinstance(self.input_keys, str):
+            return [(self.input_keys, given)]
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"Expected input to be a mapping of {', '.join(self.input_keys)}, got {type(given).__name__}"
+            )
+        for name in given:
+            if name not in self.input_keys:
+                logger.warning(
+                    "Input for %r is ignored: the graph takes %s", name, ", ".join(self.input_keys)
+                )
+        return [(name, given[name]) for name in given if name in self.input_keys]
 
     def fresh_channels(self) -> dict[str, Channel]:
         """Return empty channels for a run to work on."""

@@ -32,3 +32,5 @@ class GraphSpec:
     debug: bool = False
     #: What makes more projections of a run, for ``stream_events(version="v3")``.
     transformers: Sequence[Any] = ()
+    #: What its streams show unless they are asked for something else.
+    stream_mode: Any = "updates"

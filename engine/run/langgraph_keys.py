@@ -119,7 +119,7 @@ def langgraph_keys(task: NodeTask) -> dict[str, Any]:
         "__pregel_scratchpad": scratchpad,
         "__pregel_send": send,
         # Its ToolNode looks for the names of the channels among the arguments.
-        "__pregel_read": partial(read, scratchpad, env.program.state_keys, task.spec.managed),
+        "__pregel_read": partial(read, scratchpad, env.program.state_view.keys, task.spec.managed),
         "__pregel_read_state": read_state,
         "__pregel_task_id": task.id,
     }

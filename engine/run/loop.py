@@ -55,6 +55,7 @@ class RunLoop:
         "end",
         "env",
         "error",
+        "fleeting",
         "input",
         "interrupts",
         "result",
@@ -87,6 +88,8 @@ class RunLoop:
         #: Its consumer left: the cancellation that follows is no failure.
         self.abandoned = False
         self.result: Any = None
+        #: Whether what the result is made of may be gone at the end: it is what was last written then.
+        self.fleeting = not env.program.transient.isdisjoint(env.output.names)
         self.interrupts: tuple[Interrupt, ...] = ()
         #: How the run ended, and what it raised.
         self.end: End | None = None
@@ -113,6 +116,7 @@ class RunLoop:
             end = await (run if executor.scope is None else _within(executor.scope, run))
             await self._tell_callbacks(None)
         except BaseException as failure:
+            self.result = None
             end = self._end_of(failure)
             error = None if end is End.INTERRUPTED else failure
             if end is End.CANCELLED and self.stopped:
@@ -138,7 +142,8 @@ class RunLoop:
             await self._start()
             while tasks := self._next():
                 await self._superstep(tasks)
-            self.result = self.env.output.read(self.state.channels)
+            if not self.fleeting:
+                self._take_result()
             if self.checkpoints is not None and self._keeps_its_end:
                 await self.checkpoints.leave(self.state)
         except GraphInterrupt as pause:
@@ -214,6 +219,7 @@ class RunLoop:
         )
         if begun.resumed:
             self._show_values()
+            self._take_result()
             if self.env.langchain is not None:
                 await finished(self.env.langchain.resumed(self.env))
         node = self.env.program.start
@@ -233,8 +239,11 @@ class RunLoop:
             updated = apply(self.env.program, self.state, order(ended))
             if not updated.isdisjoint(self.env.view.names):
                 self._show_values()
+            if not updated.isdisjoint(self.env.output.names):
+                self._take_result()
         reports.run_interrupted(self.env, self.step, self.interrupts)
-        self.result = self.env.output.read(self.state.channels)
+        if not self.fleeting:
+            self._take_result()
         if self.env.langchain is not None:
             await finished(self.env.langchain.interrupted(self.env, self.status, self.interrupts))
 
@@ -398,6 +407,8 @@ class RunLoop:
         env = self.env
         if not updated.isdisjoint(env.view.names):
             self._show_values()
+        if self.fleeting and not updated.isdisjoint(env.output.names):
+            self._take_result()
         env.continuation.superstep_over()
         if self.checkpoints is not None or env.after or env.drain is not None:
             return self._keep_and_wait(tasks, updated)
@@ -416,6 +427,9 @@ class RunLoop:
             raise GraphInterrupt
         if env.drain is not None:
             await env.drain()
+
+    def _take_result(self) -> None:
+        self.result = self.env.output.read(self.state.channels)
 
     # -- reports ---------------------------------------------------------------------------------
 

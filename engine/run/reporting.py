@@ -119,7 +119,7 @@ def superstep_ended(env: RunEnv, step: int, updated: set[str]) -> None:
     """Report that the writes of a superstep have been applied."""
     observer = env.observer
     if observer is not None and observer.interest & SuperstepEnded.bit:
-        wrote = frozenset(updated & env.program.state_set)
+        wrote = frozenset(updated & env.program.state_view.names)
         observer.emit(SuperstepEnded(env.run, step, End.OK, wrote, time.time_ns()))
 
 

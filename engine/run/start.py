@@ -309,22 +309,23 @@ async def _go_on(state: State, checkpoints: Checkpoints, step: int, forks: bool)
 def _take_input(
     env: RunEnv, state: State, input: Any, goes_on: bool | None, step: int, stop: int
 ) -> set[str] | None:
-    """Write the input to the START channel; what an earlier run left undone is given up.
+    """Write the input to the channels that take it; what an earlier run left undone is given up.
 
     Returns the channels that changed, None where the run around this one goes on and there is no input.
     """
-    if input is None:
+    writes = env.program.input_writes(input)
+    if not writes:
         if goes_on is None:
             raise EmptyInputError(
-                f"Received no input for {START}: pass the graph's input, or the thread_id of a run to go on "
-                "with"
+                f"Received no input for {env.program.input_keys}: pass the graph's input, or the thread_id "
+                "of a run to go on with"
             )
         return None
     if not state.track:
-        return put_input(state, input)
+        return put_input(state, writes)
     discarded = []
     if state.versions:
         discarded = plan(env.program, state, env.run, step, stop, None)
         for task in discarded:
             task.writes = []
-    return apply(env.program, state, [*discarded, Written(INPUT, (), [(START, input)])], bump=True)
+    return apply(env.program, state, [*discarded, Written(INPUT, (), writes)], bump=bool(discarded))

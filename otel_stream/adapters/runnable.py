@@ -46,3 +46,14 @@ def borrowed(graph: Any, name: str) -> Any:
     Runnable.register(type(graph))
     found: Any = vars(Runnable)[name]
     return found.__get__(graph, type(graph))
+
+
+def side_by_side(steps: dict[str, Any]) -> Any:
+    """Return what calls every one of ``steps`` with its input, and answers with a mapping of their answers.
+
+    Raises:
+        ModuleNotFoundError: LangChain is not installed.
+    """
+    from langchain_core.runnables import RunnableParallel
+
+    return RunnableParallel(steps)
