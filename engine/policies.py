@@ -116,9 +116,15 @@ class TimeoutPolicy:
 
     @classmethod
     def coerce(cls, value: float | timedelta | TimeoutPolicy | None) -> TimeoutPolicy | None:
-        """Accept a plain number of seconds, or a ``timedelta``, as a limit on the whole attempt."""
+        """Accept a plain number of seconds, or a ``timedelta``, as a limit on the whole attempt.
+
+        Raises:
+            ValueError: it is none, or not above 0.
+        """
         if isinstance(value, (int, float, timedelta)):
             value = cls(run_timeout=value)
+        if value is not None and not hasattr(value, "run_timeout"):
+            raise ValueError(f"timeout: {value!r} is none; give seconds, a timedelta or a TimeoutPolicy")
         if value is None or (value.run_timeout is None and value.idle_timeout is None):
             return None
         if not isinstance(value, cls):  # LangGraph's

@@ -227,11 +227,18 @@ def as_config(given: Any) -> StreamConfig:
     if isinstance(given, StreamConfig):
         return given
     if isinstance(given, Mapping):
-        remedy = f"StreamConfig({', '.join(f'{name}=...' for name in given)})"
-    else:
-        modes = isinstance(given, str | Custom) and (given in MODES or isinstance(given, Custom))
+        settings = all(name in _SETTINGS for name in given)
+        remedy = f"StreamConfig({', '.join(f'{name}=...' for name in given)})" if settings else "config=..."
+    elif isinstance(given, str | Custom):
+        modes = given in MODES or isinstance(given, Custom)
         remedy = f"StreamConfig(modes={given!r})" if modes else "StreamConfig(modes=...)"
+    else:
+        several = isinstance(given, Iterable)
+        remedy = "each StreamConfig as an argument of its own" if several else "StreamConfig(modes=...)"
     raise ConfigError(f"stream: {given!r} is no StreamConfig; give {remedy}")
+
+
+_SETTINGS = frozenset(field.name for field in fields(StreamConfig))
 
 
 def as_configs(given: Any) -> tuple[StreamConfig, ...]:

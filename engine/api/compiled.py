@@ -25,7 +25,7 @@ from ..graph.compiler import check_checkpointer
 from ..graph.description import Description
 from ..graph.drawing import Drawing, draw
 from ..graph.program import Program
-from ..graph.schema import json_schema, model_of
+from ..graph.schema import ROOT, json_schema, model_of
 from ..graph.spec import GraphSpec
 from ..graph.subscription import ChannelNode, NodeBuilder, channel_program
 from ..policies import CachePolicy, RetryPolicy, as_policies
@@ -324,12 +324,13 @@ class Pregel(StateApi):
         return launch(self.spec, input, config, asked, executor, observer, caller=caller)
 
     def _output(self, loop: RunLoop, version: str) -> Any:
-        questions, is_mapping = loop.interrupts, loop.env.output.single is None
-        value: Any = loop.result if loop.shown or (questions and is_mapping) else None
+        questions, single = loop.interrupts, loop.env.output.single
+        value: Any = loop.result if loop.shown or (questions and single is None) else None
         if version == "v2":
             return GraphOutput(coerced(self.program.make_output, value), questions)
         if questions:
-            return {**(value if is_mapping else {}), INTERRUPT: list(questions)}
+            is_state = single is None or (single == ROOT and isinstance(value, dict))
+            return {**(value if is_state else {}), INTERRUPT: list(questions)}
         return value
 
     def batch(

@@ -57,15 +57,21 @@ def merge_configs(*configs: Mapping[str, Any] | None) -> Config:
     return merged
 
 
-def names_another_place(config: Mapping[str, Any] | None, task: NodeTask) -> bool | None:
+def names_another_place(
+    config: Mapping[str, Any] | None, task: NodeTask, *, any_thread: bool = False
+) -> bool | None:
     """Whether a graph called by ``task`` is told to keep its checkpoints elsewhere than under the task.
 
-    None: it is told nothing. A config that comes from the task names the task's own place.
+    None: it is told nothing. A config that comes from the task names the task's own place, and one that names
+    the task's thread and no more does so, too, unless ``any_thread`` is another place.
     """
     configurable = (config or {}).get("configurable") or {}
-    if origin_of(config) is not task:
-        return True if any(configurable.get(key) for key in _PLACE) else None
     own = _place_of(task)
+    if origin_of(config) is not task:
+        named = [key for key in _PLACE if configurable.get(key)]
+        if named == ["thread_id"] and not any_thread and configurable["thread_id"] == own.get("thread_id"):
+            return False
+        return True if named else None
     return any(configurable[key] != own.get(key) for key in _PLACE if key in configurable)
 
 

@@ -60,11 +60,21 @@ class Call(NamedTuple):
 
 
 def concurrency(graph: GraphSpec, config: Config | None, caller: NodeTask | None) -> int | None:
-    """Return how many tasks of a superstep may run side by side; None: any number. Subgraphs inherit it."""
+    """Return how many tasks of a superstep may run side by side; None: any number. Subgraphs inherit it.
+
+    Raises:
+        ValueError: it is no whole number, or below 0; 0 is any number.
+    """
     inherited = caller.env.config if caller is not None else None
     for source in (config, inherited, graph.config):
-        if source and source.get("max_concurrency"):
-            return int(source["max_concurrency"])
+        limit = source.get("max_concurrency") if source else None
+        if limit is not None and (not isinstance(limit, int) or limit < 0):
+            raise ValueError(
+                f"max_concurrency must be a whole number of tasks: {limit!r} is none; set "
+                "config['max_concurrency'] to how many may run at a time, or leave it out"
+            )
+        if limit:
+            return int(limit)
     return None
 
 
@@ -223,8 +233,10 @@ _VERSION_4: Final = 4 << 76 | 0b10 << 62
 
 
 def _is_elsewhere(graph: GraphSpec, config: Config | None, caller: NodeTask) -> bool:
-    told = names_another_place(config, caller)
-    return bool(names_another_place(graph.config, caller) if told is None else told)
+    """Whether a graph is told to be a run of its own; one that has a saver of its own is, on any thread."""
+    keeps = graph.checkpointer is not None
+    told = names_another_place(config, caller, any_thread=keeps)
+    return bool(names_another_place(graph.config, caller, any_thread=keeps) if told is None else told)
 
 
 def _config(

@@ -246,6 +246,11 @@ BUILDING: list[tuple[Callable[[], Any], type[Exception], str]] = [
         "run_timeout must be greater than 0 seconds, not 0; None is no limit",
     ),
     (
+        lambda: StateGraph(State).add_node("a", ok, timeout="soon"),  # type: ignore[arg-type]
+        ValueError,
+        "timeout: 'soon' is none; give seconds, a timedelta or a TimeoutPolicy",
+    ),
+    (
         lambda: TimeoutPolicy(refresh_on="never"),  # type: ignore[arg-type]
         ValueError,
         "refresh_on: 'never' is unknown; choose 'auto' or 'heartbeat'",
@@ -318,6 +323,19 @@ CALLING: list[tuple[Callable[[], Any], Any, Any, type[Exception], str]] = [
             "recursion_limit must be at least 1: 0 is not; set config['recursion_limit'] to the most "
             "supersteps a run may take"
         ),
+    ),
+    *(
+        (
+            one,
+            {},
+            {"max_concurrency": limit},
+            ValueError,
+            (
+                f"max_concurrency must be a whole number of tasks: {limit!r} is none; set "
+                "config['max_concurrency'] to how many may run at a time, or leave it out"
+            ),
+        )
+        for limit in (-1, "2", 1.5)
     ),
     (
         lambda: graph(a=ok).add_edge("a", "a").compile(),

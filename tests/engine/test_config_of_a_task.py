@@ -57,6 +57,7 @@ CONFIGS: dict[str, Callable[[Any], Any]] = {
     "added to": lambda config: {**config, "tags": ["mine"], "recursion_limit": 5},
     "settings added": lambda config: {**config, "configurable": {**config["configurable"], "model": "x"}},
     "copied": copy.deepcopy,
+    "the thread by name": lambda config: {"configurable": {"thread_id": config["configurable"]["thread_id"]}},
     "only settings": lambda config: {"configurable": {"model": "x"}},
 }
 
@@ -82,7 +83,7 @@ WAYS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def in_thread(call: Callable[[], Any], config: Any) -> Any:
-    if config is None or "thread_id" not in config["configurable"]:
+    if config is None or "checkpoint_ns" not in config["configurable"]:
         pytest.skip("nothing tells a bare thread whose it is")
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(call).result()
@@ -111,7 +112,7 @@ ASYNC_WAYS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 async def in_executor(graph: Any, config: Any) -> Any:
-    if config is None or "thread_id" not in config["configurable"]:
+    if config is None or "checkpoint_ns" not in config["configurable"]:
         pytest.skip("nothing tells a bare thread whose it is")
     return await asyncio.get_running_loop().run_in_executor(None, graph.invoke, {}, config)
 

@@ -150,6 +150,13 @@ async def test_what_is_returned_beside_a_question_is_the_state_whatever_has_chan
     assert (await graph.ainvoke(input, CONFIG, output_keys=keys, version="v2")).value == state
 
 
+def test_a_state_that_is_one_mapping_is_shown_beside_a_question() -> None:
+    graph = StateGraph(dict).add_node("ask", asks("?")).add_edge(START, "ask").compile(InMemorySaver())
+    shown = graph.invoke({"x": 1}, CONFIG)
+    assert [one.value for one in shown.pop("__interrupt__")] == ["?"]
+    assert shown == {"x": 1}
+
+
 def test_beside_a_question_one_key_alone_is_not_taken_for_the_state() -> None:
     class Settings(TypedDict, total=False):
         settings: dict[str, str]

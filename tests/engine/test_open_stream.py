@@ -126,6 +126,7 @@ async def test_a_run_begins_once() -> None:
         ("values", "StreamConfig(modes='values')"),
         ({"modes": "values", "ttl": 1}, "StreamConfig(modes=..., ttl=...)"),
         (3, "StreamConfig(modes=...)"),
+        ({"configurable": {"thread_id": "1"}}, "config=..."),
     ],
 )
 async def test_what_is_no_config_is_named_wherever_one_is_expected(given: Any, remedy: str) -> None:
