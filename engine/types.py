@@ -76,15 +76,36 @@ class Interrupt:
     response_schema: type[Any] | dict[str, Any] | None = None
 
 
-class Send:
+class Word:
+    """A word that LangGraph's code, where that is loaded, takes for its own of this name.
+
+    It asks with ``isinstance``, which asks an object for its ``__class__``. So its ``ToolNode`` passes on
+    what a tool has returned, and its graphs follow what their nodes have.
+    """
+
+    __slots__ = ()
+    #: What both call it.
+    _name: ClassVar[str]
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - nobody sets it
+        theirs = getattr(sys.modules.get("langgraph.types"), self._name, None)
+        return theirs if isinstance(theirs, type) else type(self)
+
+
+class Send(Word):
     """Schedule ``node`` for the next superstep with ``arg`` as its private input."""
 
     __slots__ = ("arg", "node", "timeout")
+    _name = "Send"
 
     def __init__(self, /, node: str, arg: Any, *, timeout: Any = None) -> None:
         self.node = node
         self.arg = arg
         self.timeout = TimeoutPolicy.coerce(timeout)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Send, (self.node, self.arg), (None, {"timeout": self.timeout})
 
     def __hash__(self) -> int:
         return hash((self.node, self.arg))
@@ -102,7 +123,7 @@ class Send:
         )
 
 
-class _Answer:
+class _Answer(Word):
     """Holds the place of LangChain's ``ToolOutputMixin`` until that is loaded."""
 
 
@@ -116,7 +137,7 @@ class _ToolAnswer(_Answer):
         if _ToolAnswer.__bases__ == (_Answer,):
             mixin = getattr(sys.modules.get("langchain_core.messages.tool"), "ToolOutputMixin", None)
             if mixin is not None:
-                _ToolAnswer.__bases__ = (mixin,)
+                _ToolAnswer.__bases__ = (_Answer, mixin)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -136,10 +157,18 @@ class Command(_ToolAnswer, Generic[N]):
     goto: Send | Sequence[Send | N] | N = ()
 
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
+    _name: ClassVar[str] = "Command"
 
     def __repr__(self) -> str:
         shown = ((f.name, getattr(self, f.name)) for f in fields(self))
         return f"Command({', '.join(f'{name}={value!r}' for name, value in shown if value)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _command, (type(self), {one.name: getattr(self, one.name) for one in fields(self)})
+
+    def here(self) -> Command[N]:
+        """Return the same command for the graph that the node is in."""
+        return _command(type(self), {"update": self.update, "resume": self.resume, "goto": self.goto})
 
     def destinations(self) -> tuple[Any, ...]:
         """Return ``goto`` as a tuple."""
@@ -163,6 +192,13 @@ class Command(_ToolAnswer, Generic[N]):
         if update is not None and declares_fields(type(update)):
             return field_updates(update)
         return [] if update is None else [("__root__", update)]
+
+    #: LangGraph's graphs ask for it by this name.
+    _update_as_tuples = update_as_tuples
+
+
+def _command(kind: type[Command[Any]], values: dict[str, Any]) -> Command[Any]:
+    return kind(**values)
 
 
 def ours(value: Any) -> Any:

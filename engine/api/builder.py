@@ -106,8 +106,8 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
 
         Its name may be left out when the callable has one. ``defer`` runs it only when nothing else is left;
         ``destinations`` names where its Commands may go, for drawing. ``trace_policy`` says what LangChain's
-        tracers are shown of its input and answer. What is in a dict is called by LangChain, side by side, with
-        the node's input; the answers are written to the keys.
+        tracers are shown of its input and answer. What is in a dict LangChain calls side by side, with the
+        node's input; the answers are written to the keys.
 
         Raises:
             ValueError: the name is taken or reserved; a timeout of 0 or less.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from contextvars import Context
-from dataclasses import replace
 from typing import Any
 
 from otel_stream.encoding import shown
@@ -203,7 +202,7 @@ def _commands_for(task: NodeTask, handoff: ParentCommand) -> Any:
         ParentCommand: they are for one further up.
     """
     names = (None, task.node, task.ns, without_ids(task.ns))
-    commands = [replace(one, graph=None) if one.graph in names else one for one in handoff.args]
+    commands = [one.here() if one.graph in names else one for one in handoff.args]
     targets = {one.graph for one in commands}
     if len(targets) > 1:
         raise InvalidUpdateError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextvars import Context
-from dataclasses import replace
 from typing import Any
 
 from otel_stream.events import RouteChosen
@@ -29,7 +28,7 @@ async def writes_of(task: NodeTask, context: Context, answer: Any) -> Writes:
         writes = spec.writes_of(answer)
     except ParentCommand as bubble:
         # One level up, the commands are for "this graph".
-        raise ParentCommand(*(replace(command, graph=None) for command in bubble.args)) from None
+        raise ParentCommand(*(command.here() for command in bubble.args)) from None
     if spec.conversations:  # so that streams, which come before the reducer, show the ids, too
         writes = [(key, named(value)) if key in spec.conversations else (key, value) for key, value in writes]
     if env.observer is not None and type(answer) is not dict:

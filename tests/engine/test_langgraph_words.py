@@ -1,6 +1,7 @@
 """LangGraph's own words in an engine graph, as half-migrated code and helpers of others bring them."""
 
 import asyncio
+import copy
 import operator
 import pickle
 import subprocess
@@ -235,6 +236,60 @@ def test_a_tool_node_and_its_condition_are_a_node_and_a_router() -> None:
 def test_a_tool_may_return_langgraphs_command() -> None:
     found = tool_graph(calls("note", text="hm"), note).invoke({"messages": [("user", "x")]}, THREAD)
     assert (found["messages"][2].content, found["notes"]) == ("hm after 2", ["hm"])
+
+
+@tool
+def note_ours(text: str, tool_call_id: Annotated[str, InjectedToolCallId]) -> Any:
+    """Note something, and have done."""
+    said = ToolMessage("noted", tool_call_id=tool_call_id)
+    return Command(update={"messages": [said], "notes": [text]}, goto="more")
+
+
+@tool
+def hand_over(text: str, tool_call_id: Annotated[str, InjectedToolCallId]) -> Any:
+    """Go on in the graph around."""
+    said = ToolMessage("handed over", tool_call_id=tool_call_id)
+    return Command(graph=Command.PARENT, update={"messages": [said], "notes": [text]}, goto="more")
+
+
+def more(state: Any) -> Any:
+    return {"notes": ["more", *state["notes"]]}
+
+
+def test_a_tool_of_langgraphs_node_may_return_our_command() -> None:
+    def model(state: Any) -> Any:
+        return {"messages": [calls("note_ours", text="hm")]}
+
+    graph = StateGraph(Notes).add_node("model", model).add_node("tools", ToolNode([note_ours]))
+    graph.add_node("more", more).add_edge(START, "model").add_edge("model", "tools")
+    found = graph.compile().invoke({"messages": [("user", "x")]})
+    assert (found["messages"][-1].content, found["notes"]) == ("noted", ["hm", "more", "hm"])
+
+
+def test_a_tool_of_langgraphs_node_may_hand_over_to_the_graph_around() -> None:
+    graph = StateGraph(Notes).add_node("agent", tool_graph(calls("hand_over", text="hm"), hand_over))
+    compiled = graph.add_node("more", more).add_edge(START, "agent").compile(InMemorySaver())
+    found = compiled.invoke({"messages": [("user", "x")]}, THREAD)
+    assert (found["messages"][-1].content, found["notes"]) == ("handed over", ["hm", "more", "hm"])
+
+
+def test_a_graph_of_langgraphs_follows_our_command_and_our_packets() -> None:
+    graph = langgraph.graph.StateGraph(Log)
+    graph.add_node("a", lambda s: Command(update={"log": ["a"]}, goto=["b", Send("b", {"log": ["x"]})]))
+    graph.add_node("b", lambda s: {"log": [*s["log"], "b"]}).add_edge(START, "a")
+    assert graph.compile().invoke({"log": []})["log"] == ["a", "a", "b", "x", "b"]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_our_words_stay_ours_though_langgraph_takes_them_for_its_own(protocol: int) -> None:
+    for word in (Command(update={"x": [1]}, goto=[Send("b", 1)]), Send("b", {"x": [1]}, timeout=3)):
+        for made in (
+            pickle.loads(pickle.dumps(word, protocol=protocol)),
+            copy.copy(word),
+            copy.deepcopy(word),
+        ):
+            assert (type(made), made) == (type(word), word)
+        assert isinstance(word, getattr(lt, type(word).__name__))
 
 
 @pytest.mark.parametrize("asks", [ask, ask_ours], ids=lambda t: t.name)
