@@ -108,6 +108,10 @@ semconv: $(VENV)/.dev ## Generate the names and their reference page from semcon
 dashboards: $(VENV)/.dev ## Generate Grafana's dashboards, Prometheus' rules, the mixin and Collector configurations
 	$(BIN)/python -m dashboards
 
+.PHONY: docs
+docs: $(VENV)/.dev ## Build the site into build/site, and fail on whatever a reader would stumble over
+	@$(BIN)/python -m handbook
+
 .PHONY: backends
 backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Prometheus with Go, once (ARGS="jaeger" for one)
 	@$(BIN)/python -m backends build $(if $(filter backends,$(MAKECMDGOALS)),$(ARGS))

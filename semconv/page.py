@@ -63,8 +63,7 @@ def _parts(registry: Registry) -> Iterator[str]:
     for span in registry.spans.values():
         yield from _span(span, registry)
     yield _EVENTS
-    shared = {e.group.extends: None for e in registry.events.values() if e.group.extends is not None}
-    for name in sorted(shared):
+    for name in sorted(set(_shared(registry))):
         group = registry.groups[name]
         yield f"\n### {_anchor(name)}\n\n{group.brief}\n"
         yield from _also(group.extends)
@@ -127,6 +126,15 @@ def _span(span: Signal[SpanGroup], registry: Registry) -> Iterator[str]:
         if link.group.ours.link_of == group.id:
             yield f"\nLinks of kind `{kind}`: {link.group.brief}\n"
             yield from _uses(link.uses.values())
+
+
+def _shared(registry: Registry) -> Iterator[str]:
+    """Yield the groups that events have all of, those that such a group has all of included."""
+    for event in registry.events.values():
+        name = event.group.extends
+        while name is not None:
+            yield name
+            name = registry.groups[name].extends
 
 
 def _anchor(group: str) -> str:

@@ -395,7 +395,8 @@ class Pregel(StateApi):
         A context manager: on asyncio or trio with ``async with``; with ``with`` the run has a thread of its
         own, without an event loop, and its parts are iterated in this one.
 
-        Example:
+        Example::
+
             async with graph.open_stream(x, StreamConfig(modes=("updates", "messages"))) as stream:
                 async for part in stream:
                     ...

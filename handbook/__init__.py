@@ -1,0 +1,1 @@
+"""The site of the documentation: how it is built, what it must be, and the pictures in it."""

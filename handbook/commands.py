@@ -1,0 +1,48 @@
+"""The page of the program's commands, by what it says itself: ``python -m handbook.commands`` writes it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
+_INTRODUCTION: Final = """# otel-stream, the program
+
+`python -m otel_stream` is the same. Exit codes are 0: it worked, 1: it failed, 2: it was asked for wrongly,
+130: interrupted.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return _INTRODUCTION + "".join(_sections(()))
+
+
+def _sections(path: tuple[str, ...]) -> Iterator[str]:
+    text = _help(path)
+    title = " ".join(("otel-stream", *path))
+    yield f"\n## {title}\n\n```text\n{text}\n```\n"
+    _, _, commands = text.partition("\nCommands:\n")
+    for name in re.findall(r"^  ([a-z-]+) ", commands, re.MULTILINE):
+        yield from _sections((*path, name))
+
+
+def _help(path: tuple[str, ...]) -> str:
+    told = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "otel_stream", *path, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"},
+    )
+    lines = (line.rstrip() for line in told.stdout.strip().splitlines())
+    return "\n".join(lines).replace("python -m otel_stream", "otel-stream")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
