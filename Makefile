@@ -112,6 +112,11 @@ dashboards: $(VENV)/.dev ## Generate Grafana's dashboards, Prometheus' rules, th
 docs: $(VENV)/.dev ## Build the site into build/site, and fail on whatever a reader would stumble over
 	@$(BIN)/python -m handbook
 
+.PHONY: release
+release: $(VENV)/.dev ## Make a release of what is committed in dist/: built twice, with what it brings along, tried on each Python
+	@$(BIN)/python -m release
+	@$(BIN)/python -m pytest -q -n 0 tests/upgrade
+
 .PHONY: backends
 backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Prometheus with Go, once (ARGS="jaeger" for one)
 	@$(BIN)/python -m backends build $(if $(filter backends,$(MAKECMDGOALS)),$(ARGS))

@@ -35,9 +35,15 @@ _SPELT: Final = {
     "mit license, apache license, version 2.0": "MIT OR Apache-2.0",  # of sqlite-vec, as its repository says
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
     "python software foundation license": "PSF-2.0",
+    "psfl": "PSF-2.0",
     "the unlicense (unlicense)": "Unlicense",
     "gnu affero general public license v3": "AGPL-3.0-only",
     "gnu affero general public license v3 or later (agplv3+)": "AGPL-3.0-or-later",
+}
+#: What nobody can tell but who has read it: what its wheel holds, and why that is not all that it declares.
+_READ: Final = {
+    # Of the GPL is one file of its sources, tools/editors/emacs/rst.el, which its wheel has not.
+    "docutils": ("LicenseRef-Public-Domain", "BSD-2-Clause", "BSD-3-Clause"),
 }
 
 
@@ -82,7 +88,11 @@ def dependencies(distributions: Iterable[Distribution]) -> list[Dependency]:
     found = {one: _texts(one) for one in distributions}
     known = recognised(file for files in found.values() for file in files)
     return sorted(
-        Dependency(one.name, one.version, _licences(_declared(one), [known[file] for file in files]))
+        Dependency(
+            one.name,
+            one.version,
+            _READ.get(one.name) or _licences(_declared(one), [known[file] for file in files]),
+        )
         for one, files in found.items()
     )
 
@@ -105,7 +115,7 @@ def _declared(found: Distribution) -> tuple[str, ...]:
     named = [text.rpartition(" :: ")[2] for text in classifiers if not text.endswith("OSI Approved")]
     field = "".join(metadata.get_all("License") or ()).strip()
     # A classifier such as "BSD License" says less than the field, where that is an identifier.
-    if field.lower() in _SPELT or re.fullmatch(r"[A-Za-z0-9.+() -]{1,60}", field):
+    if field != "UNKNOWN" and (field.lower() in _SPELT or re.fullmatch(r"[A-Za-z0-9.+() -]{1,60}", field)):
         named = [field]
     # Which two, the texts say.
     return tuple(_SPELT.get(name.lower(), name) for name in named if name != "Dual License")

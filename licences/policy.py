@@ -22,6 +22,7 @@ ALLOWED: Final = frozenset(
         "HPND",
         "HPND-sell-variant",
         "ISC",
+        "LicenseRef-Public-Domain",
         "MIT",
         "MIT-0",
         "MIT-CMU",

@@ -1,1 +1,1 @@
-"""What a release is made of, and how it is tried."""
+"""A release: what it is made of, how it is tried, and what says which version it is. ``make release``."""

@@ -7,16 +7,15 @@ environment, made once; one that is not is named, and is no failure: no project 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from release.pythons import ADVERTISED
+from release.pythons import found as found_of
+
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".venv" / "pythons"
-ADVERTISED = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
 #: What differs between Pythons is how code runs; files and their generators are the same.
 RUNS = ("tests/engine", "tests/otel_stream", "tests/lifecycle", "tests/truth")
 
@@ -32,7 +31,7 @@ def main() -> int:
         parser.error(f"{unknown[0]!r} is not advertised; choose from {', '.join(ADVERTISED)}")
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     versions = asked.versions or [version for version in ADVERTISED if version != here]
-    found = {version: _found(version) for version in versions}
+    found = {version: found_of(version) for version in versions}
     missing = [version for version, python in found.items() if python is None]
     failed = [
         version
@@ -43,26 +42,6 @@ def main() -> int:
     for version in (*missing, *failed):
         print(f"Python {version}: {'failed' if version in failed else 'not here, so not run'}", flush=True)
     return 1 if failed or (missing and asked.versions) else 0
-
-
-def _found(version: str) -> str | None:
-    """Return an interpreter of ``version``: the path's, or the newest that pyenv has."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    kept = sorted((pyenv / "versions").glob(f"{version}.*/bin/python"), key=_patch)
-    for candidate in (shutil.which(f"python{version}"), *map(str, reversed(kept))):
-        if candidate and _tells(candidate, version):
-            return candidate
-    return None
-
-
-def _patch(python: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", python.parent.parent.name)]
-
-
-def _tells(python: str, version: str) -> bool:
-    """Whether it runs and is what its name says: a shim of pyenv's may be neither."""
-    told = subprocess.run([python, "-V"], capture_output=True, text=True, check=False)
-    return told.returncode == 0 and told.stdout.startswith(f"Python {version}.")
 
 
 def _passes(version: str, python: str, tests: tuple[str, ...]) -> bool:

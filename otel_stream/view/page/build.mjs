@@ -1,7 +1,7 @@
 // Builds the page into ../static: the same bytes from the same sources. With --compare it writes nothing, and
 // fails if what stands there is not what the sources make.
 import { build } from "esbuild";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -17,10 +17,12 @@ const scripts = await build({
   jsx: "automatic",
   jsxImportSource: "preact",
   legalComments: "inline",
+  metafile: true,
 });
 const style = await build({ ...common, entryPoints: { app: "src/app.css" } });
 const made = new Map([...scripts.outputFiles, ...style.outputFiles].map((file) => [basename(file.path), Buffer.from(file.contents)]));
 made.set("index.html", await readFile(join(here, "src/index.html")));
+made.set("licences.txt", Buffer.from(await licences(Object.keys(scripts.metafile.inputs))));
 
 const other = [];
 for (const [name, bytes] of made) {
@@ -30,4 +32,16 @@ for (const [name, bytes] of made) {
 if (other.length > 0) {
   console.error(`otel_stream/view/static is not what the page's source makes (${other.join(", ")}): make page, and commit it`);
   process.exitCode = 1;
+}
+
+// The licences of what is bundled: whoever passes it on passes them on, too.
+async function licences(inputs) {
+  const bundled = new Set(inputs.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []));
+  const texts = [...bundled].sort().map(async (name) => {
+    const folder = join(here, "node_modules", name);
+    const { version, license } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+    const file = (await readdir(folder)).find((found) => /^licen[sc]e/i.test(found));
+    return `${name} ${version} (${license})\n\n${(await readFile(join(folder, file), "utf8")).trim()}\n`;
+  });
+  return (await Promise.all(texts)).join(`\n${"-".repeat(79)}\n\n`);
 }
