@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from typer.testing import CliRunner
+
+from otel_stream.cli.app import app
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 _INTRODUCTION: Final = """# otel-stream, the program
@@ -33,15 +34,8 @@ def _sections(path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _help(path: tuple[str, ...]) -> str:
-    told = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-m", "otel_stream", *path, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"},
-    )
-    lines = (line.rstrip() for line in told.stdout.strip().splitlines())
-    return "\n".join(lines).replace("python -m otel_stream", "otel-stream")
+    told = CliRunner().invoke(app, [*path, "--help"], prog_name="otel-stream", env={"COLUMNS": "100"})
+    return "\n".join(line.rstrip() for line in told.stdout.strip().splitlines())
 
 
 if __name__ == "__main__":
