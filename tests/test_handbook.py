@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import engine
-from handbook import commands, gate, versions
+from handbook import commands, gate, pictures, versions
 
 
 def site(place: Path, **pages: str) -> Path:
@@ -65,3 +65,10 @@ def test_the_newest_version_comes_first_and_is_led_to(tmp_path: Path) -> None:
     versions.write_index(tmp_path)
     assert versions.versions(tmp_path) == ["0.10.0", "0.10.0rc1", "0.2.0"]
     assert "url=0.10.0/index.html" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(pictures.PICTURES))
+async def test_a_picture_is_what_a_run_does(name: str) -> None:
+    drawn = await pictures.PICTURES[name]()
+    kept = (pictures.FOLDER / f"{name}.svg").read_text()
+    assert drawn == kept, "python -m handbook.pictures draws it anew"
