@@ -1,9 +1,10 @@
-"""What tutorials and how-tos show, runs: each page from top to bottom, in an empty folder, as for its reader.
+"""What tutorials and how-tos show, runs: each page from top to bottom, in an empty folder.
 
-A block of Python whose first line is a comment with a file's name is that file; any other is a program. ``sh``
-is run by bash, ``text`` right below is what it prints (``…`` stands for what differs), and what other files say
-is parsed. ``pip install`` is compared with the extras that there are. ``<!-- needs: docker -->`` above a block
-names a program without which it is not run here; ``<!-- goes on -->`` one that goes on beside what comes below.
+A block of Python whose first line is a comment with a file's name is that file; any other is a program.
+``sh`` is run by bash, ``text`` right below is what it prints (``…`` stands for what differs), and what
+other files say is parsed. ``pip install`` is compared with the extras that there are. ``<!-- needs:
+docker -->`` above a block names a program without which it is not run here; ``<!-- goes on -->`` one
+that goes on beside what comes below.
 """
 
 import json
