@@ -26,7 +26,7 @@ from otel_stream.testing import telemetry
 _RUNS: Final = 8
 _FAILS: Final = 5
 _PARTS: Final = 6
-#: The low halves of the traces' ids, which are what a ratio is of; the run that fails is not in the lower half.
+#: The low halves of the traces' ids, which are what a ratio is of; the run that fails is in the upper half.
 _LOW: Final = [(2 * n + 1) << 60 for n in (1, 6, 3, 0, 7, 5, 2, 4)]
 _HALF: Final = TraceIdRatioBased(0.5)
 
