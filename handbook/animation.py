@@ -1,6 +1,7 @@
-"""The animation of the README: the demo's own display, frame by frame, of a run: ``python -m handbook.animation``.
+"""The animation of the README: the demo's own display of a run, frame by frame.
 
-One SVG that plays by itself, without a script; who asks for less motion sees its last frame.
+``python -m handbook.animation`` draws it. One SVG that plays by itself, without a script; who asks for less
+motion sees its last frame.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def played(svgs: list[str]) -> str:
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">
 <title>otel-stream demo: a graph audits Python source, live</title>
 <style>
-text {{ font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 20px; white-space: pre }}
+text {{ font: 20px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre }}
 .frame {{ opacity: 0; animation: shown {total:.1f}s step-end infinite }}
 .frame:last-child {{ animation-name: last }}
 @keyframes shown {{ 0% {{ opacity: 1 }} {share:.2f}% {{ opacity: 0 }} }}
