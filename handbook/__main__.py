@@ -14,6 +14,7 @@ from typing import Final
 from sphinx.cmd.build import build_main
 
 import otel_stream
+from handbook import commands
 from handbook.gate import problems
 from handbook.versions import write_index
 
@@ -25,6 +26,7 @@ def main() -> int:
     """Return 0 if the site is built and as it must be."""
     place = _SITE / otel_stream.__version__
     shutil.rmtree(place, ignore_errors=True)
+    commands.PAGE.write_text(commands.page(), encoding="utf-8")
     doctrees = str(_ROOT / "build" / "doctrees")
     options = ["--quiet", "--fail-on-warning", "--fresh-env", "-b", "html", "-d", doctrees]
     if failed := build_main([*options, str(_ROOT / "docs"), str(place)]):

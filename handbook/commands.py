@@ -1,4 +1,4 @@
-"""The page of the program's commands, by what it says itself: ``python -m handbook.commands`` writes it."""
+"""The page of the program's commands, by what it says itself: written anew whenever the site is built."""
 
 from __future__ import annotations
 
@@ -36,7 +36,3 @@ def _sections(path: tuple[str, ...]) -> Iterator[str]:
 def _help(path: tuple[str, ...]) -> str:
     told = CliRunner().invoke(app, [*path, "--help"], prog_name="otel-stream", env={"COLUMNS": "100"})
     return "\n".join(line.rstrip() for line in told.stdout.strip().splitlines())
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
