@@ -8,12 +8,12 @@ An aggregate part has the shape of its mode, and its ``aggregate`` says what it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
-from otel_stream.config import ConfigError, refuse_async
+from otel_stream.config import ConfigError, refuse_unusable
 from otel_stream.parts import StreamPart
 
 #: Returns what parts have in common that may become one; None: the part stays alone.
@@ -58,6 +58,8 @@ class Aggregate:
             )
         by: Any = self.by
         if not (by is None or callable(by)):
+            if not isinstance(by, Iterable):
+                raise ConfigError(f"Aggregate.by: {by!r} is no key; give a function of a part, or fields of it")
             for name in (by,) if isinstance(by, str) else tuple(by):
                 if name not in (*_FIELDS, "message_id"):
                     raise ConfigError(
@@ -67,8 +69,10 @@ class Aggregate:
         reduce: Any = self.reduce
         if reduce is not None and not callable(reduce):
             raise ConfigError(f"Aggregate.reduce: {reduce!r} is not callable; give a function of a list")
-        refuse_async("Aggregate.by", by)
-        refuse_async("Aggregate.reduce", reduce)
+        if callable(by):
+            refuse_unusable("Aggregate.by", by, "a part")
+        if reduce is not None:
+            refuse_unusable("Aggregate.reduce", reduce, "a list")
 
     @property
     def nanoseconds(self) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunction
+from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunction, signature
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 SamplePer = Literal["part", "run"]
@@ -65,7 +65,7 @@ class Custom:
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise ConfigError(f"Custom.fn: {self.fn!r} is not callable; give a function of one event")
-        refuse_async("Custom.fn", self.fn)
+        refuse_unusable("Custom.fn", self.fn, "an event")
         name: Any = self.name
         if not isinstance(name, str) or not name:
             raise ConfigError(f"Custom.name: {name!r} is no name; give a non-empty string")
@@ -82,6 +82,25 @@ def refuse_async(field: str, given: Any) -> None:
     for code in (given, getattr(type(given), "__call__", None)):  # noqa: B004 - it is looked at, not for
         if iscoroutinefunction(code) or isasyncgenfunction(code):
             raise ConfigError(f"{field}: {given!r} is async, and nothing awaits it; give a plain function")
+
+
+def refuse_unusable(field: str, given: Any, what: str) -> None:
+    """Refuse what can't be called with one ``what``, or would have to be awaited.
+
+    Raises:
+        ConfigError: ``given`` takes another number of arguments, or is async; what does not say is believed.
+    """
+    refuse_async(field, given)
+    try:
+        taken = signature(given)
+    except (TypeError, ValueError):  # builtins
+        return
+    try:
+        taken.bind(None)
+    except TypeError:
+        raise ConfigError(
+            f"{field}: {given!r} can't be called with {what} alone; give a function of one argument"
+        ) from None
 
 
 class _Accepts(Protocol):
@@ -290,7 +309,8 @@ def _flag(value: Any, name: str) -> bool:
 def _filter(value: Any) -> Any:
     accept = getattr(value, "accept", value)
     if value is None or callable(accept):
-        refuse_async("StreamConfig.filter", accept)
+        if accept is not None:
+            refuse_unusable("StreamConfig.filter", accept, "a part")
         return value
     raise ConfigError(
         f"StreamConfig.filter: {value!r} can't filter; give a StreamFilter or a function of one part"

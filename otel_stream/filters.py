@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from otel_stream.config import ConfigError, refuse_async
+from otel_stream.config import ConfigError, refuse_unusable
 from otel_stream.events import Event
 from otel_stream.parts import StreamPart, message_id
 
@@ -54,7 +54,7 @@ def as_filter(filter: Any) -> StreamFilter:
     accept = getattr(filter, "accept", filter)
     if not callable(accept):
         raise ConfigError(f"filter: {filter!r} can't filter; give a StreamFilter or a function of one part")
-    refuse_async("filter", accept)
+    refuse_unusable("filter", accept, "a part")
     return filter if isinstance(filter, StreamFilter) else Where(accept)
 
 
@@ -114,7 +114,7 @@ class Where(StreamFilter):
     def __init__(self, predicate: Accept) -> None:
         if not callable(predicate):
             raise ConfigError(f"filter: {predicate!r} can't filter; give a function of one part")
-        refuse_async("filter", predicate)
+        refuse_unusable("filter", predicate, "a part")
         self._predicate = predicate
 
     def accept(self, part: StreamPart, /) -> bool:

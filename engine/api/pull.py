@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from threading import RLock
@@ -93,6 +94,8 @@ class _Guardian:
 
     def __init__(self) -> None:
         self.lost = False
+        #: Whether an event loop runs where it was made, and so is told of generators that are lost.
+        self._closes = sys.get_asyncgen_hooks().finalizer is not None
         self._generator: ref[Any] | None = None
         self._run: tuple[RunLoop, Background] | None = None
 
@@ -113,7 +116,7 @@ class _Guardian:
     def _is_lost(self, _: Any) -> None:
         if self._run is not None:
             loop, running = self._run
-            self.lost = running.end_here(loop.abandon)
+            self.lost = running.end_here(loop.abandon, closes=self._closes)
             if self.lost:
                 loop.left()
                 self.over()

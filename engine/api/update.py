@@ -131,7 +131,7 @@ class _Update:
         node = update.as_node
         if node is None and not alone:
             raise InvalidUpdateError("as_node is required when applying multiple updates")
-        node = node or self._last_writer(state)
+        node = self._last_writer(state) if node is None else node
         if node is None:
             raise InvalidUpdateError("Ambiguous update, specify as_node")
         if node != START and node not in self.program.nodes:

@@ -33,10 +33,11 @@ class Background(Protocol):
     async def wait(self) -> None:
         """Wait until it has ended; never raises what it raised, and goes on waiting when cancelled."""
 
-    def end_here(self, gone: Callable[[], None]) -> bool:
+    def end_here(self, gone: Callable[[], None], *, closes: bool) -> bool:
         """End it at once, if it is left where its event loop does not run and may never run again.
 
-        Returns whether that is so; ``gone`` is called then, before anything is stopped.
+        Where the loop runs, have it end there, unless that ``closes`` what is left. Returns whether it has been
+        seen to; ``gone`` is called then, before anything is stopped.
         """
         ...
 
@@ -120,9 +121,9 @@ class _OnAsyncio:
             await see_off((self._task,))
             raise
 
-    def end_here(self, gone: Callable[[], None]) -> bool:
+    def end_here(self, gone: Callable[[], None], *, closes: bool) -> bool:
         loop = self._task.get_loop()
-        if self._task.done() or loop.is_running():
+        if self._task.done() or (closes and loop.is_running()):
             return False
         gone()
         if loop.is_closed():
@@ -205,7 +206,7 @@ class _OnTrio:
                 await self._done.wait()
             raise
 
-    def end_here(self, gone: Callable[[], None]) -> bool:
+    def end_here(self, gone: Callable[[], None], *, closes: bool) -> bool:
         return False  # trio ends with everything that runs in it
 
 
@@ -231,6 +232,6 @@ class InThread:
         """Block until it has ended."""
         self._thread.join()
 
-    def end_here(self, gone: Callable[[], None]) -> bool:
+    def end_here(self, gone: Callable[[], None], *, closes: bool) -> bool:
         """Leave it to its thread."""
         return False

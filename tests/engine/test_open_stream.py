@@ -7,8 +7,9 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from engine import END, START, ExecutionEngine, InMemorySaver, StateGraph
-from otel_stream import ConfigError, Custom, StreamConfig
+from otel_stream import Aggregate, ConfigError, Custom, StreamConfig
 from otel_stream.events import End
+from otel_stream.filters import Where
 
 
 class State(TypedDict):
@@ -199,3 +200,25 @@ class Sampler:
 def test_what_would_have_to_be_awaited_is_refused_when_it_is_given(make: Any) -> None:
     with pytest.raises(ConfigError, match="is async, and nothing awaits it; give a plain function"):
         make()
+
+
+@pytest.mark.clause("S-FIL-4")
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda call: StreamConfig(filter=call), "StreamConfig.filter: {} can't be called with a part alone"),
+        (lambda call: Custom(call, "mine"), "Custom.fn: {} can't be called with an event alone"),
+        (Where, "filter: {} can't be called with a part alone"),
+        (lambda call: Aggregate(2, by=call), "Aggregate.by: {} can't be called with a part alone"),
+        (lambda call: Aggregate(2, reduce=call), "Aggregate.reduce: {} can't be called with a list alone"),
+    ],
+)
+@pytest.mark.parametrize("call", [lambda: True, lambda part, state: True, lambda *, part: True])
+def test_what_takes_another_number_of_arguments_is_refused_when_it_is_given(
+    make: Any, sentence: str, call: Any
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        make(call)
+    assert str(refused.value) == f"{sentence.format(repr(call))}; give a function of one argument"
+    make(lambda part, more=None, *rest, **kwargs: True)
+    make(bool)

@@ -169,3 +169,21 @@ def test_one_that_was_read_to_its_end_leaves_nothing(loop: asyncio.AbstractEvent
             loop.run_until_complete(anext(stream))
         assert [span.name for span in told.spans].count("invoke_workflow job") == 1
     assert (background._RUNNING, pull._GUARDIANS, asyncio.all_tasks(loop)) == (set(), set(), set())
+
+
+@pytest.mark.clause("S-END-12")
+def test_one_that_the_loop_holds_last_ends_as_that_runs_on(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unheard: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", unheard.append)
+    ward = Ward("ab")
+    with telemetry() as told:
+        for _ in range(TIMES):
+            streams = [ward.graph.astream({}, stream_mode="custom")]
+            assert loop.run_until_complete(anext(streams[0])) == "a"
+            loop.call_soon(streams.clear)
+            while pending := asyncio.all_tasks(loop):
+                loop.run_until_complete(asyncio.wait(pending))
+        everything_is_over(told)
+    assert (sorted(ward.cleaned), unheard) == (sorted("ab" * TIMES), [])
