@@ -59,7 +59,7 @@ class Aggregate:
         by: Any = self.by
         if not (by is None or callable(by)):
             if not isinstance(by, Iterable):
-                raise ConfigError(f"Aggregate.by: {by!r} is no key; give a function of a part, or fields of it")
+                raise ConfigError(f"Aggregate.by: {by!r} is no key; give a function of a part, or its fields")
             for name in (by,) if isinstance(by, str) else tuple(by):
                 if name not in (*_FIELDS, "message_id"):
                     raise ConfigError(

@@ -36,8 +36,8 @@ class Background(Protocol):
     def end_here(self, gone: Callable[[], None], *, closes: bool) -> bool:
         """End it at once, if it is left where its event loop does not run and may never run again.
 
-        Where the loop runs, have it end there, unless that ``closes`` what is left. Returns whether it has been
-        seen to; ``gone`` is called then, before anything is stopped.
+        Where the loop runs, have it end there, unless that ``closes`` what is left. Returns whether it was
+        seen to; ``gone`` is called before anything is stopped.
         """
         ...
 
