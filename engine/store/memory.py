@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -24,20 +25,24 @@ from .base import (
 )
 from .index import Index, IndexConfig, Vectors
 
+logger = logging.getLogger("engine")
+
 
 class InMemoryStore(BaseStore):
     """Keeps items in this process, from any thread; copies go in and come out.
 
-    ``index`` says how items are embedded, for ``search(query=...)``.
+    ``index`` says how items are embedded, for ``search(query=...)``; without it a query chooses nothing, and
+    a warning says so once.
 
     Raises:
         TypeError: ``index`` embeds with something that can't.
     """
 
-    __slots__ = ("_index", "_items", "_lock")
+    __slots__ = ("_index", "_items", "_lock", "_warned")
 
     def __init__(self, *, index: IndexConfig | None = None) -> None:
         self._index = Index(index) if index is not None else None
+        self._warned = False
         self._lock = threading.Lock()
         self._items: dict[Namespace, dict[str, Item]] = {}
 
@@ -50,6 +55,8 @@ class InMemoryStore(BaseStore):
         return self._carry_out(ops, await self._index.aembed(ops) if self._index is not None else Vectors())
 
     def _carry_out(self, ops: list[Op], vectors: Vectors) -> list[Any]:
+        if self._index is None and not self._warned:
+            self._warn_of_queries(ops)
         with self._lock:
             results = [self._read(op, vectors) for op in ops]
             for op in ops:
@@ -58,6 +65,16 @@ class InMemoryStore(BaseStore):
                     if self._index is not None:
                         self._index.note(op, vectors)
         return results
+
+    def _warn_of_queries(self, ops: list[Op]) -> None:
+        asked = next((op.query for op in ops if isinstance(op, SearchOp) and op.query), None)
+        if asked is not None:
+            self._warned = True
+            logger.warning(
+                "query: %r is ignored, since this InMemoryStore has no embeddings: all that the filter "
+                "matches are found; make it with index={'embed': ..., 'dims': ...} to search by meaning",
+                asked,
+            )
 
     def _read(self, op: Op, vectors: Vectors) -> Any:
         if isinstance(op, GetOp):
@@ -90,11 +107,6 @@ class InMemoryStore(BaseStore):
         )
 
     def _find(self, op: SearchOp, vectors: Vectors) -> list[SearchItem]:
-        if op.query and self._index is None:
-            raise NotImplementedError(
-                f"query: {op.query!r} asks for a search by meaning, and this InMemoryStore has no "
-                "embeddings; search with filter, or make it with index={'embed': ..., 'dims': ...}"
-            )
         depth = len(op.namespace_prefix)
         found = (
             item

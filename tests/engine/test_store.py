@@ -313,6 +313,16 @@ def test_a_namespace_that_is_none_is_refused(namespace: Any, message: str) -> No
     assert str(caught.value) == message
 
 
+def test_a_query_without_embeddings_chooses_nothing_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = InMemoryStore()
+    store.put(("a",), "k", {"text": "cats"})
+    for query in ("dogs", "cats"):
+        assert [item.key for item in store.search(("a",), query=query)] == ["k"]
+    assert [one.message.partition(",")[0] for one in caplog.records] == ["query: 'dogs' is ignored"]
+
+
 @pytest.mark.parametrize(
     ("use", "error", "message"),
     [
@@ -322,14 +332,6 @@ def test_a_namespace_that_is_none_is_refused(namespace: Any, message: str) -> No
             (
                 "index: embed is None; give LangChain's embeddings, their name, or a function from texts to "
                 "vectors"
-            ),
-        ),
-        (
-            lambda: InMemoryStore().search(("a",), query="cats"),
-            NotImplementedError,
-            (
-                "query: 'cats' asks for a search by meaning, and this InMemoryStore has no embeddings; "
-                "search with filter, or make it with index={'embed': ..., 'dims': ...}"
             ),
         ),
         (
