@@ -3,6 +3,7 @@
 import itertools
 import operator
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -133,3 +134,23 @@ def test_tasks_beside_input_from_update_state_start_and_end(world: str) -> None:
     started = [[task.node for task in event.tasks] for event in recorder.of(SuperstepStarted)]
     assert started == [["b"], ["a"], ["b"]]
     assert unbalanced(recorder.events) == []
+
+
+SAID: ContextVar[str] = ContextVar("SAID", default="nothing")
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_router_sees_what_its_node_has_set_in_context_variables(world: str) -> None:
+    seen: list[str] = []
+
+    def node(state: Any) -> None:
+        seen.append(SAID.get())
+        SAID.set("something")
+
+    def router(state: Any) -> str:
+        seen.append(SAID.get())
+        return "b"
+
+    graph = StateGraph(dict).add_node("a", node).add_node("b", node).add_edge(START, "a")
+    record(graph.add_conditional_edges("a", router, ["b"]).compile(), {"x": 1}, THREAD, world=world)
+    assert (seen, SAID.get()) == (["nothing", "something", "nothing"], "nothing")
