@@ -7,12 +7,13 @@ BIN    := $(VENV)/bin
 GRAMMARS := tests/grammars/node_modules
 CLIENTS := tests/otel_stream/web/clients/node_modules
 PAGE := otel_stream/view/page
+KAFKA := tests/scale/kafka
 # A browser for `make test-page`: CHROMIUM names another one than the one on the path, which Debian's package brings.
 BROWSER := $(if $(CHROMIUM)$(shell command -v chromium || command -v chromium-browser),,install-chromium)
 # What the demo needs. A comma within $(call ...) would end an argument.
 RUNTIME := otlp,view
 # What `configure()` may be asked for, and tests ask for.
-EXTRAS := otlp,grpc,view,web
+EXTRAS := otlp,grpc,view,web,kafka
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
@@ -125,6 +126,10 @@ backends: $(VENV)/.runtime ## Build Collector, Jaeger, VictoriaLogs and Promethe
 test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the tests that need real backends, which make backends builds
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
+.PHONY: test-scale
+test-scale: $(VENV)/.dev $(KAFKA)/libs/.copied ## Run the tests that need a real Kafka broker, which Maven fetches (KILLS=20 to kill it more often)
+	$(BIN)/python -m pytest -n 0 --timeout 300 tests/scale $(ARGS)
+
 .PHONY: page
 page: $(PAGE)/node_modules/.package-lock.json ## Build the viewer's page from its TypeScript into otel_stream/view/static
 	@npm run --silent --prefix $(PAGE) build
@@ -137,7 +142,7 @@ test-page: $(VENV)/.dev $(PAGE)/node_modules/.package-lock.json $(BROWSER) ## Ch
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/page $(ARGS)
 
 .PHONY: licences
-licences: $(VENV)/.dev backends ## Say which licence everything has that is installed or built, and fail on what may not be used
+licences: $(VENV)/.dev backends $(KAFKA)/libs/.copied ## Say which licence everything has that is installed or built, and fail on what may not be used
 	@$(call INSTALL,--editable ".[$$($(BIN)/python -m licences extras)]")
 	@$(BIN)/python -m licences
 
@@ -195,6 +200,21 @@ $(GRAMMARS)/.package-lock.json: tests/grammars/package-lock.json
 	    exit 1; }
 	@npm ci --prefix tests/grammars --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# Kafka and what it needs, with the descriptions that say under which licences.
+MAVEN := $(if $(shell command -v mvn),,install-maven)
+$(KAFKA)/libs/.copied: $(KAFKA)/pom.xml | $(MAVEN)
+	@rm -rf $(KAFKA)/libs
+	@mvn --quiet --batch-mode --file $(KAFKA)/pom.xml \
+	    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory=libs \
+	    -DincludeScope=runtime -Dmdep.copyPom=true -Dmdep.addParentPoms=true
+	@touch $@
+
+.PHONY: install-maven
+install-maven:
+	@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] || { \
+	    echo "fetching Kafka needs Maven and Java, and there is no mvn on the path: install Maven 3.8 or newer" >&2; exit 1; }
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends maven default-jre-headless
 
 # Clients of otel_stream.web in JavaScript.
 $(CLIENTS)/.package-lock.json: tests/otel_stream/web/clients/package-lock.json

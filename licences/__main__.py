@@ -15,11 +15,12 @@ from packaging.dependency_groups import DependencyGroupResolver
 
 from backends import places
 from backends.build import Builder
-from licences import distributions, modules, packages
+from licences import distributions, jars, modules, packages
 from licences.policy import Dependency, refused
 
 _ROOT: Final = Path(__file__).parents[1]
 _WHEEL: Final = "otel-stream"
+_KAFKA: Final = _ROOT / "tests" / "scale" / "kafka" / "libs"
 
 
 def _extras() -> list[str]:
@@ -39,6 +40,7 @@ def sections() -> Iterator[tuple[str, list[Dependency]]]:
     for name, pin in builder.pins.items():
         linked = modules.linked(builder.sources(name), pin.package, pin.tags)
         yield f"linked into {name}", modules.dependencies(linked)
+    yield "Kafka, which tests start", jars.dependencies(_KAFKA)
     for lock in packages.locks(_ROOT):
         yield str(lock.parent.relative_to(_ROOT)), packages.dependencies(lock)
 

@@ -23,6 +23,7 @@ PUBLIC = [path.parent for path in SOURCES if path.name == "__init__.py"]
 
 #: What only a program that uses it should wait for: the gRPC exporter alone takes 0.2 s to import.
 HEAVY = (
+    "aiokafka",
     "opentelemetry.sdk",
     "opentelemetry.exporter",
     "grpc",

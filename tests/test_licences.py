@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from licences import distributions as wheel
-from licences import modules, packages
+from licences import jars, modules, packages
 from licences.__main__ import main
 from licences.policy import Dependency, allows, refused
 from licences.recognition import recognised, texts
@@ -290,6 +290,52 @@ def test_packages_of_a_lock_file_have_what_it_says(tmp_path: Path) -> None:
         ("@scope/good", "1.0.0", ("ISC",)),
         ("bad", "2.0.0", ("AGPL-3.0-only",)),
         ("bare", "3.0.0", ()),
+    ]
+    assert len(list(refused(found))) == 2
+
+
+# -- Maven ----------------------------------------------------------------------------------------------
+
+DESCRIPTION = """\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  {parent}
+  <artifactId>{name}</artifactId>
+  {version}
+  <dependencies><dependency><artifactId>another</artifactId><version>9</version></dependency></dependencies>
+  {licences}
+</project>
+"""
+
+
+def test_archives_have_what_their_descriptions_or_those_of_their_parents_say(tmp_path: Path) -> None:
+    def describe(name: str, *licences: str, parent: str = "", archive: bool = True) -> None:
+        named = "".join(f"<license><name>{one}</name></license>" for one in licences)
+        text = DESCRIPTION.format(
+            parent=f"<parent><artifactId>{parent}</artifactId><version>1</version></parent>"
+            if parent
+            else "",
+            name=name,
+            version="" if parent else "<version>1</version>",
+            licences=f"<licenses>{named}</licenses>" if licences else "",
+        )
+        (tmp_path / f"{name}-1.pom").write_text(text)
+        if archive:
+            (tmp_path / f"{name}-1.jar").touch()
+
+    describe("grandparent", "The Apache License, Version 2.0", archive=False)
+    describe("parent", parent="grandparent", archive=False)
+    describe("inherits", parent="parent")
+    describe("own", "MIT License", parent="parent")
+    describe("choice", "GPL2", "BSD-2-Clause")
+    describe("planted", "GNU Affero General Public License v3")
+    describe("bare")
+    found = jars.dependencies(tmp_path)
+    assert found == [
+        ("bare", "1", ()),
+        ("choice", "1", ("GPL2 OR BSD-2-Clause",)),
+        ("inherits", "1", ("Apache-2.0",)),
+        ("own", "1", ("MIT",)),
+        ("planted", "1", ("GNU Affero General Public License v3",)),
     ]
     assert len(list(refused(found))) == 2
 

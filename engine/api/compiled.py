@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar, Unpack
 from otel_stream.adapters.projections import by_events, run_of
 from otel_stream.adapters.runnable import borrowed, is_borrowed, register
 from otel_stream.config import StreamConfig, parse_modes
+from otel_stream.stream.receiver import Carrier
 
 from ..core.task import NodeTask
 from ..deprecated import refuse_others
@@ -386,11 +387,14 @@ class Pregel(StateApi):
     def open_stream(
         self,
         input: Any,
-        *streams: StreamConfig,
+        *streams: StreamConfig | Carrier,
         config: Config | None = None,
         **options: Unpack[RunOptions],
     ) -> RunStream:
         """Run in the background, with one receiver per ``StreamConfig``; none is one of all defaults.
+
+        Beside configs may be what takes the parts elsewhere, ``otel_stream.kafka.KafkaSink``, say: who leaves
+        the stream waits until they are delivered.
 
         A context manager: on asyncio or trio with ``async with``; with ``with`` the run has a thread of its
         own, without an event loop, and its parts are iterated in this one.

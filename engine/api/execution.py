@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, overload
 
 from otel_stream.config import StreamConfig, as_configs
-from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.receiver import Carrier, StreamReceiver
 
 from ..graph.spec import GraphSpec
 from ..types import Config
@@ -19,10 +19,12 @@ from .run_stream import RunStream
 class ExecutionEngine:
     """Runs graphs and shows their parts to receivers that were there before and stay on.
 
-    ``await engine.stream(config)`` attaches a receiver to every run the engine starts from now on.
+    ``await engine.stream(config)`` attaches a receiver to every run the engine starts from now on; the parts
+    of each run also go to ``sinks``, as with ``open_stream``. They are their owner's to close.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, sinks: Iterable[Carrier] = ()) -> None:
+        self._sinks = tuple(sinks)
         #: In the order in which they came; none of them more than once.
         self._receivers: dict[StreamReceiver, None] = {}
 
@@ -93,7 +95,8 @@ class ExecutionEngine:
                 "compiled graph of the engine; compile() a StateGraph, and open a graph of LangGraph's with "
                 "otel_stream.adapters.langgraph.open_stream"
             )
-        return RunStream(spec, input, configs, config, Asked(whole=True), tuple(self._receivers))
+        streams: tuple[StreamConfig | Carrier, ...] = (*configs, *self._sinks)
+        return RunStream(spec, input, streams, config, Asked(whole=True), tuple(self._receivers))
 
     async def aclose(self) -> None:
         """Close the receivers that see every run."""

@@ -18,7 +18,7 @@ from anyio import get_cancelled_exc_class
 from otel_stream.config import StreamConfig
 from otel_stream.events import End, Event, Observer
 from otel_stream.parts import StreamPart
-from otel_stream.stream.receiver import StreamReceiver, branch_configs, deadlock
+from otel_stream.stream.receiver import Carrier, StreamReceiver, branch_configs, deadlock, opened
 from otel_stream.stream.sink import Forwarder, Sink
 from otel_stream.stream.stream import Stream
 from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, Waiter, in_event_loop, waiter
@@ -116,18 +116,19 @@ class RunStream:
         self,
         graph: GraphSpec,
         input: Any,
-        configs: Sequence[StreamConfig],
+        streams: Sequence[StreamConfig | Carrier],
         config: Config | None,
         asked: Asked,
         lasting: Iterable[StreamReceiver] = (),
     ) -> None:
-        #: One per ``StreamConfig``, in their order.
-        self.receivers: tuple[StreamReceiver, ...] = tuple(StreamReceiver(c) for c in configs)
+        self.receivers: tuple[StreamReceiver, ...]
+        #: One per ``StreamConfig``, in their order; beside them what takes the parts elsewhere.
+        self.receivers, self._outgoing = opened(streams)
         self._launch = (graph, input, config, asked)
         self._caller = caller_of(graph, config)
         self._relay = relay_outwards(self._caller)
         relays = () if self._relay is None else (self._relay,)
-        self._stream = Stream((*self.receivers, *lasting, *relays), consumer_for_run())
+        self._stream = Stream((*self.receivers, *self._outgoing, *lasting, *relays), consumer_for_run())
         self._stream.on_stall = self._run_stalls
         self._loop: RunLoop | None = None
         self._background: Background | None = None
@@ -182,6 +183,8 @@ class RunStream:
             self._stream.finish(End.ERROR, error)
             raise
         self._loop = loop
+        for one in self._outgoing:
+            one.belongs_to(loop.env.run.root.id)
         if self._relay is not None:
             self._relay.place(loop)
         self._background = run_beside(partial(self._run, loop, executor), loop.env.run.context.copy())
@@ -202,12 +205,19 @@ class RunStream:
 
     def __aiter__(self) -> AsyncIterator[StreamPart]:
         """Iterate over the first receiver; raises what the run raised after its last part."""
-        self._begun()
-        return self.receivers[0]
+        return self._first()
 
     def __iter__(self) -> Iterator[StreamPart]:
         """Do what ``async for`` does, where no event loop runs."""
+        return self._first()
+
+    def _first(self) -> StreamReceiver:
         self._begun()
+        if not self.receivers:
+            raise RuntimeError(
+                "open_stream: nothing of this run is received here; give a StreamConfig beside the sink to "
+                "iterate its parts, or await stream.wait()"
+            )
         return self.receivers[0]
 
     @property
@@ -319,6 +329,8 @@ class RunStream:
         for receiver in self.receivers:
             receiver.close()
         self._tell()
+        for one in self._outgoing:
+            await one.aclose()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

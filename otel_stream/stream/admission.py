@@ -101,7 +101,7 @@ class Admission:
             self._failed(error)
 
     def _refusal(self, part: StreamPart, event: Event | None) -> str | None:
-        if self._filter is not None:
+        if self._filter is not None and part.type != "gap":
             accept = self._accepts.get(type(event))
             if accept is None:
                 accept = self._accepts[type(event)] = self._given(self._filter, event).accept

@@ -276,6 +276,20 @@ class Buffer:
         except IndexError:
             return None
 
+    def lend(self) -> StreamPart | None:
+        """Do what ``take`` does; what is taken stays held until it is ``settled`` or forfeited."""
+        with self.lock:
+            part = self.take()
+            if part is not None and part.type != "gap":
+                self._windows[part.type] += part.weight
+            return part
+
+    def settled(self, mode: str, count: int) -> None:
+        """Count parts that were lent as delivered."""
+        with self.lock:
+            if not self._closed:
+                self._windows[mode] -= count
+
     def _take_told(self) -> StreamPart | None:
         with self.lock:
             self._expire()

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from threading import RLock
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
-from otel_stream.config import ConfigError, StreamConfig, as_configs
+from otel_stream.config import ConfigError, StreamConfig, as_config, as_configs
 from otel_stream.events import End, Event, RunEnded, SuperstepEnded
 from otel_stream.leaving import ProcessEndsError
 from otel_stream.parts import StreamPart
@@ -425,6 +425,40 @@ class StreamReceiver(Sink):
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+
+@runtime_checkable
+class Carrier(Protocol):
+    """What carries the parts of runs elsewhere: ``open_stream`` takes it beside ``StreamConfig``s."""
+
+    def outgoing(self) -> Outgoing:
+        """Return what takes the parts of one run."""
+        ...
+
+
+class Outgoing(StreamReceiver):
+    """A receiver of one run that somebody else reads, and who of those that leave the run waits for."""
+
+    def belongs_to(self, run_id: str) -> None:
+        """Take note of the id of the run. Never raises."""
+
+
+def opened(
+    streams: Iterable[StreamConfig | Carrier],
+) -> tuple[tuple[StreamReceiver, ...], tuple[Outgoing, ...]]:
+    """Return a receiver for each config, and one to be read elsewhere for each carrier.
+
+    Raises:
+        ConfigError: one of ``streams`` is neither.
+    """
+    here: list[StreamReceiver] = []
+    elsewhere: list[Outgoing] = []
+    for one in streams:
+        if isinstance(one, Carrier):
+            elsewhere.append(one.outgoing())
+        else:
+            here.append(StreamReceiver(as_config(one)))
+    return tuple(here), tuple(elsewhere)
 
 
 def changed(config: StreamConfig, **changes: Any) -> StreamConfig:

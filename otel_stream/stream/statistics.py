@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,17 @@ class ModeStatistics:
     held: int = 0
     #: Of the dropped, as in :class:`ReceiverStatistics`.
     reasons: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    def __add__(self, other: ModeStatistics) -> ModeStatistics:
+        return ModeStatistics(
+            self.offered + other.offered,
+            self.delivered + other.delivered,
+            self.dropped + other.dropped,
+            self.sampled_out + other.sampled_out,
+            self.filtered + other.filtered,
+            self.held + other.held,
+            dict(Counter(self.reasons) + Counter(other.reasons)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +60,23 @@ class ReceiverStatistics:
     #: ``coalesced``, ``expired`` (``ttl``), ``failed`` (filter, sampler or reducer raised) or ``closed``
     #: (nobody came for them).
     reasons: Mapping[str, int]
+
+    def __add__(self, other: ReceiverStatistics) -> ReceiverStatistics:
+        """Return the account of both; the most that ever waited, in either of them."""
+        modes = {**self.by_mode, **other.by_mode}
+        nothing = ModeStatistics()
+        return ReceiverStatistics(
+            self.offered + other.offered,
+            self.delivered + other.delivered,
+            self.dropped + other.dropped,
+            self.sampled_out + other.sampled_out,
+            self.filtered + other.filtered,
+            self.held + other.held,
+            max(self.high_water, other.high_water),
+            {mode: self.by_mode.get(mode, nothing) + other.by_mode.get(mode, nothing) for mode in modes},
+            dict(Counter(self.reasons) + Counter(other.reasons)),
+        )
+
+
+#: The account of nobody.
+NOTHING: Final = ReceiverStatistics(0, 0, 0, 0, 0, 0, 0, {}, {})

@@ -14,7 +14,7 @@ from otel_stream.adapters.langgraph.instrumentor import LangGraphInstrumentor
 from otel_stream.config import StreamConfig
 from otel_stream.events import End
 from otel_stream.stream.modes import StreamPart
-from otel_stream.stream.receiver import StreamReceiver, deadlock
+from otel_stream.stream.receiver import Carrier, StreamReceiver, deadlock, opened
 from otel_stream.stream.stream import Stream
 from otel_stream.stream.wakeup import Waiter, leave, waiter
 
@@ -22,11 +22,13 @@ from otel_stream.stream.wakeup import Waiter, leave, waiter
 def open_stream(
     graph: Any,
     input: Any,
-    *configs: StreamConfig,
+    *configs: StreamConfig | Carrier,
     config: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> GraphStream:
     """Run ``graph``, one of LangGraph's, and return the stream of its parts: one receiver per config.
+
+    Beside configs may be what takes the parts elsewhere, ``otel_stream.kafka.KafkaSink``, say.
 
     ``config`` and ``options`` are those of LangGraph's ``ainvoke``. To be used as an async context manager,
     on asyncio.
@@ -52,14 +54,15 @@ class GraphStream:
         self,
         graph: Any,
         input: Any,
-        configs: tuple[StreamConfig, ...],
+        configs: tuple[StreamConfig | Carrier, ...],
         config: Mapping[str, Any] | None,
         options: Mapping[str, Any],
     ) -> None:
-        #: One per ``StreamConfig``, in their order.
-        self.receivers = tuple(StreamReceiver(one) for one in configs)
+        self.receivers: tuple[StreamReceiver, ...]
+        #: One per ``StreamConfig``, in their order; beside them what takes the parts elsewhere.
+        self.receivers, self._outgoing = opened(configs)
         self._call = (graph, input, config, options)
-        claim = Claim(self.receivers)
+        claim = Claim((*self.receivers, *self._outgoing))
         assert claim.audience is not None
         self._stream: Stream = claim.audience.stream
         self._stream.on_stall = self._run_stalls
@@ -162,6 +165,8 @@ class GraphStream:
             running.exception()  # it is with the receivers and ``result``
         for receiver in self.receivers:
             receiver.close()
+        for one in self._outgoing:
+            await one.aclose()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
