@@ -68,6 +68,14 @@ class EmptyInputError(_AlsoLangGraphs, Exception):
     """A run was started with nothing to do: no input, and no checkpoint to go on from."""
 
 
+class ThreadBusyError(RuntimeError):
+    """Another worker runs this thread of conversation, and the lease of it was not to be had in time."""
+
+
+class LeaseLostError(RuntimeError):
+    """A run can't be sure any more that no other worker runs its thread, and stops."""
+
+
 class TaskNotFound(_AlsoLangGraphs, Exception):
     """A task that an executor was asked for does not exist."""
 

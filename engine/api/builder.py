@@ -11,8 +11,9 @@ from typing_extensions import TypeVar
 from otel_stream.adapters.runnable import side_by_side
 
 from ..channels import Channel
+from ..checkpoint.lease import ThreadLease
 from ..deprecated import by_old_name, refuse_others
-from ..graph.compiler import DEFAULT_HANDLER, Compiler, check_checkpointer
+from ..graph.compiler import DEFAULT_HANDLER, Compiler, check_checkpointer, check_lease
 from ..graph.description import Description, NodeSpec
 from ..graph.node import Branch, Callback, annotated_destinations, first_parameter_schema, path_map_of
 from ..graph.schema import read_schema, same_channel
@@ -331,16 +332,18 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         debug: bool = False,
         name: str | None = None,
         transformers: Sequence[Callable[[tuple[str, ...]], Any]] | None = None,
+        lease: ThreadLease | None = None,
     ) -> CompiledStateGraph:
         """Check the graph and make it runnable.
 
         ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its
         own over calls, False does without. ``name`` names the graph's runs in streams and telemetry.
-        ``transformers`` make more projections for ``stream_events(version="v3")``.
+        ``transformers`` make more projections for ``stream_events(version="v3")``. ``lease``: a
+        ``PostgresLease`` or ``SqliteLease``, by which of several workers one at a time runs a thread.
 
         Raises:
             ValueError: whatever :meth:`validate` finds.
-            TypeError: ``checkpointer`` is none.
+            TypeError: ``checkpointer`` or ``lease`` is none.
         """
         check_checkpointer(checkpointer)
         before, after = interrupt_before or [], interrupt_after or []
@@ -357,6 +360,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
                 interrupt_after_nodes=after,
                 debug=debug,
                 transformers=tuple(transformers or ()),
+                lease=check_lease(lease),
             )
         )
 

@@ -15,6 +15,7 @@ from .base import (
     writes_sort_key,
 )
 from .identity import checkpoint_id
+from .lease import PostgresLease, SqliteLease
 from .memory import InMemorySaver, MemorySaver
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "InMemorySaver",
     "MemorySaver",
     "PendingWrite",
+    "PostgresLease",
+    "SqliteLease",
     "checkpoint_id",
     "copy_checkpoint",
     "empty_checkpoint",

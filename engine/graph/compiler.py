@@ -14,6 +14,7 @@ from ..channels import (
     NamedBarrierValueAfterFinish,
     Topic,
 )
+from ..checkpoint.lease import ThreadLease
 from ..messages import is_conversation
 from ..types import END, START, Send
 from .description import Description, NodeSpec
@@ -37,6 +38,17 @@ def check_checkpointer(checkpointer: Any) -> None:
         f"Invalid checkpointer provided: expected a BaseCheckpointSaver, True, False or None, "
         f"got {type(checkpointer).__name__}{hint}"
     )
+
+
+def check_lease(lease: Any) -> ThreadLease | None:
+    """Return ``lease``.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if lease is None or isinstance(lease, ThreadLease):
+        return lease
+    raise TypeError(f"compile: lease={lease!r} is no lease; give a PostgresLease or a SqliteLease")
 
 
 class Compiler:

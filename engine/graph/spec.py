@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..checkpoint.lease import ThreadLease
 from ..types import All
 from .description import Description
 from .program import Program
@@ -34,3 +35,5 @@ class GraphSpec:
     transformers: Sequence[Any] = ()
     #: What its streams show unless they are asked for something else.
     stream_mode: Any = "updates"
+    #: Who of several workers may run a thread; None: whoever wants.
+    lease: ThreadLease | None = None

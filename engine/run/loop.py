@@ -16,6 +16,7 @@ from otel_stream.encoding import shown
 from otel_stream.events import CheckpointSaved, End
 from otel_stream.leaving import ProcessEndsError
 
+from ..checkpoint.lease import Held
 from ..core.state import PULL, Writer, Written
 from ..core.superstep import apply, order, plan, should_pause
 from ..core.task import NodeTask, RunEnv
@@ -37,6 +38,7 @@ from .attempt import run_task
 from .caching import cached_writes
 from .checkpointing import Checkpoints
 from .failures import raise_failures
+from .leasing import leased, still
 from .leaving import IN_PROGRESS
 from .outcomes import keep, keep_cancelled, task_done
 from .resume import take_back
@@ -138,9 +140,17 @@ class RunLoop:
         return self.env.executor.leave()
 
     async def _to_the_end(self) -> End:
+        if self.env.spec.lease is None:
+            return await self._supersteps(None)
+        async with leased(self.env, self.input) as held:
+            return await self._supersteps(held)
+
+    async def _supersteps(self, held: Held | None) -> End:
         try:
             await self._start()
             while tasks := self._next():
+                if held is not None:
+                    await still(self.env, held)
                 await self._superstep(tasks)
             if not self.fleeting:
                 self._take_result()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -84,12 +85,18 @@ def envelope(headers: Iterable[tuple[str, bytes]]) -> Envelope | None:
         )
     try:
         number = given.get("number")
-        origin = Origin(given["stream"].decode(), given["producer"].decode())
-        return Envelope(Kind(given["kind"].decode()), origin, None if number is None else int(number))
+        origin = _origin(given["stream"], given["producer"])
+        return Envelope(_KINDS[given["kind"]], origin, None if number is None else int(number))
     except (KeyError, ValueError) as error:
         raise ForeignRecordError(f"the headers of a record can't be read: {error}") from error
 
 
+@lru_cache(maxsize=256)  # of each run's records it is the same
+def _origin(stream: bytes, producer: bytes) -> Origin:
+    return Origin(stream.decode(), producer.decode())
+
+
+_KINDS: Final = {kind.encode(): kind for kind in Kind}
 _PARTS: Final = msgspec.json.Decoder(StreamPart)
 
 

@@ -25,6 +25,7 @@ from otel_stream.kafka.records import (
 )
 from otel_stream.parts import StreamPart
 from otel_stream.stream.receiver import StreamReceiver
+from otel_stream.stream.sink import Outlet
 
 #: Heartbeats that may be missing before the producer counts as lost.
 _MISSING: Final = 3
@@ -106,7 +107,8 @@ class _Reader(threading.Thread):
         self._run_id, self._stream = run_id, stream
         self._since = since
         self._everything = everything
-        self._receivers: tuple[StreamReceiver, ...] = ()
+        self._outlets: tuple[_Outlet, ...] = ()
+        self._giving = threading.RLock()
         self._attaching = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -117,16 +119,17 @@ class _Reader(threading.Thread):
 
     def attach(self, *receivers: StreamReceiver) -> None:
         """Give them the parts from now on."""
+        joining = [_Outlet(one, one.join(self._giving), everything=self._everything) for one in receivers]
         with self._attaching:
-            self._receivers = (*self._receivers, *receivers)
+            self._outlets = (*self._outlets, *joining)
         for one in receivers:
             one.attached(self)
 
     def detach(self, receiver: StreamReceiver) -> None:
         """Give it no more; read on only if there are others."""
         with self._attaching:
-            self._receivers = tuple(one for one in self._receivers if one is not receiver)
-            loop, task, left = self._loop, self._task, not self._receivers
+            self._outlets = tuple(one for one in self._outlets if one.receiver is not receiver)
+            loop, task, left = self._loop, self._task, not self._outlets
         receiver.detached(self)
         if left and loop is not None and task is not None:
             with contextlib.suppress(RuntimeError):  # it has ended
@@ -141,13 +144,13 @@ class _Reader(threading.Thread):
         except asyncio.CancelledError:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who waits
-            for receiver in self._receivers:
-                receiver.fail(error, str(error))
+            for one in self._outlets:
+                one.receiver.fail(error, str(error))
 
     async def _main(self) -> None:
         with self._attaching:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-            if not self._receivers:
+            if not self._outlets:
                 return
         place = await self._broker.place(self._run_id.encode())
         consumer = await self._broker.consumer()
@@ -173,15 +176,25 @@ class _Reader(threading.Thread):
     async def _read(self, consumer: Any, place: Any) -> bool:
         """Take what there is; return whether it was the end."""
         found = await consumer.getmany(place, timeout_ms=int(_WAIT * 1000), max_records=_RECORDS)
-        for record in found.get(place, ()):
-            self._broker.found()
-            if record.key == self._run_id.encode() and self._take(record):
-                return True
-            for receiver in self._receivers:
-                if receiver.config.overflow is OverflowPolicy.BLOCK and receiver.over_capacity:
-                    await receiver.room(self)
-                    self._silence.heard()
+        key = self._run_id.encode()
+        try:
+            for record in found.get(place, ()):
+                if record.key == key and self._take(record):
+                    return True
+                for one in self._outlets:
+                    if one.blocks and one.receiver.over_capacity:
+                        self._settle()
+                        await one.receiver.room(self)
+                        self._silence.heard()
+        finally:
+            self._settle()
         return False
+
+    def _settle(self) -> None:
+        """Wake who waits for parts: not for each of them, as that costs more than the part."""
+        for one in self._outlets:
+            if one.waiting:
+                one.settle()
 
     def _take(self, record: Any) -> bool:
         told = envelope(record.headers)
@@ -203,13 +216,10 @@ class _Reader(threading.Thread):
         return told.kind is Kind.END
 
     def _offer(self, part: StreamPart) -> None:
-        for receiver in self._receivers:
-            if part.type == "end":
-                wanted = receiver.config.include_end
-            else:
-                wanted = part.type == "gap" or self._everything or _wants(receiver.config, part)
-            if wanted:
-                receiver.offer(part)
+        for one in self._outlets:
+            if one.wants(part):
+                with self._giving:
+                    one.put(part, None)
 
     def _finish(self, part: StreamPart) -> None:
         end, told = end_of(part)
@@ -218,13 +228,31 @@ class _Reader(threading.Thread):
             error = RemoteRunError(
                 str((told or {}).get("type", end.value)), str((told or {}).get("message", ""))
             )
-        for receiver in self._receivers:
-            receiver.finish(end, error)
+        self._settle()
+        for one in self._outlets:
+            one.receiver.finish(end, error)
 
 
-def _wants(config: StreamConfig, part: StreamPart) -> bool:
-    names = [mode.name if isinstance(mode, Custom) else mode for mode in config.modes]
-    return part.type in names and (config.subgraphs or not part.ns)
+class _Outlet:
+    """How parts come to one receiver, and which."""
+
+    __slots__ = ("_deep", "_end", "_modes", "blocks", "put", "receiver", "settle", "waiting")
+
+    def __init__(self, receiver: StreamReceiver, outlet: Outlet, *, everything: bool) -> None:
+        config = receiver.config
+        self.receiver = receiver
+        self.put, self.waiting, self.settle = outlet
+        self.blocks = config.overflow is OverflowPolicy.BLOCK
+        names = (mode.name if isinstance(mode, Custom) else mode for mode in config.modes)
+        #: None: all there are.
+        self._modes = None if everything else frozenset(names)
+        self._deep, self._end = config.subgraphs, config.include_end
+
+    def wants(self, part: StreamPart) -> bool:
+        """Return whether ``part`` is for it."""
+        if part.type in ("gap", "end"):
+            return self._end or part.type == "gap"
+        return self._modes is None or (part.type in self._modes and (self._deep or not part.ns))
 
 
 def _every(value: bytes) -> float | None:

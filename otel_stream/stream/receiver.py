@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from threading import RLock
+from time import monotonic
 from typing import Any, Protocol, Self, runtime_checkable
 
 from otel_stream.config import ConfigError, StreamConfig, as_config, as_configs
@@ -231,7 +232,7 @@ class StreamReceiver(Sink):
         stall = self._stall(on_stall)
         patience = None if expiring else next(stall)
         while self.makes_wait(source) and not stop_asked():
-            oldest = self._buffer.oldest
+            oldest, since = self._buffer.oldest, monotonic()
             producer = waiter()
             self._producers.append(producer)
             try:
@@ -239,7 +240,9 @@ class StreamReceiver(Sink):
                     await producer.wait(self._buffer.expires_in() if expiring else patience)
             finally:
                 leave(self._producers, producer)
-            if patience is not None and self.over_capacity and self._buffer.oldest is oldest:
+            # Who was woken for room that others have taken has not waited in vain.
+            in_vain = patience is not None and monotonic() - since >= 0.99 * patience
+            if in_vain and self.over_capacity and self._buffer.oldest is oldest:
                 patience = next(stall)
 
     def _stall(self, on_stall: Callable[[StreamReceiver], None] | None) -> Iterator[float | None]:
