@@ -71,6 +71,7 @@ bench-viewer: $(VENV)/.dev ## Measure what the viewer takes and answers, with 1,
 .PHONY: bench-watchers
 bench-watchers: $(VENV)/.dev ## Measure what two hundred readers of one run cost it
 	$(BIN)/python -m benchmarks.watchers $(ARGS)
+
 .PHONY: bench-scale
 bench-scale: $(VENV)/.dev $(KAFKA)/libs/.copied ## Measure streams through a Kafka broker beside aiokafka alone
 	$(BIN)/python -m benchmarks.scale
