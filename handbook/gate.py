@@ -22,6 +22,7 @@ MODULES: Final = (
     "otel_stream.testing.expect",
     "otel_stream.replay",
     "otel_stream.web",
+    "otel_stream.kafka",
     "otel_stream.adapters.langgraph",
 )
 #: Modules that are public names of others.
