@@ -131,7 +131,7 @@ test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the t
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
 .PHONY: test-scale
-test-scale: $(VENV)/.dev $(KAFKA)/libs/.copied ## Run the tests that need a real Kafka broker, which Maven fetches (KILLS=20 to kill it more often)
+test-scale: $(VENV)/.dev backends $(KAFKA)/libs/.copied ## Run the tests that need a real Kafka broker, which Maven fetches (KILLS=20 to kill it more often)
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/scale $(ARGS)
 
 .PHONY: page

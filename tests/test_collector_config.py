@@ -30,8 +30,16 @@ COLLECTORS = {
         *(FOLDER / stores.name / "local.yaml" for stores in BOTH),
     )
 }
+#: Those that are laid over others.
+OVERLAYS = sorted((FOLDER / "kafka").glob("*.yaml"))
 BACKENDS = sorted((FOLDER / "backends").glob("*.yaml"))
-EVERYTHING = [*COLLECTORS.values(), *BACKENDS, FOLDER / "compose.yaml", *(FOLDER / "grafana").rglob("*.yaml")]
+EVERYTHING = [
+    *COLLECTORS.values(),
+    *OVERLAYS,
+    *BACKENDS,
+    FOLDER / "compose.yaml",
+    *(FOLDER / "grafana").rglob("*.yaml"),
+]
 
 #: Resource attributes that OpenTelemetry names itself.
 OF_OPENTELEMETRY = {
@@ -70,6 +78,24 @@ def test_every_dotted_name_is_one_that_we_emit(file: Path) -> None:
         )
     }
     assert dotted - names_of_ours() - OF_OPENTELEMETRY == set()
+
+
+@pytest.mark.parametrize("over", ["agent", *GATEWAYS])
+def test_what_is_laid_over_a_collector_changes_what_is_there_and_agrees_on_topics(over: str) -> None:
+    """Of lists the whole is replaced: what a gateway listens to must be named again."""
+    below = yaml.safe_load((COLLECTORS["agent"] if over == "agent" else GATEWAYS[over]).read_text())
+    names = {file.stem: yaml.safe_load(file.read_text()) for file in OVERLAYS}
+    overlay = names["agent" if over == "agent" else "gateway"]
+    pipelines = below["service"]["pipelines"]
+    for name, changed in overlay["service"]["pipelines"].items():
+        (end,) = changed
+        assert changed[end] == (["kafka"] if over == "agent" else [*pipelines[name]["receivers"], "kafka"])
+    sent, taken = names["agent"]["exporters"]["kafka"], names["gateway"]["receivers"]["kafka"]
+    for signal in ("traces", "logs", "metrics"):
+        assert [sent[signal]["topic"]] == taken[signal]["topics"]
+        assert sent[signal]["encoding"] == taken[signal]["encoding"]
+    assert sent["brokers"] == taken["brokers"]
+    assert overlay["service"]["pipelines"].keys() <= pipelines.keys()
 
 
 @pytest.mark.parametrize("stores", GATEWAYS)

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from backends import places, processes, readiness
@@ -12,14 +13,16 @@ from backends.programs import collector_environment, url
 
 
 class Collector:
-    """One process under a configuration file of ours."""
+    """One process under a configuration file of ours, and those that are laid ``over`` it."""
 
-    def __init__(self, file: Path, ports: Ports, folder: Path, variables: dict[str, str]) -> None:
+    def __init__(
+        self, file: Path, ports: Ports, folder: Path, variables: dict[str, str], over: Sequence[Path] = ()
+    ) -> None:
         self.ports = ports
         self.endpoint = url(ports["http"])
         self.log = folder / "log"
         self._folder = folder
-        self._command = [places.binary("otelcol"), f"--config={file}"]
+        self._command = [places.binary("otelcol"), *(f"--config={one}" for one in (file, *over))]
         self._environment = {**collector_environment(ports), **variables}
         self._process: processes.Process | None = None
 
