@@ -308,12 +308,13 @@ class Desk:
                 members.update((one.sink, one.outlet) for one in some)
         if not any(output.exported for output in way.outputs):
             make = foreseeing(make, wanted, self)
-        outlet, made = joined(list(members.values())), _guarded(make, tuple(members))
-        return self._send(made, modes, outlet, audience.exporter.on_parts, written=written)
+        outlet = joined(list(members.values()))
+        return self._send(make, tuple(members), modes, outlet, audience.exporter.on_parts, written=written)
 
     def _send(
         self,
         make: Make,
+        sinks: Sequence[Sink],
         modes: Sequence[tuple[str, Wrap | None, Put, bool]],
         outlet: Outlet,
         export: Callable[[Sequence[StreamPart], Event], None],
@@ -324,7 +325,12 @@ class Desk:
         acquire, release = self.lock.acquire, self.lock.release
 
         def route(event: Any, about: About, attempt: int | None) -> None:
-            data = make(event)
+            try:
+                data = make(event)
+            except BaseException as error:  # noqa: BLE001 - a mode of the user's, say; the run must not notice
+                for sink in sinks:
+                    sink.fail(error)
+                return
             if data is SKIP:
                 return
             whom, ns, run_id, graph, step, node, task_id, tags = about
@@ -401,20 +407,6 @@ def too_late(task: Task) -> None:
 
 
 _Route: TypeAlias = Callable[[Any, About, int | None], None]
-
-
-def _guarded(make: Make, sinks: Sequence[Sink]) -> Make:
-    """Return ``make``; who wanted what it fails to make, a mode of the user's, say, is cut off."""
-
-    def make_or_fail(event: Any) -> Any:
-        try:
-            return make(event)
-        except BaseException as error:  # noqa: BLE001 - the run must not notice
-            for sink in sinks:
-                sink.fail(error)
-            return SKIP
-
-    return make_or_fail
 
 
 def _spread_of_run(root: Sequence[_Route], deep: Sequence[_Route]) -> Tell:

@@ -200,9 +200,13 @@ class Stream:
     def on_parts(self, parts: Sequence[StreamPart], event: Event) -> None:
         """Let telemetry export ``parts``."""
         telemetry = self.telemetry
-        if telemetry is not None:
+        if telemetry is None:
+            return
+        try:
             for part in parts:
-                self._told_of(telemetry.on_part, part, event)
+                telemetry.on_part(part, event)
+        except BaseException as error:  # noqa: BLE001 - as in ``_told_of``, without the call
+            self._cut_off(error)
 
     def _told_of(self, tell: Callable[..., None], *about: Any) -> None:
         # What telemetry raises it catches itself; this is for another one than ours.
@@ -224,6 +228,11 @@ class Stream:
     def shows_parts(self) -> bool:
         """Whether parts are made of anything now: for a receiver, or to be exported."""
         return bool(self._wants or self._exported)
+
+    @property
+    def has_receivers(self) -> bool:
+        """Whether anybody is there who takes parts: else nobody is waited for."""
+        return bool(self._members)
 
     @property
     def deep_modes(self) -> tuple[StreamMode | Custom, ...]:

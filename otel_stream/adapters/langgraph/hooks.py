@@ -123,7 +123,8 @@ class Hooks(_Loop):
         except GraphInterrupt:  # a breakpoint behind the superstep, which is complete
             guarded(self.otel_stream_tap.superstep_ends, self)
             raise
-        guarded(self.otel_stream_tap.superstep_ends, self)
+        if self.otel_stream_tap.closing:  # it was not told with the state
+            guarded(self.otel_stream_tap.superstep_ends, self)
 
     def output_writes(self, task_id: str, writes: Any, *args: Any, **options: Any) -> None:
         super().output_writes(task_id, writes, *args, **options)

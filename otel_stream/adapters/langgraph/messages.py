@@ -283,8 +283,9 @@ class Ears(BaseCallbackHandler):
 
     def node_fails(self, task: NodeTask) -> None:
         """Forget about an attempt that returns nothing."""
+        key: Any = task.id
         for one in self.messages:
-            one.metadata.pop(cast("Any", task.id), None)
+            one.metadata.pop(key, None)
 
 
 def _begin(one: _Heard, task: NodeTask, config: Mapping[str, Any]) -> None:

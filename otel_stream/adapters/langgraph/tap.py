@@ -197,7 +197,7 @@ class Tap:
     def takes_a_break(self) -> bool:
         """Whether a superstep has just begun, and nothing runs yet that could be kept waiting; true once."""
         may, self._may_wait = self._may_wait, False
-        return may
+        return may and self.audience.stream.has_receivers
 
     def superstep_starts(self, loop: Any) -> None:
         """Report a superstep, the start of its tasks, and the end of those an earlier run has finished."""
@@ -226,10 +226,10 @@ class Tap:
 
     def writes_are_in(self, loop: Any) -> None:
         """Take note of what the tasks are about to write to the channels."""
+        self.closing = True
         done = [(self._open[id], one) for id, one in loop.tasks.items() if id in self._open]
         if len(done) > 1:
             done.sort(key=lambda pair: task_path_str(pair[1].path[:3]))
-        self.closing = True
         self._lineage.remember([(task, one.writes) for task, one in done], loop.channels)
 
     def superstep_ends(self, loop: Any) -> None:

@@ -36,7 +36,9 @@ class LeanLogRecord(ReadableLogRecord, ReadWriteLogRecord, LogRecord):  # type: 
 
     # The SDK's are frozen, and equal if what is in them is.
     __hash__ = object.__hash__
+    # Both, or Python takes neither for what it is.
     __setattr__ = object.__setattr__
+    __delattr__ = object.__delattr__
 
     def __eq__(self, other: object) -> bool:
         return self is other

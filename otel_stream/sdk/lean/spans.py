@@ -161,6 +161,9 @@ class LeanSpan(Span):
     def dropped_links(self) -> int:
         return super().dropped_links if self._has_own_links() else 0
 
+    def get_span_context(self) -> SpanContext:
+        return self._context
+
     def set_attribute(self, key: str, value: AnyValue) -> None:
         # What our telemetry adds at the end, to a span that nobody else has touched.
         is_clean = type(value) in _CLEAN or (type(value) is tuple and all(type(one) is str for one in value))

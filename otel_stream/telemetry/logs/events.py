@@ -36,6 +36,8 @@ MAX_CHUNKS: Final = 64
 SPAN_BODY: Final = create_key("otel_stream_span_body")
 #: The name under which the run's end is asked for.
 _END: Final = "end"
+#: What the log events are called, by mode; those of a program's own modes have a name in common.
+_NAMES: Final = {**semconv.EVENT_BY_MODE, _END: semconv.EVENT_RUN_END}
 
 
 class Logs:
@@ -83,14 +85,15 @@ class Logs:
             if messages.waiting and mode == "updates":
                 self._emit_messages(messages.end(part.task_id))
         context, run = _place(event)
-        if not self._wanted(mode, context):
+        # Asked once: nearly always it is known.
+        if not (self._enabled.get(mode) or self._wanted(mode, context)):
             return
         attributes = self._attributes(part, run)
         if not self._content:
             attributes[semconv.GRAPH_STREAM_BODY_FORM] = "summary"
-            self._send(
-                part, self._with_content(part, context), body.summary(mode, part.data, run.names), attributes
-            )
+            if self._beside:
+                context = self._with_content(part, context)
+            self._send(part, context, body.summary(mode, part.data, run.names), attributes)
         elif mode == "values":
             self._emit_values(part, context, attributes)
         else:
@@ -242,8 +245,7 @@ class Logs:
         return set_value(SPAN_BODY, text, context)
 
     def _send(self, part: StreamPart, context: Context | None, text: str, attributes: Attributes) -> None:
-        mode = part.type
-        number, word = _DEBUG if mode == "debug" else _INFO
+        number, word = _DEBUG if part.type == "debug" else _INFO
         self._emit(
             timestamp=part.time_unix_nano,
             context=context,
@@ -251,7 +253,7 @@ class Logs:
             severity_text=word,
             body=text,
             attributes=attributes,
-            event_name=_event_name(mode),
+            event_name=_NAMES.get(part.type, semconv.EVENT_CUSTOM_MODE),
         )
 
     def _wanted(self, mode: str, context: Context | None) -> bool:
@@ -259,15 +261,11 @@ class Logs:
         if enabled is None:
             number, _ = _DEBUG if mode == "debug" else _INFO
             enabled = self._enabled[mode] = self._logger.enabled(
-                context=context, severity_number=number, event_name=_event_name(mode)
+                context=context,
+                severity_number=number,
+                event_name=_NAMES.get(mode, semconv.EVENT_CUSTOM_MODE),
             )
         return enabled
-
-
-def _event_name(mode: str) -> str:
-    return (
-        semconv.EVENT_RUN_END if mode == _END else semconv.EVENT_BY_MODE.get(mode, semconv.EVENT_CUSTOM_MODE)
-    )
 
 
 def _place(event: Event) -> tuple[Context | None, Run]:
