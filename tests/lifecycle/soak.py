@@ -10,9 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import StateGraph as LangGraphs
+from langgraph.types import Command, RetryPolicy, interrupt
+
 import otel_stream
 from engine import START, ExecutionEngine, StateGraph
 from otel_stream import StreamConfig
+from otel_stream.adapters.langgraph import open_stream
 
 CONFIG = StreamConfig(
     modes=("values", "updates", "tasks", "custom", "debug"), subgraphs=True, include_end=True
@@ -52,8 +58,59 @@ GRAPHS = {
 ENGINE = ExecutionEngine()
 
 
+async def says(state: Any) -> dict[str, Any]:
+    get_stream_writer()({"n": state["n"]})
+    return {"n": 1}
+
+
+async def asks(state: Any) -> dict[str, Any]:
+    return {"n": interrupt("how many?")}
+
+
+async def hangs(state: Any) -> None:
+    get_stream_writer()("here")
+    await asyncio.sleep(3600)
+
+
+def langgraphs(node: Any, **compiled: Any) -> Any:
+    policy = RetryPolicy(initial_interval=0, jitter=False, max_attempts=2)
+    builder: Any = LangGraphs(State).add_node("a", node, retry_policy=policy).add_edge(START, "a")
+    return builder.compile(name="g", **compiled)
+
+
+#: LangGraph's own, observed.
+OBSERVED = {
+    "langgraph": langgraphs(says),
+    "langgraph-failing": langgraphs(fails),
+    "langgraph-abandoned": langgraphs(hangs),
+    "langgraph-subgraphs": langgraphs(langgraphs(says)),
+}
+
+
+async def observed(kind: str) -> None:
+    """Run one of LangGraph's graphs: with a receiver, and as its own users do."""
+    if kind == "langgraph-interrupted":
+        # A saver keeps its threads, so each run has its own.
+        graph, config = langgraphs(asks, checkpointer=InMemorySaver()), {"configurable": {"thread_id": "1"}}
+        await graph.ainvoke({"n": 0}, config)
+        await graph.ainvoke(Command(resume=1), config)
+        return
+    with suppress(ValueError):
+        async with open_stream(OBSERVED[kind], {"n": 0}, CONFIG) as stream:
+            async for part in stream:
+                if kind == "langgraph-abandoned" and part.type == "custom":
+                    return
+    with suppress(ValueError):
+        async for _ in OBSERVED[kind].astream({"n": 0}, stream_mode=["custom", "updates"]):
+            if kind == "langgraph-abandoned":
+                break
+
+
 async def once(kind: str) -> None:
     """Run it, as people do."""
+    if kind.startswith("langgraph"):
+        await observed(kind)
+        return
     if kind == "lasting":
         await ENGINE.execute(GRAPHS[kind], {"n": 0})
         return
@@ -88,6 +145,7 @@ async def main(handle: Any, kind: str, first: int, count: int) -> None:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
-        handle = otel_stream.configure("soak", path=f"{folder}/traces")
+        langgraph = sys.argv[1].startswith("langgraph")
+        handle = otel_stream.configure("soak", path=f"{folder}/traces", langgraph=langgraph)
         asyncio.run(main(handle, sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
         handle.shutdown()

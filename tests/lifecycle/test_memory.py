@@ -24,6 +24,17 @@ ROOT = Path(__file__).parents[2]
 FIRST, RUNS = (1000, int(os.environ["RUNS"])) if "RUNS" in os.environ else (500, 500)
 COUNT = int(os.environ.get("ABANDONED", "500"))
 CONFIG = StreamConfig(modes=["custom", "updates"], subgraphs=True)
+#: Of runs, and of LangGraph's that are observed.
+KINDS = [
+    *("short", "failing", "abandoned", "unread", "lasting", "subgraphs"),
+    *(
+        "langgraph",
+        "langgraph-failing",
+        "langgraph-abandoned",
+        "langgraph-subgraphs",
+        "langgraph-interrupted",
+    ),
+]
 
 
 async def talks_for_ever(state: Any, writer: StreamWriter) -> None:
@@ -78,7 +89,7 @@ async def test_abandoned_streams_leave_memory_flat(way: Any, anyio_backend_name:
 @pytest.mark.clause("S-END-7")
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells memory as Linux does")
-@pytest.mark.parametrize("kind", ["short", "failing", "abandoned", "unread", "lasting", "subgraphs"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_after_the_first_runs_memory_stays_flat(kind: str) -> None:
     """With telemetry, and a consumer that keeps the last part at hand while an error passes by."""
     done = subprocess.run(
