@@ -35,6 +35,7 @@ class End(Enum):
 
 
 _FAILURES = frozenset({End.ERROR, End.TIMEOUT, End.RECURSION_LIMIT})
+_STOPPED = frozenset({None, End.CANCELLED, End.ABANDONED, End.TIMEOUT})
 
 
 class Resumption(msgspec.Struct, frozen=True):
@@ -148,6 +149,7 @@ class Task:
     __slots__ = (
         "_id",
         "attempt",
+        "end",
         "input",
         "late",
         "metadata",
@@ -188,6 +190,8 @@ class Task:
         self.trace_id: str | None = None
         self.span_id: str | None = None
         self.telemetry: Any = None
+        #: How it ended; None as long as it has not.
+        self.end: End | None = None
         #: Set when its end is told: how often something was to be shown of it, or on its behalf, after that.
         self.late: int | None = None
         self._id = id
@@ -201,6 +205,11 @@ class Task:
 
     def _make_id(self) -> str:
         raise NotImplementedError("a task is given its id, or knows how to make it")
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was ended by its run, and not by what its node returned or raised."""
+        return self.end in _STOPPED
 
     @property
     def retryable(self) -> bool:

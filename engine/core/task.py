@@ -332,7 +332,6 @@ class NodeTask(Task):
     __slots__ = (
         "cached",
         "caller",
-        "end",
         "env",
         "error",
         "first_attempt_at",

@@ -397,13 +397,18 @@ def too_late(task: Task) -> None:
     """Count what comes after the end of ``task``, and say so the first time."""
     task.late = (task.late or 0) + 1
     if task.late == 1:
-        say(
-            logger,
-            logging.WARNING,
-            "node %r left something running that goes on writing to the stream: what it writes after the "
-            "node has ended is shown to nobody; await it, or stop it, before the node returns",
-            task.node,
-        )
+        say(logger, logging.WARNING, _STOPPED if task.was_stopped else _LEFT, task.node)
+
+
+_LEFT = (
+    "node %r left something running that goes on writing to the stream: what it writes after the node has "
+    "ended is shown to nobody; await it, or stop it, before the node returns"
+)
+_STOPPED = (
+    "node %r still runs and writes to the stream though its run has stopped it: another node failed, or the "
+    "run was cancelled, left or out of time. What it writes is shown to nobody; a thread can't be stopped "
+    "from outside, so make the node async, or have it look from time to time whether it is to go on"
+)
 
 
 _Route: TypeAlias = Callable[[Any, About, int | None], None]

@@ -11,7 +11,7 @@ from opentelemetry.context import Context as Values
 
 from otel_stream.adapters.langgraph.audience import Audience
 from otel_stream.adapters.langgraph.words import CONF, HIDDEN, SCRATCHPAD, TASK_ID
-from otel_stream.events import End, Observer, Run, Task
+from otel_stream.events import Observer, Run, Task
 
 
 class Listener(Protocol):
@@ -67,8 +67,6 @@ class NodeTask(Task):
     inside: dict[Teller, None] | None = None
     #: By which it is found as long as it runs.
     key = 0
-    #: None as long as it has not ended.
-    end: End | None = None
     #: The number of the attempt that goes on.
     going: int | None = None
     #: What its last attempt raised; and the same with its number and the time, until it is reported.

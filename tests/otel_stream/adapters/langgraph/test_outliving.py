@@ -117,3 +117,35 @@ def test_what_outlives_its_node_is_shown_no_longer_and_one_warning_names_the_nod
     assert [(record.levelno, record.getMessage()[:27]) for record in caplog.records] == [
         (logging.WARNING, "node 'leaves' left somethin")
     ]
+
+
+def test_of_a_node_that_its_run_has_stopped_the_warning_says_so_and_not_to_await_what_it_has_not_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left = Left()
+
+    def stays(state: State) -> State:
+        left.go_on(writes)
+        return {"log": ["stays"]}
+
+    async def fails(state: State) -> State:
+        await left.until(3)
+        raise ValueError("no")
+
+    made: Any = StateGraph(State).add_node("stays", stays).add_node("fails", fails)
+    graph = made.add_edge(START, "stays").add_edge(START, "fails").compile()
+
+    async def main() -> list[StreamPart]:
+        parts = []
+        async with open_stream(graph, {"log": []}, EVERYTHING) as stream:
+            with pytest.raises(ValueError, match="no"):
+                async for part in stream:
+                    parts.append(part)  # noqa: PERF401
+        await left.until(3)
+        left.stop.set()
+        return parts
+
+    assert disorder(asyncio.run(main())) == []
+    assert [(record.levelno, record.getMessage()[:48]) for record in caplog.records] == [
+        (logging.WARNING, "node 'stays' still runs and writes to the stream")
+    ]
