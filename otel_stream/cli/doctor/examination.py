@@ -79,6 +79,7 @@ def _look_around(report: Report, options: Options) -> None:
     everything: list[tuple[str, Iterable[str], Verdict | None]] = [
         ("packages", SIGNALS, surroundings.packages()),
         ("engine", SIGNALS, surroundings.engine_module(options.folder)),
+        ("LangGraph", SIGNALS, surroundings.langgraph(os.environ)),
         ("SDK", SIGNALS, surroundings.disabled(os.environ)),
         ("configuration", SIGNALS, surroundings.configuration_file(os.environ)),
         ("headers", SIGNALS, surroundings.headers(os.environ)),

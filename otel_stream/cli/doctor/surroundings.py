@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Final
 
 import otel_stream
+from otel_stream.adapters.langgraph.names import missing
 from otel_stream.cli.doctor.findings import Verdict
 
 #: Packages of OpenTelemetry that are released together, with one version for all.
@@ -95,6 +96,42 @@ def our_engine() -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def langgraph(environ: Mapping[str, str]) -> Verdict | None:
+    """Say whether the runs of LangGraph's own graphs can be observed, if LangGraph is there."""
+    try:
+        found = version("langgraph")
+    except PackageNotFoundError:
+        return None
+    tried = "runs of LangGraph"
+    if importlib.util.find_spec("opentelemetry.instrumentation") is None:
+        return Verdict(
+            "note",
+            tried,
+            f"LangGraph {found}",
+            "What observes LangGraph is not installed as a whole: configure(langgraph=True) will fail.",
+            "Install it: pip install 'otel-stream[langgraph]'.",
+        )
+    lacking = missing()
+    if lacking:
+        return Verdict(
+            "note",
+            tried,
+            f"LangGraph {found}",
+            f"This version of LangGraph has no {', '.join(lacking)}: only its runs and nodes are told of.",
+            "Update otel-stream, or install a version of LangGraph that it knows.",
+        )
+    left_out = environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+    if {"langgraph", "*"} & {name.strip() for name in left_out.split(",")}:
+        return Verdict(
+            "note",
+            tried,
+            "left out",
+            f"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS={left_out} has opentelemetry-instrument leave it out.",
+            "Take langgraph out of it, or call configure(langgraph=True).",
+        )
+    return Verdict("ok", tried, f"LangGraph {found}, every step of them")
 
 
 # -- variables -------------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ def test_a_run_that_arrives_is_counted_and_has_no_content(
     report = diagnose(endpoint.url)
     assert said(report) == []
     assert [one.check for one in report.findings if one.verdict.state == "ok"] == [
-        "packages", "engine", "host", "port", *["answer"] * (1 if protocol == "grpc" else 3), *["export"] * 3,
+        "packages", "engine", "LangGraph", "host", "port",
+        *["answer"] * (1 if protocol == "grpc" else 3), *["export"] * 3,
     ]  # fmt: skip
     assert fates(report) == dict.fromkeys(ALL, True)
     spans, records = endpoint.spans(), endpoint.records()

@@ -117,6 +117,55 @@ def test_packages_that_cannot_be_imported(tmp_path):
     assert done.stdout.count("stopped at: packages") == 3
 
 
+def test_langgraph_of_a_version_without_what_is_hooked(diagnose, http_endpoint, monkeypatch):
+    monkeypatch.delattr("langgraph.pregel._loop.PregelLoop.after_tick")
+    assert said(diagnose(http_endpoint.url)) == [
+        (
+            "LangGraph",
+            "note",
+            ALL,
+            (
+                "This version of LangGraph has no SyncPregelLoop.after_tick, AsyncPregelLoop.after_tick: "
+                "only its runs and nodes are told of. "
+                "Update otel-stream, or install a version of LangGraph that it knows."
+            ),
+        )
+    ]
+
+
+def test_langgraph_left_out_by_a_variable(diagnose, http_endpoint, monkeypatch):
+    monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "requests, langgraph")
+    assert said(diagnose(http_endpoint.url)) == [
+        (
+            "LangGraph",
+            "note",
+            ALL,
+            (
+                "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=requests, langgraph has opentelemetry-instrument "
+                "leave it out. "
+                "Take langgraph out of it, or call configure(langgraph=True)."
+            ),
+        )
+    ]
+
+
+def test_langgraph_without_what_observes_it(diagnose, http_endpoint, monkeypatch):
+    found = surroundings.importlib.util.find_spec
+    absent = {"opentelemetry.instrumentation"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in absent else found(name))
+    assert said(diagnose(http_endpoint.url)) == [
+        (
+            "LangGraph",
+            "note",
+            ALL,
+            (
+                "What observes LangGraph is not installed as a whole: configure(langgraph=True) will fail. "
+                "Install it: pip install 'otel-stream[langgraph]'."
+            ),
+        )
+    ]
+
+
 def test_the_sdk_being_disabled(diagnose, http_endpoint, monkeypatch):
     monkeypatch.setenv("OTEL_SDK_DISABLED", "True")
     report = diagnose(http_endpoint.url)
