@@ -159,7 +159,8 @@ class GraphStream:
         """Stop the run if it still goes on, wait for its end, and close the receivers."""
         running = self._running
         if running is not None and not running.done():
-            running.cancel(ABANDONED)
+            if self._stream.end is None:  # else it is about to return
+                running.cancel(ABANDONED)
             await asyncio.wait((running,))
         if running is not None and not running.cancelled():
             running.exception()  # it is with the receivers and ``result``

@@ -133,15 +133,20 @@ def test_of_a_node_that_its_run_has_stopped_the_warning_says_so_and_not_to_await
         raise ValueError("no")
 
     made: Any = StateGraph(State).add_node("stays", stays).add_node("fails", fails)
-    graph = made.add_edge(START, "stays").add_edge(START, "fails").compile()
+    inner = made.add_edge(START, "stays").add_edge(START, "fails").compile()
+
+    async def calls(state: State) -> State:
+        with pytest.raises(ValueError, match="no"):
+            await inner.ainvoke({"log": []})
+        await left.until(3)
+        return {"log": ["calls"]}
+
+    outer = StateGraph(State).add_node("calls", calls).add_edge(START, "calls").compile()
 
     async def main() -> list[StreamPart]:
-        parts = []
-        async with open_stream(graph, {"log": []}, EVERYTHING) as stream:
-            with pytest.raises(ValueError, match="no"):
-                async for part in stream:
-                    parts.append(part)  # noqa: PERF401
-        await left.until(3)
+        async with open_stream(outer, {"log": []}, EVERYTHING) as stream:
+            parts = [part async for part in stream]
+            assert await stream == {"log": ["calls"]}
         left.stop.set()
         return parts
 
