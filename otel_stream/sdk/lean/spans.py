@@ -162,7 +162,7 @@ class LeanSpan(Span):
         return super().dropped_links if self._has_own_links() else 0
 
     def get_span_context(self) -> SpanContext:
-        return self._context
+        return self._context  # type: ignore[return-value] # it always has one
 
     def set_attribute(self, key: str, value: AnyValue) -> None:
         # What our telemetry adds at the end, to a span that nobody else has touched.
