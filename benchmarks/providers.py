@@ -91,11 +91,13 @@ class _Installed:
     providers: Providers | None = None
 
 
-def install(telemetry: Telemetry) -> None:
+def install(telemetry: Telemetry, *, spans_alone: bool = False) -> None:
     """Set the global providers; once per process, as OpenTelemetry allows no more."""
     if telemetry is not Telemetry.OFF:
         providers = _Installed.providers = as_configured(telemetry)
         trace.set_tracer_provider(providers.tracers)
+        if spans_alone:
+            return
         _logs.set_logger_provider(providers.loggers)
         metrics.set_meter_provider(providers.meters)
 

@@ -126,6 +126,14 @@ CONTENDERS: tuple[Contender, ...] = (
         content_off={CAPTURE: "NO_CONTENT"},
     ),
     Contender(
+        name="langgraph-otel-stream-spans",
+        title="the same, spans alone, as its peers",
+        package="otel-stream",
+        environment=OWN,
+        content_on={CAPTURE: "SPAN_AND_EVENT"},
+        parts=("cost",),
+    ),
+    Contender(
         name="langgraph-otel-stream-streaming",
         title="the same, and a receiver of all modes",
         package="otel-stream",

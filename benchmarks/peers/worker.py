@@ -42,6 +42,8 @@ class Contender:
         self.close: Callable[[], object] = lambda: None
         #: Whether a receiver of all modes watches our runs.
         self.watched = name.endswith("-streaming")
+        #: Whether nothing is exported but spans.
+        self.spans_alone = name.endswith("-spans")
         #: Whether LangGraph's runs are shown as ours are.
         self.adapted = name.startswith(ADAPTED)
         if not name.startswith((OURS, ADAPTED)):
@@ -75,7 +77,8 @@ class Contender:
         from benchmarks.cases import Telemetry
         from benchmarks.providers import close, install, installed
 
-        install(Telemetry.SAMPLED if sampled else Telemetry.UNSAMPLED)
+        kind = Telemetry.SAMPLED if sampled else Telemetry.UNSAMPLED
+        install(kind, spans_alone=self.spans_alone)
         self.counted = installed().flush
         self.close = close
 
