@@ -1,11 +1,14 @@
 """How the site is built: ``make docs``, or ``python -m handbook``, which also looks at what came out."""
 
+import re
+from typing import Any
+
 import otel_stream
 
 project = "otel-stream"
 author = "the otel-stream authors"
 version = release = otel_stream.__version__
-project_copyright = "Apache-2.0"
+project_copyright = "the otel-stream authors, Apache-2.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["adr/0000-template.md"]
@@ -54,3 +57,23 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b63a5", "color-brand-content": "#0b63a5"},
     "dark_css_variables": {"color-brand-primary": "#6cb6f5", "color-brand-content": "#6cb6f5"},
 }
+
+#: A line of a docstring that begins to tell of a field.
+_FIELD = re.compile(r"( *)``\w+``: ")
+
+
+def _list_fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
+    """Make a list of what a docstring says of one field after the other, a line each."""
+    within = False
+    for n, text in enumerate(lines):
+        begins = _FIELD.match(text)
+        within = bool(begins) or (within and bool(text.strip()))
+        if begins:
+            lines[n] = f"{begins[1]}- {text[len(begins[1]) :]}"
+        elif within:
+            lines[n] = f"  {text}"
+
+
+def setup(app: Any) -> None:
+    """Read docstrings before napoleon does."""
+    app.connect("autodoc-process-docstring", _list_fields, priority=400)
