@@ -74,6 +74,13 @@ def _list_fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
             lines[n] = f"  {text}"
 
 
+def _show_examples(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
+    """Show what is below "Example:" as the code that it is."""
+    for n in reversed([n for n, text in enumerate(lines) if text.strip() == "Example:"]):
+        lines[n : n + 1] = [lines[n].replace("Example:", "Example::"), ""]
+
+
 def setup(app: Any) -> None:
     """Read docstrings before napoleon does."""
+    app.connect("autodoc-process-docstring", _show_examples, priority=300)
     app.connect("autodoc-process-docstring", _list_fields, priority=400)

@@ -15,6 +15,8 @@ from inspect import Parameter, Signature, isasyncgenfunction, iscoroutinefunctio
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 SamplePer = Literal["part", "run"]
+#: The names of the overflow policies, as they are written.
+OverflowName = Literal["block", "drop_oldest", "drop_newest", "coalesce", "error"]
 StreamMode = Literal["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "tools"]
 
 #: The modes, in the order of the documentation.
@@ -190,7 +192,7 @@ class StreamConfig:
             modes: ModesLike = "updates",
             buffer_size: int = 1024,
             include_metadata: bool = True,
-            overflow: OverflowPolicy | str = OverflowPolicy.BLOCK,
+            overflow: OverflowPolicy | OverflowName = OverflowPolicy.BLOCK,
             filter: FilterLike | None = None,
             sampler: Any = None,
             sample_per: SamplePer = "part",

@@ -6,8 +6,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Self
 
-from typing_extensions import TypeVar
-
 from otel_stream.adapters.runnable import side_by_side
 
 from ..channels import Channel
@@ -20,12 +18,7 @@ from ..graph.schema import read_schema, same_channel
 from ..graph.spec import GraphSpec
 from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy, as_policies
 from ..types import END, START, All
-from .compiled import CompiledStateGraph
-
-StateT = TypeVar("StateT", default=Any)
-ContextT = TypeVar("ContextT", default=None)
-InputT = TypeVar("InputT", default=StateT)
-OutputT = TypeVar("OutputT", default=StateT)
+from .compiled import CompiledStateGraph, ContextT, InputT, OutputT, StateT
 
 
 class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
@@ -45,11 +38,11 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
 
     def __init__(
         self,
-        state_schema: type[StateT] | Any,
-        context_schema: type[ContextT] | Any = None,
+        state_schema: type[StateT],
+        context_schema: type[ContextT] | None = None,
         *,
-        input_schema: type[InputT] | Any = None,
-        output_schema: type[OutputT] | Any = None,
+        input_schema: type[InputT] | None = None,
+        output_schema: type[OutputT] | None = None,
         **old: Any,
     ) -> None:
         context_schema = by_old_name(old, "config_schema", "context_schema", context_schema)
@@ -333,7 +326,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         name: str | None = None,
         transformers: Sequence[Callable[[tuple[str, ...]], Any]] | None = None,
         lease: ThreadLease | None = None,
-    ) -> CompiledStateGraph:
+    ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """Check the graph and make it runnable.
 
         ``checkpointer``: a saver; as a subgraph, None inherits the parent's, True keeps a memory of its

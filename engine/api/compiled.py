@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import GenericAlias
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, overload
+
+from typing_extensions import TypeVar
 
 from otel_stream.adapters.projections import by_events, run_of
 from otel_stream.adapters.runnable import borrowed, is_borrowed, register
@@ -32,7 +34,7 @@ from ..graph.subscription import ChannelNode, NodeBuilder, channel_program
 from ..policies import CachePolicy, RetryPolicy, as_policies
 from ..run.caching import cache_namespace
 from ..run.loop import RunLoop
-from ..types import INTERRUPT, All, Config, GraphOutput
+from ..types import INTERRUPT, All, Command, Config, GraphOutput
 from .batch import run_abatch, run_batch
 from .config import merge_configs
 from .formats import coerced
@@ -44,6 +46,13 @@ from .run_stream import RunStream, inherited_observer
 from .state import StateApi
 
 T = TypeVar("T")
+StateT = TypeVar("StateT", default=Any)
+ContextT = TypeVar("ContextT", default=None)
+InputT = TypeVar("InputT", default=StateT)
+OutputT = TypeVar("OutputT", default=StateT)
+GivenT = TypeVar("GivenT")
+#: An output that ``invoke`` returns as it is: of a dataclass or model it returns the mapping of its fields.
+MappingT = TypeVar("MappingT", bound=Mapping[str, Any])
 
 
 class Declared(Generic[T]):
@@ -491,11 +500,77 @@ class Pregel(StateApi):
         )
 
 
-class CompiledStateGraph(Pregel):
-    """A graph that can be run: made by ``StateGraph.compile``, and by ``entrypoint``."""
+class CompiledStateGraph(Pregel, Generic[StateT, ContextT, InputT, OutputT]):
+    """A graph that can be run: made by ``StateGraph.compile``, and by ``entrypoint``.
+
+    ``CompiledStateGraph[State]`` is its type: type checkers know what it takes, and that ``invoke`` returns
+    the mapping that ``State`` is; of a dataclass or model that is the mapping of its fields.
+    """
 
     def __init__(self, spec: GraphSpec) -> None:
         self._made_of(spec)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def invoke(
+            self: CompiledStateGraph[Any, Any, GivenT, MappingT],
+            input: GivenT | Command[Any] | None,
+            config: Config | None = None,
+            *,
+            version: Literal["v1"] = "v1",
+            **options: Unpack[RunOptions],
+        ) -> MappingT: ...
+
+        @overload
+        def invoke(
+            self,
+            input: InputT | Command[Any] | None,
+            config: Config | None = None,
+            *,
+            version: Literal["v2"],
+            **options: Unpack[RunOptions],
+        ) -> GraphOutput[OutputT]: ...
+
+        @overload
+        def invoke(
+            self,
+            input: InputT | Command[Any] | None,
+            config: Config | None = None,
+            **options: Unpack[Options],
+        ) -> Any: ...
+
+        def invoke(self, input: Any, config: Any = None, **options: Any) -> Any: ...
+
+        @overload
+        async def ainvoke(
+            self: CompiledStateGraph[Any, Any, GivenT, MappingT],
+            input: GivenT | Command[Any] | None,
+            config: Config | None = None,
+            *,
+            version: Literal["v1"] = "v1",
+            **options: Unpack[RunOptions],
+        ) -> MappingT: ...
+
+        @overload
+        async def ainvoke(
+            self,
+            input: InputT | Command[Any] | None,
+            config: Config | None = None,
+            *,
+            version: Literal["v2"],
+            **options: Unpack[RunOptions],
+        ) -> GraphOutput[OutputT]: ...
+
+        @overload
+        async def ainvoke(
+            self,
+            input: InputT | Command[Any] | None,
+            config: Config | None = None,
+            **options: Unpack[Options],
+        ) -> Any: ...
+
+        async def ainvoke(self, input: Any, config: Any = None, **options: Any) -> Any: ...
 
 
 def _refuse_modes(options: Mapping[str, Any]) -> None:

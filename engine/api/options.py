@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from typing_extensions import TypedDict
 
-from otel_stream.config import parse_modes
+from otel_stream.config import ModesLike, parse_modes
 
 from ..types import All, Durability
 
@@ -39,12 +39,12 @@ class Options(RunOptions, total=False):
     ``ns`` and ``data``.
     """
 
-    stream_mode: Any
-    print_mode: Any
+    stream_mode: ModesLike | None
+    print_mode: ModesLike
     output_keys: str | Sequence[str] | None
     subgraphs: bool
     debug: bool | None
-    version: str
+    version: Literal["v1", "v2"]
     #: LangGraph's word for durability, which it has retired.
     checkpoint_during: bool | None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 from otel_stream.cli.share import Share
-from otel_stream.config import ConfigError, OverflowPolicy, StreamConfig, parse_modes
+from otel_stream.config import ConfigError, OverflowName, OverflowPolicy, StreamConfig, parse_modes
 
 
 class UsageError(ValueError):
@@ -52,7 +53,7 @@ class DemoOptions:
             return StreamConfig(
                 modes=parse_modes(names, "--modes"),
                 buffer_size=self.buffer,
-                overflow=self.overflow,
+                overflow=cast("OverflowName", self.overflow),  # or whatever it is, which the config says
                 sampler=Share(self.sample) if self.sample < 1 else None,
                 subgraphs=True,
                 name="demo",

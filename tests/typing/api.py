@@ -61,7 +61,8 @@ config = StreamConfig(
 
 
 def sync(question: State) -> None:
-    result: dict[str, Any] = graph.invoke(question)
+    result = graph.invoke(question)
+    assert_type(result, State)
     print(result["findings"])
     chunks: Iterator[Any] = graph.stream(question, stream_mode=["updates", "custom"], subgraphs=True)
     for _ in chunks:
