@@ -182,9 +182,10 @@ class _Reader(threading.Thread):
                 if record.key == key and self._take(record):
                     return True
                 for one in self._outlets:
-                    if one.blocks and one.receiver.over_capacity:
+                    if one.blocks and one.given >= one.stride and one.receiver.over_capacity:
                         self._settle()
                         await one.receiver.room(self)
+                        one.given = 0
                         self._silence.heard()
         finally:
             self._settle()
@@ -218,6 +219,7 @@ class _Reader(threading.Thread):
     def _offer(self, part: StreamPart) -> None:
         for one in self._outlets:
             if one.wants(part):
+                one.given += 1
                 with self._giving:
                     one.put(part, None)
 
@@ -236,13 +238,18 @@ class _Reader(threading.Thread):
 class _Outlet:
     """How parts come to one receiver, and which."""
 
-    __slots__ = ("_deep", "_end", "_modes", "blocks", "put", "receiver", "settle", "waiting")
+    __slots__ = (
+        "_deep", "_end", "_modes", "blocks", "given", "put", "receiver", "settle", "stride", "waiting",
+    )  # fmt: skip
 
     def __init__(self, receiver: StreamReceiver, outlet: Outlet, *, everything: bool) -> None:
         config = receiver.config
         self.receiver = receiver
         self.put, self.waiting, self.settle = outlet
         self.blocks = config.overflow is OverflowPolicy.BLOCK
+        #: Parts that are given before it is asked again whether there is room: for two threads to wake each
+        #: other for each of them would cost more than the part.
+        self.stride, self.given = max(1, config.buffer_size // 8), 0
         names = (mode.name if isinstance(mode, Custom) else mode for mode in config.modes)
         #: None: all there are.
         self._modes = None if everything else frozenset(names)

@@ -240,13 +240,14 @@ def test_memory_is_flat_for_each_policy_while_nobody_reads(broker, topic):
         with remote_stream(topic, config, run_id=run_id, servers=broker.address) as slow:
             next(slow)
             tracemalloc.start()
-            while slow.statistics().offered < (102 if policy == "block" else 60_000):
+            while slow.statistics().offered < (101 if policy == "block" else 60_000):
                 time.sleep(0.01)
             time.sleep(1)  # in which nothing more may come
             grown = tracemalloc.get_traced_memory()[0]
             tracemalloc.stop()
             assert grown < 8 * 2**20, policy
-            assert slow.statistics().offered == (102 if policy == "block" else 60_000)
+            offered = slow.statistics().offered
+            assert offered <= 1 + 100 + 100 // 8 + 1 if policy == "block" else offered == 60_000
 
 
 def _many(number):
