@@ -34,6 +34,11 @@ ROWS = {
     "aggregated": "part written",
     "messages": "token",
     "messages-joined": "token",
+    "model-traced": "chunk",
+    "model-exported": "chunk",
+    "model-messages": "chunk",
+    "client-traced": "chunk",
+    "client-messages": "chunk",
     "volume-block": "memory growth",
     "volume-drop": "memory growth",
     "volume-first": "first part",
@@ -57,7 +62,9 @@ ROWS = {
     "graph-traced-sequential_10": "run",
 }
 #: What LangGraph can't do.
-ALONE = {name for name, unit in ROWS.items() if unit in ("part and receiver", "part written", "token")}
+ALONE = {
+    name for name, unit in ROWS.items() if unit in ("part and receiver", "part written", "token", "chunk")
+}
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:

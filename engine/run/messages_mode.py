@@ -69,6 +69,8 @@ class LangChainHook:
         self.seen: set[str] = outer.seen if outer is not None else set()
         #: Those that only subgraphs have shown, so that who sees no subgraphs has not seen them.
         self.inside: set[str] = outer.inside if outer is not None else set()
+        #: What goes with chunks of the call that was heard last: its task, its own metadata, all of it.
+        self.told: tuple[NodeTask, Mapping[str, Any], dict[str, Any]] | None = None
         #: Who tells the user's callbacks of graph and nodes, if there are any.
         self._chains: Chains | None = None
 
@@ -250,14 +252,22 @@ def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
     id = chunk.get("message_id") if isinstance(chunk, dict) else chunk.id
     if id is not None and hook is not None and (hook.nested or hook.inside):
         hook.places(task, id)
-    if metadata is _RETURNED:
-        found = returned_metadata(task)
-    else:
-        found = {**task_metadata(task), **metadata}
-        if "tags" not in metadata:
-            found.pop("tags", None)
-        _in_subgraph(task, found)
+    found = returned_metadata(task) if metadata is _RETURNED else _told_by_model(task, hook, metadata)
     task.env.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
+
+
+def _told_by_model(task: NodeTask, hook: LangChainHook | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what goes with a chunk of a model's; of one call it is the same each time."""
+    known = None if hook is None else hook.told
+    if known is not None and known[0] is task and known[1] is metadata:
+        return dict(known[2])
+    found = {**task_metadata(task), **metadata}
+    if "tags" not in metadata:
+        found.pop("tags", None)
+    _in_subgraph(task, found)
+    if hook is not None:
+        hook.told = task, metadata, dict(found)
+    return found
 
 
 def _tell_of_tool(task: NodeTask, data: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ The request was sent before anybody hears of the stream, so the call has begun t
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
+from time import perf_counter, time_ns
 from typing import Any, Protocol
 
 from otel_stream.adapters import content
@@ -52,8 +52,9 @@ class ClientCall:
 
     def heard(self, chunk: MessageChunk) -> None:
         """Take note of a chunk."""
-        if chunk.usage is None or chunk.content or not self._call.last_chunk:
-            self._call.chunk_came(time.time_ns(), self._started)
+        call = self._call
+        if chunk.usage is None or chunk.content or not call.last_chunk:
+            call.chunk_came(time_ns(), self._started)
         if self._keeps:
             self._said.append(chunk)
 
@@ -66,7 +67,7 @@ class ClientCall:
         reasons = tuple(reason for _, reason in sorted(reader.finish_reasons.items()))
         call.answered = Answered(id=reader.id, model=reader.model, finish_reasons=reasons, usage=reader.usage)
         call.answer = self._content
-        self._emit(CallEnded(self._task, call, error, time.time_ns()))
+        self._emit(CallEnded(self._task, call, error, time_ns()))
 
     def _content(self) -> Content:
         found: dict[str | None, list[MessageChunk]] = {}
@@ -131,7 +132,7 @@ def _sent(response: Any) -> int | None:
         body = getattr(body, "_body", None) or getattr(body, "_async_body", None)
     if not isinstance(began, float):
         return None
-    return time.time_ns() - max(0, int((time.perf_counter() - began) * 1e9))
+    return time_ns() - max(0, int((perf_counter() - began) * 1e9))
 
 
 def _body(request: Any) -> Mapping[str, Any]:

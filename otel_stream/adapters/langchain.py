@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -135,6 +135,7 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
     ) -> None:
         if NOSTREAM in (tags or ()):
             return
+        _told_at_once()
         own = [tag for tag in tags or () if not tag.startswith("seq:step")]
         self._calls[run_id] = {**(metadata or {}), "tags": own} if own else dict(metadata or {})
 
@@ -384,8 +385,30 @@ def in_openai_format(messages: Sequence[Any]) -> list[Any]:
     return cast("list[Any]", convert_to_messages(cast("Any", plain)))
 
 
+@cache
+def _told_at_once() -> None:
+    from otel_stream.adapters.langchain_tokens import tell_at_once
+
+    tell_at_once(MessagesHandler)
+
+
+@cache
+def _blank() -> AIMessageChunk:
+    return AIMessageChunk(content="")
+
+
+def _of_text(chunk: MessageChunk) -> AIMessageChunk:
+    """Return a chunk of nothing but text: a copy, which takes a fifth of making one."""
+    fresh: dict[str, Any] = {"id": chunk.id, "content": chunk.content}
+    fresh |= {"additional_kwargs": {}, "response_metadata": {}}
+    fresh |= {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
+    return _blank().model_copy(update=fresh)
+
+
 def as_langchain_chunk(chunk: MessageChunk) -> AIMessageChunk:
     """Return a chunk of another client's message as one of a LangChain model's; they add up alike."""
+    if not (chunk.tool_calls or chunk.usage or chunk.reasoning or chunk.refusal or chunk.finish_reason):
+        return _of_text(chunk)
     found: dict[str, Any] = {"reasoning_content": chunk.reasoning, "refusal": chunk.refusal}
     return AIMessageChunk(
         id=chunk.id,

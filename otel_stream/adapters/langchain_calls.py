@@ -23,6 +23,7 @@ from langchain_core.tools import BaseTool
 from opentelemetry.context import attach, get_current
 
 from otel_stream.adapters import content
+from otel_stream.adapters.langchain_tokens import tell_at_once
 from otel_stream.adapters.others import told_by_client, told_by_langchain
 from otel_stream.adapters.providers import provider_name, server_in
 from otel_stream.calls import Answered, Asked, Call, Content, Operation, Usage, given, number, texts, whole
@@ -49,12 +50,13 @@ class CallsHandler(BaseCallbackHandler):
     def __init__(self, where: Where) -> None:
         super().__init__()
         self._where = where
-        #: Calls in progress, by LangChain's ids of their runs, when they began, and whom to tell.
-        self._calls: dict[uuid.UUID, tuple[Call, int, Callable[[Event], None], Task]] = {}
+        #: Calls in progress, by LangChain's ids of their runs (of which hashes of numbers are quicker than
+        #: their own), when they began, and whom to tell.
+        self._calls: dict[int, tuple[Call, int, Callable[[Event], None], Task]] = {}
 
     def call(self, run_id: uuid.UUID) -> Call | None:
         """Return the call in progress with this id."""
-        found = self._calls.get(run_id)
+        found = self._calls.get(run_id.int)
         return None if found is None else found[0]
 
     def _start(self, run_id: uuid.UUID, make: Callable[[], Call]) -> Call | None:
@@ -64,12 +66,12 @@ class CallsHandler(BaseCallbackHandler):
         emit, task = here
         call, now = make(), time_ns()
         call.told_elsewhere = told_by_langchain() or told_by_client(call.asked.provider)
-        self._calls[run_id] = call, now, emit, task
+        self._calls[run_id.int] = call, now, emit, task
         emit(CallStarted(task, call, now))
         return call
 
     def _end(self, run_id: uuid.UUID, error: BaseException | None) -> None:
-        found = self._calls.pop(run_id, None)
+        found = self._calls.pop(run_id.int, None)
         if found is not None:
             call, _, emit, task = found
             emit(CallEnded(task, call, None if is_pause(error) else error, time_ns()))
@@ -88,17 +90,14 @@ class CallsHandler(BaseCallbackHandler):
         self._start(run_id, partial(_model, "text_completion", serialized, [[one] for one in prompts], about))
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: uuid.UUID, **_: Any) -> None:
-        found = self._calls.get(run_id)
-        if found is None:
-            return
-        message = getattr(chunk, "message", None)
+        found = self._calls.get(run_id.int)
         # The last one only says that it is over.
-        if token or message is None or getattr(message, "chunk_position", None) != "last":
+        if found is not None and (token or _goes_on(chunk)):
             found[0].chunk_came(time_ns(), found[1])
 
     def on_stream_event(self, event: Mapping[str, Any], *, run_id: uuid.UUID, **_: Any) -> None:
         """Take note of a chunk, where models tell them by the events of LangGraph's protocol."""
-        found = self._calls.get(run_id)
+        found = self._calls.get(run_id.int)
         if found is not None and event.get("event") == "content-block-delta":
             found[0].chunk_came(time_ns(), found[1])
 
@@ -150,6 +149,11 @@ class CallsHandler(BaseCallbackHandler):
 
     def on_retriever_error(self, error: BaseException, *, run_id: uuid.UUID, **_: Any) -> None:
         self._end(run_id, error)
+
+
+def _goes_on(chunk: Any) -> bool:
+    message = getattr(chunk, "message", None)
+    return message is None or getattr(message, "chunk_position", None) != "last"
 
 
 def is_pause(error: BaseException | None) -> bool:
@@ -329,6 +333,7 @@ def _let_calls_be_current() -> bool:
     if _Wrapped.tools is None:
         _Wrapped.tools = _wrap(BaseTool, run=_put_back, arun=_put_back_later)
         _wrap(chat_models.BaseChatModel, _generate_with_cache=_inside, _agenerate_with_cache=_inside_later)
+        tell_at_once(CallsHandler)
     return _Wrapped.tools
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from threading import Lock, RLock
 from time import time_ns
@@ -13,6 +15,10 @@ from opentelemetry.metrics import Histogram as ApiHistogram
 from opentelemetry.metrics import Meter as ApiMeter
 from opentelemetry.sdk.metrics import Histogram, Meter, MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
+from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
+from opentelemetry.sdk.metrics._internal.exemplar.exemplar_reservoir import (
+    AlignedHistogramBucketExemplarReservoir,
+)
 from opentelemetry.trace import TraceFlags
 from opentelemetry.trace.propagation import _SPAN_KEY
 from opentelemetry.util.types import Attributes
@@ -23,6 +29,8 @@ from otel_stream.telemetry.scope import FixedAttributes
 
 #: Adds a measurement, and takes it for an exemplar if it is sampled.
 _Aggregate: TypeAlias = Callable[["_Clean", bool], None]
+#: Does so with many amounts; the measurement says the rest of each.
+_AggregateMany: TypeAlias = Callable[[Sequence[float], "_Clean", bool], None]
 
 
 class _Clean:
@@ -61,7 +69,9 @@ class LeanHistogram(ApiHistogram):
     def forget(self) -> None:
         """Look everything up again: in a forked child nothing has been added up yet."""
         #: By the identity of attributes, which are kept for that: how to add to what they have added up to.
-        self._known: dict[int, tuple[FixedAttributes, tuple[_Aggregate, ...]]] = {}
+        self._known: dict[
+            int, tuple[FixedAttributes, tuple[_Aggregate, ...], tuple[_AggregateMany, ...]]
+        ] = {}
 
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         """Record ``amount``, as the SDK does."""
@@ -77,14 +87,69 @@ class LeanHistogram(ApiHistogram):
         for aggregate in known[1]:
             aggregate(measurement, sampled)
 
+    def record_many(self, amounts: Sequence[float], attributes: Attributes, context: Context) -> None:
+        """Record ``amounts``, none of which is negative, as one after the other would be."""
+        known = self._known.get(id(attributes))
+        if known is None or self._sampled is not _trace_based:
+            for amount in amounts:
+                self.record(amount, attributes, context)
+            return
+        if not amounts:
+            return
+        now = time_ns()
+        measurement = _Clean(amounts[0], now, self._histogram, context, known[0])
+        sampled = _trace_based(amounts[0], now, attributes, context)
+        for aggregate in known[2]:
+            aggregate(amounts, measurement, sampled)
+
     def _look_up(self, attributes: FixedAttributes) -> None:
         key, found = _hash_attributes(attributes), []
+        many: list[_AggregateMany] = []
         for storage in self._consumer._reader_storages.values():
             for match in storage._get_or_init_view_instrument_match(self._histogram):
                 is_plain = not match._reset_on_collect and match._view._attribute_keys is None
                 aggregation = match._attributes_aggregation.get(key) if is_plain else None
                 found.append(match.consume_measurement if aggregation is None else aggregation.aggregate)
-        self._known[id(attributes)] = attributes, tuple(found)
+                many.append(partial(_add_each, found[-1]) if aggregation is None else _adder(aggregation))
+        self._known[id(attributes)] = attributes, tuple(found), tuple(many)
+
+
+def _adder(aggregation: Any) -> _AggregateMany:
+    """Return how to add many amounts to what ``aggregation`` has added up."""
+    is_plain = type(aggregation) is _ExplicitBucketHistogramAggregation
+    if is_plain and type(aggregation._reservoir) is AlignedHistogramBucketExemplarReservoir:
+        return partial(_add_to_buckets, aggregation)
+    return partial(_add_each, aggregation.aggregate)
+
+
+def _add_each(aggregate: _Aggregate, amounts: Sequence[float], measurement: _Clean, sampled: bool) -> None:
+    for amount in amounts:
+        measurement.value = amount
+        aggregate(measurement, sampled)
+
+
+def _add_to_buckets(aggregation: Any, amounts: Sequence[float], measurement: _Clean, sampled: bool) -> None:
+    """Add ``amounts`` up under one lock; of each bucket the last is its exemplar, as if they came singly."""
+    boundaries = aggregation._boundaries
+    last: dict[int, float] = {}
+    with aggregation._lock:
+        counts = aggregation._value
+        if counts is None:
+            counts = aggregation._value = aggregation._get_empty_bucket_counts()
+        total = aggregation._sum
+        for amount in amounts:
+            total += amount
+            place = bisect_left(boundaries, amount)
+            counts[place] += 1
+            last[place] = amount
+        aggregation._sum = total
+        if aggregation._record_min_max:
+            aggregation._min = min(aggregation._min, *amounts)
+            aggregation._max = max(aggregation._max, *amounts)
+    if sampled:
+        for amount in last.values():
+            measurement.value = amount
+            aggregation._sample_exemplar(measurement, True)
 
 
 def _trace_based(_amount: float, _time: int, _attributes: Attributes, context: Context) -> bool:

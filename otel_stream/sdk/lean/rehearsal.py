@@ -31,6 +31,7 @@ from otel_stream.telemetry.scope import FixedAttributes
 _PLACE: Final = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 _AROUND: Final = set_span_in_context(NonRecordingSpan(_PLACE), Context())
 _RESOURCE: Final = Resource({"service.name": "rehearsal"})
+_MANY: Final = (0.25, 9.0, 8.0)
 
 
 class NotAlikeError(Exception):
@@ -137,6 +138,12 @@ def _points_of(kind: Callable[..., MeterProvider]) -> list[Any]:
     attributes = FixedAttributes({"a": "b"})
     for amount in (0.5, 7.0):  # only the second finds something to be added to
         histogram.record(amount, attributes, _AROUND)
+    many = getattr(histogram, "record_many", None)
+    if many is not None:
+        many(_MANY, attributes, _AROUND)
+    else:
+        for amount in _MANY:
+            histogram.record(amount, attributes, _AROUND)
     data: Any = reader.get_metrics_data()
     provider.shutdown()
     return [

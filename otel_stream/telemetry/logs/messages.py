@@ -16,6 +16,7 @@ from otel_stream.parts import StreamPart, message_id
 _NAMES: Final = frozenset(
     {"chunk_position", "finish_reason", "id", "model", "name", "object", "role", "tool_call_id", "type"}
 )
+_SIZED: Final = (str, list)
 #: Messages that may wait for their last chunk at the same time; the oldest goes first if there are more.
 MAX_OPEN: Final = 64
 
@@ -147,4 +148,4 @@ def _field(chunk: Any, name: str) -> Any:
 
 def _length(chunk: Any) -> int:
     content = _field(chunk, "content")
-    return len(content) if isinstance(content, str | list) else 0
+    return len(content) if isinstance(content, _SIZED) else 0

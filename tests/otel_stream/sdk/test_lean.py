@@ -20,7 +20,7 @@ from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
-from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -350,11 +350,26 @@ def test_an_exception_and_an_unknown_context_go_the_sdks_way():
 # --- measurements --------------------------------------------------------------------------------------
 
 sets = [{"node": "a"}, {"node": "b"}, {"node": "a", "n": 1}]
+#: One measurement, or several at once.
+amounts = st.lists(st.floats(-1, 20), min_size=1, max_size=1) | st.lists(st.floats(0, 20), max_size=6)
 
 
 @pytest.mark.parametrize("temporality", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
-@pytest.mark.parametrize("views", [[], [View(instrument_name="seconds", attribute_keys={"n"})]])
-@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.floats(-1, 20)), max_size=8), max_size=3))
+@pytest.mark.parametrize(
+    "views",
+    [
+        [],
+        [View(instrument_name="seconds", attribute_keys={"n"})],
+        [
+            View(
+                instrument_name="seconds",
+                aggregation=ExplicitBucketHistogramAggregation([1, 8], record_min_max=False),
+            )
+        ],
+    ],
+    ids=["all", "of some attributes", "of two boundaries"],
+)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 2), amounts), max_size=8), max_size=3))
 @settings(deadline=None, max_examples=40)
 def test_a_lean_histogram_adds_up_to_what_the_sdks_does(temporality, views, rounds):
     span = trace.NonRecordingSpan(SpanContext(7, 7, is_remote=False, trace_flags=TraceFlags(1)))
@@ -368,13 +383,22 @@ def test_a_lean_histogram_adds_up_to_what_the_sdks_does(temporality, views, roun
         fixed = [kind(one) for one in sets]
         points = []
         for measured in rounds:
-            for which, amount in measured:
-                histogram.record(amount, fixed[which], context)
+            for which, amounts in measured:
+                _record(histogram, amounts, fixed[which], context)
             points.append(_points(reader.get_metrics_data()))
         provider.shutdown()
         return points
 
     assert collected(LeanMeterProvider, FixedAttributes) == collected(MeterProvider, dict)
+
+
+def _record(histogram, amounts, attributes, context):
+    """Record one after the other, or all of them at once where that can be done."""
+    if isinstance(histogram, LeanHistogram) and len(amounts) > 1:
+        histogram.record_many(amounts, attributes, context)
+        return
+    for amount in amounts:
+        histogram.record(amount, attributes, context)
 
 
 def _points(data):
