@@ -1,4 +1,4 @@
-"""Streams of the ``anthropic`` client as *messages*.
+"""Streams of the ``anthropic`` client as *messages*, and its calls.
 
     from otel_stream.adapters.anthropic import stream_messages
 
@@ -7,6 +7,8 @@
             async for text in stream.text_stream:
                 ...
             return {"answer": await stream.get_final_text()}
+
+    client = tell_calls(anthropic.AsyncAnthropic())  # and what is not streamed is told, too
 
 It imports nothing of the client: what an event is, is read off its fields.
 """
@@ -17,11 +19,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, TypeVar, cast
 
+from otel_stream.adapters import content
 from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metadata
+from otel_stream.adapters.client_requests import tell_requests
 from otel_stream.adapters.client_streams import told
-from otel_stream.calls import Usage
+from otel_stream.adapters.content import field
+from otel_stream.calls import Answered, Content, Usage
 
 StreamT = TypeVar("StreamT")
+ClientT = TypeVar("ClientT")
 
 
 def stream_messages(stream: StreamT, *, metadata: Mapping[str, Any] | None = None) -> StreamT:
@@ -36,6 +42,41 @@ def stream_messages(stream: StreamT, *, metadata: Mapping[str, Any] | None = Non
     """
     about = {"ls_provider": "anthropic", "ls_model_type": "chat", **(metadata or {})}
     return cast("StreamT", told(stream, _Reader(), about))
+
+
+def tell_calls(client: ClientT) -> ClientT:
+    """Return ``client``, whose calls of models in nodes are told from now on.
+
+    They are those that are not streamed, and those whose stream never begins; give streams to
+    ``stream_messages``. A call lasts from before its request is sent until its answer is there, retries
+    included. The client is changed, not wrapped; copies of it (``with_options``) are not.
+
+    Raises:
+        ConfigError: ``client`` is no client.
+    """
+    tell_requests(client, _Service())
+    return client
+
+
+class _Service:
+    """What is told of answers that come as a whole."""
+
+    provider = "anthropic"
+    paths = ("/v1/messages",)
+
+    def answered(self, answer: Any) -> Answered:
+        used, reason = field(answer, "usage"), field(answer, "stop_reason")
+        counts = {name: count for name in _COUNTS if (count := field(used, name)) is not None}
+        return Answered(
+            id=field(answer, "id"),
+            model=field(answer, "model"),
+            finish_reasons=(reason,) if isinstance(reason, str) else (),
+            usage=None if used is None else _usage(counts, used),
+        )
+
+    def content(self, answer: Any) -> Content:
+        said = {"role": "assistant", "parts": content.parts(field(answer, "content"))}
+        return Content(output=[{**said, "finish_reason": content.reason(field(answer, "stop_reason"))}])
 
 
 _COUNTS: Final = (
@@ -102,15 +143,7 @@ class _Reader:
             count = getattr(usage, name, None)
             if count is not None:
                 self._counts[name] = count
-        read, written, stored, cached = (self._counts.get(name) for name in _COUNTS)
-        thought = getattr(getattr(usage, "output_tokens_details", None), "thinking_tokens", None)
-        self.usage = Usage(
-            input=(read or 0) + (stored or 0) + (cached or 0),
-            output=written or 0,
-            cache_read=cached,
-            cache_write=stored,
-            reasoning=thought,
-        )
+        self.usage = _usage(self._counts, usage)
         return self.usage
 
     _EVENTS: ClassVar[dict[Any, Callable[..., Iterator[MessageChunk]]]] = {
@@ -119,3 +152,15 @@ class _Reader:
         "content_block_delta": _delta,
         "message_delta": _end,
     }
+
+
+def _usage(counts: Mapping[str, int], last: Any) -> Usage:
+    """Return what was counted: of what was read, the service leaves caches out."""
+    read, written, stored, cached = (counts.get(name) for name in _COUNTS)
+    return Usage(
+        input=(read or 0) + (stored or 0) + (cached or 0),
+        output=written or 0,
+        cache_read=cached,
+        cache_write=stored,
+        reasoning=field(field(last, "output_tokens_details"), "thinking_tokens"),
+    )

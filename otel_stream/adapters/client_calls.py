@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from time import perf_counter, time_ns
 from typing import Any, Protocol
 
+from opentelemetry.trace import get_tracer_provider
+
 from otel_stream.adapters import content
 from otel_stream.adapters.chunks import MessageChunk, Speaker
 from otel_stream.adapters.others import is_instrumented
 from otel_stream.adapters.providers import server_of
 from otel_stream.calls import Answered, Asked, Call, Content, Usage, given, number, texts, whole
 from otel_stream.events import CallEnded, CallStarted, Event, Task
+from otel_stream.telemetry.run import is_configured
 
 
 class Reader(Protocol):
@@ -106,12 +109,12 @@ def begin(stream: Any, reader: Reader, node: Speaker | None, since: int) -> Clie
         return None
     emit, task = here
     request = getattr(response, "request", None)
-    call = Call("chat", _asked(reader.provider, request), None)
     body = _body(request)
-    call.question = lambda: _question(body)
+    call = Call("chat", asked_of(reader.provider, body, getattr(request, "url", None)))
+    call.question = lambda: question_of(body)
     # anthropic's client traces itself, and has wrapped the body of this response if it does.
-    traces_itself = hasattr(getattr(response, "stream", None), "stream_observer")
-    call.told_elsewhere = traces_itself or is_instrumented(reader.provider)
+    is_observed = hasattr(getattr(response, "stream", None), "stream_observer")
+    call.told_elsewhere = is_observed or is_instrumented(reader.provider)
     return ClientCall(call, reader, emit, task, _sent(response) or since)
 
 
@@ -143,9 +146,18 @@ def _body(request: Any) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _asked(provider: str, request: Any) -> Asked:
-    body = _body(request)
-    address, port = server_of(getattr(request, "url", None))
+def traces_itself(client: Any) -> bool:
+    """Tell whether a client makes spans of its calls itself, as anthropic's does unless it is told not to."""
+    if not is_configured(get_tracer_provider()):
+        return False
+    told = getattr(client, "open_telemetry", None)
+    traces = told.get("traces") if isinstance(told, Mapping) else None
+    return isinstance(traces, Mapping) and bool(traces.get("enabled"))
+
+
+def asked_of(provider: str, body: Mapping[str, Any], url: Any) -> Asked:
+    """Return what the body of a request, sent to ``url``, asks for."""
+    address, port = server_of(url)
     form = body.get("response_format")
     if form is None and isinstance(body.get("text"), Mapping):
         form = body["text"].get("format")
@@ -169,7 +181,8 @@ def _asked(provider: str, request: Any) -> Asked:
     )
 
 
-def _question(body: Mapping[str, Any]) -> Content:
+def question_of(body: Mapping[str, Any]) -> Content:
+    """Return what the body of a request says to the model."""
     said = given(body, "messages", "input")
     apart = given(body, "system", "instructions")
     return Content(

@@ -57,32 +57,35 @@ def message(given: Any) -> dict[str, Any]:
         return {"role": "user", "parts": [_text(given)]}
     if isinstance(given, tuple | list) and len(given) == 2:
         return {"role": _role(given[0]), "parts": parts(given[1])}
-    role = _role(_field(given, "role") or _field(given, "type") or "user")
-    content = _field(given, "content")
-    answered = _field(given, "tool_call_id")
+    role = _role(field(given, "role") or field(given, "type") or "user")
+    content = field(given, "content")
+    answered = field(given, "tool_call_id")
     if role == "tool" or answered is not None:
-        response = content if content is not None else _field(given, "output")
+        response = content if content is not None else field(given, "output")
         shown = {"type": "tool_call_response", "id": answered, "response": _by_reference(response)}
         return _named(given, "tool", [shown])
-    kind = _field(given, "type")
+    kind = field(given, "type")
     if kind == "function_call":  # an item of the Responses API
         return {"role": "assistant", "parts": [_item_call(given)]}
     if kind == "function_call_output":
         shown = {
             "type": "tool_call_response",
-            "id": _field(given, "call_id"),
-            "response": _by_reference(_field(given, "output")),
+            "id": field(given, "call_id"),
+            "response": _by_reference(field(given, "output")),
         }
         return {"role": "tool", "parts": [shown]}
     found = parts(content)
-    calls = _field(given, "tool_calls") or ()
+    refusal = field(given, "refusal")
+    if isinstance(refusal, str) and refusal:
+        found.append(_text(refusal))
+    calls = field(given, "tool_calls") or ()
     if calls:
         found = [part for part in found if part["type"] != "tool_call"]
     return _named(given, role, [*found, *map(_tool_call, calls)])
 
 
 def _named(given: Any, role: str, found: Parts) -> dict[str, Any]:
-    name = _field(given, "name")
+    name = field(given, "name")
     return {"role": role, "parts": found, **({"name": name} if isinstance(name, str) else {})}
 
 
@@ -102,21 +105,21 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _part(block: Any) -> dict[str, Any]:
-    kind = _field(block, "type")
+    kind = field(block, "type")
     if kind in _TEXTS:
-        return _text(str(_field(block, "text") or ""))
+        return _text(str(field(block, "text") or ""))
     if kind in _THOUGHTS:
-        thought = _field(block, "thinking") or _field(block, "reasoning") or _field(block, "summary") or ""
+        thought = field(block, "thinking") or field(block, "reasoning") or field(block, "summary") or ""
         return {"type": "reasoning", "content": thought if isinstance(thought, str) else json.dumps(thought)}
     if kind == "refusal":
-        return _text(str(_field(block, "refusal") or ""))
+        return _text(str(field(block, "refusal") or ""))
     if kind in _TOLD_TWICE:
         return _tool_call(block)
     if kind == "tool_result":
         return {
             "type": "tool_call_response",
-            "id": _field(block, "tool_use_id"),
-            "response": _by_reference(_field(block, "content")),
+            "id": field(block, "tool_use_id"),
+            "response": _by_reference(field(block, "content")),
         }
     found = _reference(block, str(kind))
     return found if found is not None else {"type": str(kind or "unknown")}
@@ -127,16 +130,16 @@ def _reference(block: Any, kind: str) -> dict[str, Any] | None:
     modality = next((shown for name, shown in _KINDS.items() if name in kind), None)
     if modality is None:
         return None
-    source = _field(block, "source")
+    source = field(block, "source")
     if not isinstance(source, Mapping):
-        source = _field(block, kind) if isinstance(_field(block, kind), Mapping) else block
-    mime = _field(source, "media_type") or _field(source, "mime_type") or _field(block, "mime_type")
+        source = field(block, kind) if isinstance(field(block, kind), Mapping) else block
+    mime = field(source, "media_type") or field(source, "mime_type") or field(block, "mime_type")
     about = {"modality": modality, "mime_type": mime}
-    identity = _field(source, "file_id") or _field(source, "id")
-    url = _field(source, "url") or _field(source, "image_url") or _field(source, "file_url")
-    url = _field(url, "url") if isinstance(url, Mapping) else url
+    identity = field(source, "file_id") or field(source, "id")
+    url = field(source, "url") or field(source, "image_url") or field(source, "file_url")
+    url = field(url, "url") if isinstance(url, Mapping) else url
     data = next(
-        (_field(source, name) for name in ("data", "base64", "file_data") if _field(source, name)), None
+        (field(source, name) for name in ("data", "base64", "file_data") if field(source, name)), None
     )
     if isinstance(url, str) and not url.startswith("data:"):
         return {"type": "uri", **about, "uri": url}
@@ -159,7 +162,7 @@ def _by_reference(value: Any) -> Any:
     """Return what a tool has answered, with references in place of what is no text."""
     if isinstance(value, list | tuple):
         return [_by_reference(one) for one in value]
-    kind = _field(value, "type") if isinstance(value, Mapping) else None
+    kind = field(value, "type") if isinstance(value, Mapping) else None
     if isinstance(kind, str):
         found = _reference(value, kind)
         if found is not None:
@@ -173,26 +176,38 @@ def by_reference(value: Any) -> Any:
 
 
 def _tool_call(call: Any) -> dict[str, Any]:
-    function = _field(call, "function")
+    function = field(call, "function")
     source = function if function is not None else call
     arguments = next(
-        (found for name in ("args", "arguments", "input") if (found := _field(source, name)) is not None),
+        (found for name in ("args", "arguments", "input") if (found := field(source, name)) is not None),
         None,
     )
     return {
         "type": "tool_call",
-        "id": _field(call, "id"),
-        "name": str(_field(source, "name") or ""),
+        "id": field(call, "id"),
+        "name": str(field(source, "name") or ""),
         "arguments": _read(arguments),
     }
+
+
+def items(given: Iterable[Any]) -> Parts:
+    """Return what an answer of the Responses API consists of, as parts of one message."""
+    found: Parts = []
+    for item in given:
+        kind = field(item, "type")
+        if kind == "message":
+            found += parts(field(item, "content"))
+        else:
+            found.append(_item_call(item) if kind == "function_call" else _part(item))
+    return found
 
 
 def _item_call(item: Any) -> dict[str, Any]:
     return {
         "type": "tool_call",
-        "id": _field(item, "call_id"),
-        "name": str(_field(item, "name") or ""),
-        "arguments": _read(_field(item, "arguments")),
+        "id": field(item, "call_id"),
+        "name": str(field(item, "name") or ""),
+        "arguments": _read(field(item, "arguments")),
     }
 
 
@@ -211,16 +226,16 @@ def definitions(tools: Any) -> Parts:
         return []
     found: Parts = []
     for tool in tools:
-        function = _field(tool, "function")
+        function = field(tool, "function")
         source = function if function is not None else tool
-        name = _field(source, "name")
-        kind = "function" if function is not None or _field(tool, "input_schema") is not None else None
-        parameters = _field(source, "parameters") or _field(source, "input_schema")
+        name = field(source, "name")
+        kind = "function" if function is not None or field(tool, "input_schema") is not None else None
+        parameters = field(source, "parameters") or field(source, "input_schema")
         found.append(
             {
-                "type": str(kind or _field(tool, "type") or "function"),
-                "name": str(name or _field(tool, "type") or ""),
-                "description": _field(source, "description"),
+                "type": str(kind or field(tool, "type") or "function"),
+                "name": str(name or field(tool, "type") or ""),
+                "description": field(source, "description"),
                 "parameters": parameters,
             }
         )
@@ -233,5 +248,6 @@ def _role(given: Any) -> str:
     return _ROLES.get(role, "assistant" if role == "message" else role)
 
 
-def _field(value: Any, name: str) -> Any:
+def field(value: Any, name: str) -> Any:
+    """Return what a mapping, or an object, has under a name; None if it has nothing."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)

@@ -1,4 +1,4 @@
-"""Streams of the ``openai`` client as *messages*: of chat completions and of the Responses API.
+"""Streams of the ``openai`` client as *messages*, and its calls: of chat completions and the Responses API.
 
     from otel_stream.adapters.openai import stream_messages
 
@@ -6,6 +6,8 @@
         stream = await client.chat.completions.create(model=..., messages=..., stream=True)
         async for chunk in stream_messages(stream):
             ...
+
+    client = tell_calls(openai.AsyncOpenAI())  # and what is not streamed is told, too
 
 It imports nothing of the client: what an event is, is read off its fields.
 """
@@ -16,11 +18,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
+from otel_stream.adapters import content
 from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metadata
+from otel_stream.adapters.client_requests import tell_requests
 from otel_stream.adapters.client_streams import told
-from otel_stream.calls import Usage
+from otel_stream.adapters.content import field
+from otel_stream.calls import Answered, Content, Usage
 
 StreamT = TypeVar("StreamT")
+ClientT = TypeVar("ClientT")
 
 
 def stream_messages(stream: StreamT, *, metadata: Mapping[str, Any] | None = None) -> StreamT:
@@ -35,6 +41,75 @@ def stream_messages(stream: StreamT, *, metadata: Mapping[str, Any] | None = Non
     """
     about = {"ls_provider": "openai", "ls_model_type": "chat", **(metadata or {})}
     return cast("StreamT", told(stream, _Reader(), about))
+
+
+def tell_calls(client: ClientT) -> ClientT:
+    """Return ``client``, whose calls of models in nodes are told from now on.
+
+    They are those that are not streamed, and those whose stream never begins; give streams to
+    ``stream_messages``. A call lasts from before its request is sent until its answer is there, retries
+    included. The client is changed, not wrapped; copies of it (``with_options``) are not.
+
+    Raises:
+        ConfigError: ``client`` is no client.
+    """
+    tell_requests(client, _Service())
+    return client
+
+
+class _Service:
+    """What is told of answers that come as a whole."""
+
+    provider = "openai"
+    paths = ("/chat/completions", "/responses")
+
+    def answered(self, answer: Any) -> Answered:
+        used, choices = field(answer, "usage"), field(answer, "choices")
+        if choices is not None:
+            reasons = tuple(str(reason) for one in choices if (reason := field(one, "finish_reason")))
+        else:
+            reasons = tuple(filter(None, (_reason(answer),)))
+        usage = None if used is None else _usage(used)
+        return Answered(
+            id=field(answer, "id"), model=field(answer, "model"), finish_reasons=reasons, usage=usage
+        )
+
+    def content(self, answer: Any) -> Content:
+        choices = field(answer, "choices")
+        if choices is None:
+            items = content.items(field(answer, "output") or ())
+            return Content(
+                output=[
+                    {"role": "assistant", "parts": items, "finish_reason": content.reason(_reason(answer))}
+                ]
+            )
+        said = [
+            {
+                **content.message(field(one, "message")),
+                "finish_reason": content.reason(field(one, "finish_reason")),
+            }
+            for one in choices
+        ]
+        return Content(output=said)
+
+
+def _reason(response: Any) -> str | None:
+    """Return why a model stopped whose answer is one of the Responses API."""
+    reason = field(field(response, "incomplete_details"), "reason") or field(response, "status")
+    return reason if isinstance(reason, str) else None
+
+
+def _usage(used: Any) -> Usage:
+    """Return the counts of either API."""
+    read, written = (
+        ("prompt", "completion") if field(used, "prompt_tokens") is not None else ("input", "output")
+    )
+    return _counted(
+        field(used, f"{read}_tokens"),
+        field(used, f"{written}_tokens"),
+        field(used, f"{read}_tokens_details"),
+        field(used, f"{written}_tokens_details"),
+    )
 
 
 class _Reader:
@@ -77,10 +152,7 @@ class _Reader:
             yield _of_choice(choice, f"{name}:{choice.index}" if choice.index else name)
         usage = getattr(event, "usage", None)
         if usage is not None:
-            read, written = (
-                getattr(usage, f"{part}_tokens_details", None) for part in ("prompt", "completion")
-            )
-            self.usage = _counted(usage.prompt_tokens, usage.completion_tokens, read, written)
+            self.usage = _usage(usage)
             yield MessageChunk(id=self._name(event.id), content="", usage=usage_metadata(self.usage))
 
     # -- responses ---------------------------------------------------------------------------------
@@ -113,11 +185,9 @@ class _Reader:
 
     def _completed(self, event: Any) -> Iterator[MessageChunk]:
         response = event.response
-        used, details = response.usage, response.incomplete_details
-        if used is not None:
-            read, written = (getattr(used, f"{part}_tokens_details", None) for part in ("input", "output"))
-            self.usage = _counted(used.input_tokens, used.output_tokens, read, written)
-        reason = getattr(details, "reason", None) or response.status
+        if response.usage is not None:
+            self.usage = _usage(response.usage)
+        reason = _reason(response) or "completed"
         self.model = getattr(response, "model", None) or self.model
         self.finish_reasons[0] = reason
         yield MessageChunk(
@@ -162,11 +232,11 @@ def _of_choice(choice: Any, name: str) -> MessageChunk:
     )
 
 
-def _counted(read: int, written: int, of_read: Any, of_written: Any) -> Usage:
+def _counted(read: int | None, written: int | None, of_read: Any, of_written: Any) -> Usage:
     return Usage(
         input=read,
         output=written,
-        cache_read=getattr(of_read, "cached_tokens", None),
-        cache_write=getattr(of_read, "cache_write_tokens", None),
-        reasoning=getattr(of_written, "reasoning_tokens", None),
+        cache_read=field(of_read, "cached_tokens"),
+        cache_write=field(of_read, "cache_write_tokens"),
+        reasoning=field(of_written, "reasoning_tokens"),
     )
