@@ -14,14 +14,16 @@ from otel_stream import semconv
 
 def make(stores: Stores) -> Dashboard:
     """Return the dashboard."""
+    conversation = text(q.V_CONVERSATION, "Conversation", "", "Whose runs are listed: a thread's id.")
     trace_id = text(q.V_TRACE, "Trace id", "", "The trace of the run; each table of runs leads here.")
     return board.board(
         stores,
         "explorer",
         "Run explorer",
-        "One run, by its trace id: trace, graph, log events and state side by side.",
-        [*board.variables(stores), *stores.variables(), trace_id],
+        "One run, by its trace id: trace, graph, log events and state side by side, and its conversation.",
+        [*board.variables(stores), *stores.variables(), conversation, trace_id],
         {
+            "The conversation": _conversation(stores),
             "The trace": [
                 stores.trace("Trace", "The spans of the run; its log events are linked from them.")
             ],
@@ -30,6 +32,17 @@ def make(stores: Stores) -> Dashboard:
         },
         since="now-6h",
     )
+
+
+def _conversation(stores: Stores) -> list[Panel]:
+    shown = (semconv.GRAPH_RUN_END, semconv.GRAPH_RUN_TOKENS, semconv.GRAPH_RUN_COST)
+    return [
+        stores.runs(
+            "Runs of the conversation",
+            "Each leads to its trace below; empty until a conversation is typed in above.",
+            Find(of_conversation=True, shown=shown),
+        )
+    ]
 
 
 def _events(stores: Stores) -> list[Panel]:

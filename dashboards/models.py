@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
-
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import board
+from dashboards import board, links
 from dashboards import queries as q
-from dashboards.names import label, series
-from dashboards.panels import HALF, Panel, lines, metric, number
-from dashboards.stores import Stores
+from dashboards.names import label
+from dashboards.panels import HALF, Panel, lines, listing, metric, now, number
+from dashboards.stores import Find, Stores
 from otel_stream import semconv
-from otel_stream.semconv import GenAINames, Metric
 
 _MODEL = label(semconv.GEN_AI_REQUEST_MODEL)
 _TOOL = label(semconv.GEN_AI_TOOL_NAME)
 _KIND = label(semconv.GEN_AI_TOKEN_TYPE)
-#: Both vocabularies; a program speaks one of them.
-_NAMES: Final = tuple(semconv.genai_names(word) for word in ("", "gen_ai_latest_experimental"))
-
-
-def _either(pick: Callable[[GenAINames], Metric | None], suffix: str, matchers: Iterable[str]) -> str:
-    """Select a metric whichever of the two names it has."""
-    names = "|".join(series(found) + suffix for found in map(pick, _NAMES) if found is not None)
-    return q.select("", (f'__name__=~"{names}"', *matchers))
 
 
 def _calls(*more: str) -> str:
-    return q.rate(_either(lambda names: names.call_duration, "_count", (*q.OF_NODE, *more)))
+    return q.rate(q.either(lambda names: names.call_duration, "_count", (*q.OF_NODE, *more)))
 
 
 def _failed() -> str:
@@ -42,8 +30,8 @@ def _tools(suffix: str, *more: str) -> str:
 
 def _tokens(kind: str, *by: str) -> str:
     """Return what is spent per second of ``input`` or ``output``: one name for both kinds, or one each."""
-    of_kind = _either(lambda names: names.token_usage, "_sum", (*q.OF_NODE, f'{_KIND}="{kind}"'))
-    own = _either(lambda names: getattr(names, f"{kind}_tokens"), "", q.OF_NODE)
+    of_kind = q.either(lambda names: names.token_usage, "_sum", (*q.OF_NODE, f'{_KIND}="{kind}"'))
+    own = q.either(lambda names: getattr(names, f"{kind}_tokens"), "", q.OF_NODE)
     return q.added_up((of_kind, own), *by)
 
 
@@ -53,18 +41,25 @@ def make(stores: Stores) -> Dashboard:
         stores,
         "models",
         "Graph models and tools",
-        "Calls of models and tools in nodes: rate, errors, duration, time to the first chunk, and tokens.",
-        board.variables(stores, q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH, q.V_NODE),
-        {"Now": _now(), "Models": _models(), "Tokens": _spent(), "Tools": _of_tools()},
+        "Calls of models and tools in nodes: rate, errors, duration, first chunks, tokens, and cost.",
+        [*board.variables(stores, q.V_ENVIRONMENT, q.V_SERVICE, q.V_GRAPH, q.V_NODE), *stores.variables()],
+        {
+            "Now": _now(),
+            "Models": _models(),
+            "Tokens": _spent(),
+            "Cost": _cost(),
+            "Tools": _of_tools(),
+            "Slowest and dearest": _extremes(stores),
+        },
     )
 
 
 def _first_chunk(*by: str) -> str:
-    return q.quantile(0.95, _either(lambda names: names.time_to_first_chunk, "_bucket", q.OF_NODE), *by)
+    return q.quantile(0.95, q.either(lambda names: names.time_to_first_chunk, "_bucket", q.OF_NODE), *by)
 
 
 def _durations(*by: str) -> str:
-    return q.quantile(0.95, _either(lambda names: names.call_duration, "_bucket", q.OF_NODE), *by)
+    return q.quantile(0.95, q.either(lambda names: names.call_duration, "_bucket", q.OF_NODE), *by)
 
 
 def _now() -> list[Panel]:
@@ -81,12 +76,13 @@ def _now() -> list[Panel]:
         number("First chunk", "95 of 100 streams begin within this time.", "s", metric(_first_chunk())),
         number("Read", "Tokens per second that models read.", "short", metric(_tokens("input"))),
         number("Written", "Tokens per second that models write.", "short", metric(_tokens("output"))),
+        number("Cost", "US dollars per hour.", "currencyUSD", metric(_dollars())),
     ]
 
 
 def _models() -> list[Panel]:
     name = f"{{{{{_MODEL}}}}}"
-    gaps = _either(lambda names: names.time_per_output_chunk, "_bucket", q.OF_NODE)
+    gaps = q.either(lambda names: names.time_per_output_chunk, "_bucket", q.OF_NODE)
     return [
         lines(
             "Rate", "Calls that end per second, by model.", "reqps", metric(q.total(_calls(), _MODEL), name)
@@ -145,6 +141,72 @@ def _spent() -> list[Panel]:
             metric(_tokens("output", q.L_GRAPH, q.L_NODE), f"{node} written"),
             span=HALF,
             stacked=True,
+        ),
+    ]
+
+
+def _dollars(*by: str) -> str:
+    """Return what is spent per hour, in US dollars."""
+    return f"3600 * {q.total(q.rate(q.select(semconv.CALL_COST, q.OF_NODE)), *by)}"
+
+
+def _cost() -> list[Panel]:
+    name, node = f"{{{{{_MODEL}}}}}", f"{{{{{q.L_GRAPH}}}}} {{{{{q.L_NODE}}}}}"
+    unpriced = q.total(q.rate(q.select(semconv.CALL_UNPRICED, q.OF_NODE)), _MODEL)
+    return [
+        lines(
+            "Cost, by model",
+            "US dollars per hour, by the price table where the program runs; of calls whose price it knows.",
+            "currencyUSD",
+            metric(_dollars(_MODEL), name),
+            stacked=True,
+        ),
+        lines(
+            "Cost, by node",
+            "US dollars per hour, by the node that spends them.",
+            "currencyUSD",
+            metric(_dollars(q.L_GRAPH, q.L_NODE), node),
+            stacked=True,
+        ),
+        lines(
+            "Without a price",
+            "Calls per second whose tokens were counted and whose price the table does not know, by model.",
+            "reqps",
+            metric(unpriced, name),
+        ),
+    ]
+
+
+def _extremes(stores: Stores) -> list[Panel]:
+    by, shown = (q.L_GRAPH, q.L_NODE), (semconv.GRAPH_RUN_TOKENS, semconv.GRAPH_RUN_COST)
+    return [
+        listing(
+            "Dearest nodes",
+            "By what their calls of models cost.",
+            "short",
+            now(f"topk(20, {_dollars(*by)})"),
+            now(_tokens("input", *by)),
+            now(_tokens("output", *by)),
+            now(_durations(*by)),
+            renamed={
+                q.L_GRAPH: "graph",
+                q.L_NODE: "node",
+                "Value #A": "US dollars/h",
+                "Value #B": "read/s",
+                "Value #C": "written/s",
+                "Value #D": "95 % [s]",
+            },
+            links={"node": links.to_node(stores.name), "graph": links.to_graph(stores.name)},
+            sorted_by="US dollars/h",
+        ),
+        stores.runs(
+            "Dearest runs",
+            "Of the newest runs that cost something, by what they cost.",
+            Find(priced=True, shown=shown),
+            sorted_by=semconv.GRAPH_RUN_COST,
+        ),
+        stores.runs(
+            "Slowest runs", "Of the newest runs, the slowest first.", Find(shown=shown), sorted_by="Duration"
         ),
     ]
 

@@ -31,6 +31,12 @@ def label(attribute: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "_", attribute)
 
 
+def is_list(attribute: str) -> bool:
+    """Tell whether an attribute holds several texts, which stores of log events keep as JSON."""
+    known = REGISTRY.attributes.get(attribute)
+    return known is not None and known.type_name == "string[]"
+
+
 def prometheus(name: str, unit: str, instrument: str) -> str:
     """Return what Prometheus' OTLP endpoint calls a metric (``UnderscoreEscapingWithSuffixes``).
 
@@ -51,14 +57,12 @@ def series(metric: Metric) -> str:
     return prometheus(metric.name, metric.unit, REGISTRY.metrics[metric.name].group.instrument)
 
 
-#: The duration of a run has one of two names, never both (``docs/reference/telemetry.md``).
-RUN_DURATIONS: Final[tuple[Metric, ...]] = tuple(
-    semconv.genai_names(word).run_duration for word in ("", "gen_ai_latest_experimental")
-)
+#: Both vocabularies of the GenAI conventions; a program speaks one of them (``docs/reference/telemetry.md``).
+GENAI_NAMES: Final = tuple(semconv.genai_names(word) for word in ("", "gen_ai_latest_experimental"))
+#: The duration of a run has one of two names, never both.
+RUN_DURATIONS: Final[tuple[Metric, ...]] = tuple(names.run_duration for names in GENAI_NAMES)
 #: And so has the attribute of spans that holds the graph's name.
-GRAPH_ATTRIBUTES: Final[tuple[str, ...]] = tuple(
-    semconv.genai_names(word).graph_attribute for word in ("", "gen_ai_latest_experimental")
-)
+GRAPH_ATTRIBUTES: Final[tuple[str, ...]] = tuple(names.graph_attribute for names in GENAI_NAMES)
 
 #: Ends of runs that count as failures, as a regular expression.
 FAILED: Final = "|".join(end.value for end in End if end.failed)

@@ -6,6 +6,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards import board, collector, links
 from dashboards import queries as q
+from dashboards.names import label
 from dashboards.panels import (
     HALF,
     HEIGHT,
@@ -191,9 +192,9 @@ def _slowest(stores: Stores) -> list[Panel]:
 def _graph(stores: Stores) -> list[Panel]:
     return [
         node_graph(
-            "Graphs and their nodes",
-            "Tasks per second of each node, supersteps per second of each graph. What one run went through, "
-            "edge by edge, is in the run explorer.",
+            "From node to node",
+            "Tasks per second of each node, and how often per second one triggered the other: the edges that "
+            "were taken. What one run went through is in the run explorer.",
             now(_nodes()).ref_id("nodes"),
             now(_edges()).ref_id("edges"),
             renamed={"Value #nodes": "mainstat", "Value #edges": "mainstat"},
@@ -218,18 +219,18 @@ def _named(expression: str, name: str, between: str, *sources: str) -> str:
 
 
 def _nodes() -> str:
-    """Return one row for each graph and each node, with the labels that make it a node of the picture."""
+    """Return one row for each node, with the labels that make it a node of the picture."""
     tasks = q.total(_TASKS, q.L_GRAPH, q.L_NODE)
-    graphs = q.total(q.rate(q.select(semconv.SUPERSTEP_DURATION, q.OF_GRAPH, "_count")), q.L_GRAPH)
     nodes = _named(_named(tasks, "id", "/", q.L_GRAPH, q.L_NODE), "title", "", q.L_NODE)
-    roots = _named(_named(graphs, "id", "/", q.L_GRAPH), "title", "", q.L_GRAPH)
-    return f"{nodes} or {roots}"
+    return _named(nodes, "subtitle", "", q.L_GRAPH)
 
 
 def _edges() -> str:
-    """Return one row for each edge from a graph to one of its nodes."""
-    edge = _named(q.total(_TASKS, q.L_GRAPH, q.L_NODE), "target", "/", q.L_GRAPH, q.L_NODE)
-    return _named(_named(edge, "source", "/", q.L_GRAPH), "id", ">", q.L_GRAPH, q.L_NODE)
+    """Return one row for each edge that was taken, of whose ends one is chosen."""
+    source, target = label(semconv.GRAPH_EDGE_FROM), label(semconv.GRAPH_EDGE_TO)
+    taken = q.total(q.rate(q.select(semconv.EDGE_COUNT, q.OF_GRAPH)), q.L_GRAPH, source, target)
+    edge = _named(taken, "source", "/", q.L_GRAPH, source)
+    return _named(_named(edge, "target", "/", q.L_GRAPH, target), "id", ">", q.L_GRAPH, source, target)
 
 
 def _gateway() -> list[Panel]:

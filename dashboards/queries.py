@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from dashboards.names import ENVIRONMENT, RUN_DURATIONS, SERVICE, label, series
+from dashboards.names import ENVIRONMENT, GENAI_NAMES, RUN_DURATIONS, SERVICE, label, series
 from otel_stream import semconv
 from otel_stream.semconv import Metric
 
@@ -16,9 +16,12 @@ RATE_INTERVAL: Final = "$__rate_interval"
 V_ENVIRONMENT, V_SERVICE, V_GRAPH, V_NODE = "environment", "service", "graph", "node"
 #: Those that are typed: the trace of the run explorer, and from what duration on a run is listed as slow.
 V_TRACE, V_SLOW = "trace_id", "slow"
+#: The conversation whose runs are listed.
+V_CONVERSATION = "conversation"
 
 L_ENVIRONMENT, L_SERVICE = label(ENVIRONMENT), label(SERVICE)
 L_GRAPH, L_NODE = label(semconv.GRAPH_NAME), label(semconv.GEN_AI_NODE_NAME)
+L_MODEL, L_PROVIDER = label(semconv.GEN_AI_REQUEST_MODEL), label(semconv.GEN_AI_PROVIDER_NAME)
 L_END, L_ERROR = label(semconv.GRAPH_RUN_END), label(semconv.ERROR_TYPE)
 
 # -- PromQL ---------------------------------------------------------------------------------------------
@@ -39,6 +42,14 @@ def select(metric: Metric | str, matchers: Iterable[str] = (), suffix: str = "")
 def runs(suffix: str, matchers: Iterable[str] = ()) -> str:
     """Select the durations of runs, whichever of the two names they have."""
     names = "|".join(series(metric) + suffix for metric in RUN_DURATIONS)
+    return select("", (f'__name__=~"{names}"', *matchers))
+
+
+def either(
+    pick: Callable[[semconv.GenAINames], Metric | None], suffix: str = "", matchers: Iterable[str] = ()
+) -> str:
+    """Select a metric whichever of two names it has: a program speaks one of the vocabularies."""
+    names = "|".join(series(found) + suffix for found in map(pick, GENAI_NAMES) if found is not None)
     return select("", (f'__name__=~"{names}"', *matchers))
 
 

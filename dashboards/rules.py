@@ -56,6 +56,51 @@ def _share(part: str, whole: str) -> str:
 
 _RUNS: Final = q.total(q.rate(q.runs("_count"), WINDOW), *_BY_GRAPH)
 _FAILED_RUNS: Final = q.total(q.rate(q.runs("_count", (f'{q.L_END}=~"{FAILED}"',)), WINDOW), *_BY_GRAPH)
+#: Of runs, how many may fail: one in a hundred. What is left of that is their error budget.
+BUDGET: Final = 0.01
+
+
+def _failed_over(window: str) -> Recording:
+    """Return the share of runs that failed over ``window``, which objectives are measured by."""
+    every = q.total(q.rate(q.runs("_count"), window), *_BY_GRAPH)
+    bad = q.total(q.rate(q.runs("_count", (f'{q.L_END}=~"{FAILED}"',)), window), *_BY_GRAPH)
+    return Recording(f"graph:runs_failed:ratio{window}", _share(bad, every))
+
+
+def _burns(factor: float, long: str, short: str) -> str:
+    """Tell that the budget is used up ``factor`` times as fast as it may be, for long and still now."""
+    over, limit = "graph:runs_failed:ratio", f"{factor * BUDGET:g}"
+    return f"{over}{long} > {limit} and {over}{short} > {limit}"
+
+
+_BY_MODEL: Final = (*_BY_SERVICE, q.L_PROVIDER, q.L_MODEL)
+_CALLS: Final = q.total(q.rate(q.either(lambda names: names.call_duration, "_count"), WINDOW), *_BY_MODEL)
+_FAILED_CALLS: Final = q.total(
+    q.rate(q.either(lambda names: names.call_duration, "_count", (f'{q.L_ERROR}!=""',)), WINDOW), *_BY_MODEL
+)
+
+
+def _tokens(window: str, *by: str) -> str:
+    kinds = (
+        q.either(lambda names: names.token_usage, "_sum"),
+        q.either(lambda names: names.input_tokens),
+        q.either(lambda names: names.output_tokens),
+    )
+    return q.added_up(kinds, *by, window=window)
+
+
+CALLS_FAILED: Final = Recording("model:calls_failed:ratio5m", _share(_FAILED_CALLS, _CALLS))
+FIRST_CHUNK_P95: Final = Recording(
+    "model:time_to_first_chunk_seconds:p95_5m",
+    q.quantile(0.95, q.either(lambda names: names.time_to_first_chunk, "_bucket"), *_BY_MODEL, window=WINDOW),
+)
+TOKENS_NOW: Final = Recording("graph:tokens:rate15m", _tokens("15m", *_BY_GRAPH))
+COST: Final = Recording(
+    "graph:cost_usd_per_hour:rate1h",
+    f"3600 * {q.total(q.rate(q.select(semconv.CALL_COST), '1h'), *_BY_GRAPH)}",
+)
+OBJECTIVES: Final = tuple(_failed_over(window) for window in ("30m", "1h", "6h"))
+
 _TASKS: Final = q.total(_rate(semconv.NODE_DURATION, "_count"), *_BY_NODE)
 _OFFERED: Final = q.total(_rate(semconv.STREAM_OFFERED), *_BY_GRAPH)
 
@@ -91,6 +136,11 @@ RECORDINGS: Final = (
     NODES_P95,
     PARTS_DROPPED,
     QUEUES,
+    *OBJECTIVES,
+    CALLS_FAILED,
+    FIRST_CHUNK_P95,
+    TOKENS_NOW,
+    COST,
 )
 
 
@@ -98,6 +148,7 @@ def _label(name: str) -> str:
     return f"{{{{ $labels.{name} }}}}"
 
 
+_MODEL: Final = f"{_label(q.L_MODEL)} of {_label(q.L_PROVIDER)}, called by {_label(q.L_SERVICE)},"
 _GRAPH: Final = f"graph {_label(q.L_GRAPH)} of {_label(q.L_SERVICE)}"
 _NODE: Final = f"node {_label(q.L_NODE)} of {_GRAPH}"
 _PERCENT: Final = "{{ $value | humanizePercentage }}"
@@ -121,6 +172,61 @@ ALERTS: Final = (
         "critical",
         f"Runs of {_GRAPH} fail",
         f"{_PERCENT} of the runs failed.",
+    ),
+    Alert(
+        "OtelStreamRunsBurnBudget",
+        _burns(14.4, "1h", "5m"),
+        "",
+        "2m",
+        "critical",
+        f"Runs of {_GRAPH} use up their error budget",
+        f"{_PERCENT} failed within an hour: at this rate a month's budget lasts two days.",
+    ),
+    Alert(
+        "OtelStreamRunsEatBudget",
+        _burns(6, "6h", "30m"),
+        "",
+        "15m",
+        "warning",
+        f"Runs of {_GRAPH} eat their error budget",
+        f"{_PERCENT} failed within six hours: at this rate a month's budget lasts five days.",
+    ),
+    Alert(
+        "OtelStreamCostHigh",
+        COST.record,
+        "> 50",
+        "15m",
+        "warning",
+        f"Calls of models by {_GRAPH} cost more than planned",
+        "{{ $value | humanize }} US dollars per hour.",
+    ),
+    Alert(
+        "OtelStreamTokensSpike",
+        # The average of what was recorded: a service that is young has no six hours.
+        f"{TOKENS_NOW.record} / (avg_over_time({TOKENS_NOW.record}[6h]) > 10)",
+        "> 5",
+        "10m",
+        "warning",
+        f"{_GRAPH} spends many more tokens than usual",
+        f"{_NUMBER} times as many as in the last six hours.",
+    ),
+    Alert(
+        "OtelStreamProviderFails",
+        CALLS_FAILED.record,
+        "> 0.1",
+        "10m",
+        "critical",
+        f"Calls of {_MODEL} fail",
+        f"{_PERCENT} of the calls failed, after the client's own retries.",
+    ),
+    Alert(
+        "OtelStreamFirstChunkLate",
+        FIRST_CHUNK_P95.record,
+        "> 10",
+        "15m",
+        "warning",
+        f"Answers of {_MODEL} begin late",
+        f"5 of 100 streams begin after more than {_SECONDS}.",
     ),
     Alert(
         "OtelStreamRunsSlow",

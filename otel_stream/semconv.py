@@ -117,6 +117,9 @@ GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS: Final = "gen_ai.usage.cache_creation.i
 GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
 #: int. Tokens among those written that are reasoning.
 GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+#: double. What the call cost in US dollars, by the price table that is installed; absent where that knows no
+#: price.
+GRAPH_CALL_COST: Final = "graph.call.cost"
 #: string. Which tokens are counted, in conventions before 0.1.0. One of input, output.
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a count of words
 #: string. What the tokens stand for, in conventions since 0.1.0. One of text, image, audio, unknown.
@@ -159,6 +162,10 @@ GRAPH_NAME: Final = "graph.name"
 GRAPH_NS: Final = "graph.ns"
 #: string. Identity of the root run; subgraphs bear it, too.
 GRAPH_RUN_ID: Final = "graph.run.id"
+#: int. Present if not 0. Tokens that the models which the root run called have read and written, as they say.
+GRAPH_RUN_TOKENS: Final = "graph.run.tokens"
+#: double. Present if not 0. What those of the run's calls whose price is known cost in US dollars.
+GRAPH_RUN_COST: Final = "graph.run.cost"
 #: string[]. Tags given to the run; redacted like content.
 GRAPH_RUN_TAGS: Final = "graph.run.tags"
 #: boolean. Present if true. The run goes on from a checkpoint.
@@ -296,6 +303,12 @@ EVENT_BY_MODE: Final[dict[str, str]] = {
 }
 #: A call of a model with its content, structured; where content is captured on events.
 EVENT_CALL_DETAILS: Final = "gen_ai.client.inference.operation.details"
+#: What a call of a model failed of, in GenAI conventions before 0.1.0; where such calls are told as log
+#: events.
+EVENT_CALL_EXCEPTION_BEFORE: Final = "gen_ai.client.operation.exception"
+#: What a call of a model failed of, in GenAI conventions since 0.1.0; where such calls are told as log
+#: events.
+EVENT_CALL_EXCEPTION_SINCE: Final = "gen_ai.client.inference.exception"
 #: A run has begun, of a root or a subgraph; on its span.
 EVENT_RUN_START: Final = "graph.run_start"
 #: What a graph was declared to be; before the first run of it that a process tells of.
@@ -347,6 +360,8 @@ _CALL_TOKENS: Final = (
     1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864,
 )
 # fmt: on
+#: The convention's, in powers of two.
+_AGENT_CALLS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 #: From a single call to a loop that meets its recursion limit; 25 is LangGraph's old default.
 _RUN_SUPERSTEPS: Final = (1, 2, 3, 5, 10, 25, 50, 100, 250, 500, 1000, 10000)
 #: Answers come from programs (seconds) and from people (hours, days, after the holidays).
@@ -367,6 +382,16 @@ EXECUTE_TOOL_DURATION: Final = Metric(
 )
 RETRIEVAL_DURATION: Final = Metric(
     "gen_ai.retrieval.duration", "s", "Duration of a search of a retriever.", _CALL_SECONDS
+)
+CALL_COST: Final = Metric(
+    "graph.call.cost",
+    "{usd}",
+    "What calls of models cost in US dollars, where the price table that is installed knows the price.",
+)
+CALL_UNPRICED: Final = Metric(
+    "graph.call.unpriced",
+    "{call}",
+    "Calls of models that have counted tokens and no known price, while a price table is installed.",
 )
 RUN_ACTIVE: Final = Metric("graph.run.active", "{run}", "Runs in progress.")
 RUN_SUPERSTEPS: Final = Metric(
@@ -488,6 +513,8 @@ class GenAINames(NamedTuple):
     cache_read_tokens: Metric | None
     cache_write_tokens: Metric | None
     reasoning_tokens: Metric | None
+    agent_inferences: Metric | None
+    agent_tools: Metric | None
 
 
 _BEFORE_0_1_0: Final = GenAINames(
@@ -509,6 +536,8 @@ _BEFORE_0_1_0: Final = GenAINames(
         _CALL_SECONDS,
     ),
     Metric("gen_ai.client.token.usage", "{token}", "Number of input and output tokens used.", _CALL_TOKENS),
+    None,
+    None,
     None,
     None,
     None,
@@ -564,6 +593,18 @@ _SINCE_0_1_0: Final = GenAINames(
         "gen_ai.client.inference.usage.reasoning.output_tokens",
         "{token}",
         "Tokens among those written that are reasoning.",
+    ),
+    Metric(
+        "gen_ai.invoke_agent.inference_calls",
+        "{inference_call}",
+        "Calls of models that a run of an agent made itself.",
+        _AGENT_CALLS,
+    ),
+    Metric(
+        "gen_ai.invoke_agent.tool_calls",
+        "{tool_call}",
+        "Calls of tools that a run of an agent made itself.",
+        _AGENT_CALLS,
     ),
 )
 

@@ -68,6 +68,8 @@ class GenAINames(NamedTuple):
     cache_read_tokens: Metric | None
     cache_write_tokens: Metric | None
     reasoning_tokens: Metric | None
+    agent_inferences: Metric | None
+    agent_tools: Metric | None
 
 
 '''
@@ -95,6 +97,8 @@ VERSIONS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
     ("tokens from a cache, in sum", None, f"{_INFERENCE}.usage.cache_read.input_tokens"),
     ("tokens put into a cache, in sum", None, f"{_INFERENCE}.usage.cache_write.input_tokens"),
     ("tokens of reasoning, in sum", None, f"{_INFERENCE}.usage.reasoning.output_tokens"),
+    ("calls of models by a run of an agent", None, "gen_ai.invoke_agent.inference_calls"),
+    ("calls of tools by a run of an agent", None, "gen_ai.invoke_agent.tool_calls"),
 )
 
 _CHOICE: Final = '''

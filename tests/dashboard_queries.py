@@ -7,6 +7,7 @@ from dashboards import collector, names
 _FUNCTIONS = {"sum", "max", "min", "count", "topk", "by", "or", "and", "unless", "absent"} | {
     "rate",
     "increase",
+    "avg_over_time",
     "max_over_time",
     "histogram_quantile",
     "label_join",

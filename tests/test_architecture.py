@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from semconv.__main__ import GENERATED
 from tests.source import circles, foreign_writes, imports
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +50,9 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def test_no_file_is_longer_than_600_lines() -> None:
-    lengths = {name_of(path): len(path.read_text().splitlines()) for path in SOURCES}
+    # What the registry says is written by a program, a line for each name.
+    written = [path for path in SOURCES if name_of(path) not in GENERATED]
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in written}
     assert {name: n for name, n in lengths.items() if n > MAX_FILE_LINES} == {}
 
 

@@ -24,6 +24,10 @@ class Find(NamedTuple):
     end: str = ""
     #: Those that went on from the trace that is typed in.
     resumed: bool = False
+    #: Those of the conversation that is typed in.
+    of_conversation: bool = False
+    #: Those whose calls of models cost something.
+    priced: bool = False
     shown: tuple[str, ...] = ()
 
 

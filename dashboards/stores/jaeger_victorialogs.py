@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dashboards import links
 from dashboards import queries as q
-from dashboards.names import ENVIRONMENT, SERVICE, series
+from dashboards.names import ENVIRONMENT, SERVICE, is_list, series
 from dashboards.panels import (
     HALF,
     HEIGHT,
@@ -31,6 +31,10 @@ V_TRACED: Final = "traced"
 _ONE_SERVICE: Final = "Jaeger searches one service, which is chosen above, whatever graph is."
 _TO_RUN: Final = {"traceID": links.to_run(_NAME, V_TRACED)}
 _SPAN_NAMES: Final[Mapping[Kind, str]] = {"task": semconv.SPAN_NODE, "run": semconv.SPAN_RUN}
+_NOT_COMPARED: Final = (
+    "Jaeger finds tags that equal something and compares no numbers, so it cannot list these. What a run "
+    f"cost is on its span, `{semconv.GRAPH_RUN_COST}`; *Dearest nodes* and *Duration* say where to look."
+)
 #: What a table of spans leaves out.
 _NOT_SHOWN: Final = ("traceID", "spanID", "parentSpanID", "serviceName", "serviceTags", "logs", "references")
 
@@ -93,6 +97,10 @@ class JaegerVictoriaLogs:
         tags += [] if find.resumed else [f"{semconv.GEN_AI_OPERATION_NAME}={semconv.SPAN_RUN}"]
         tags += ["error=true"] if find.failed else []
         tags += [f"{semconv.GRAPH_RUN_END}={find.end}"] if find.end else []
+        of_conversation = f"{semconv.GEN_AI_CONVERSATION_ID}=${q.V_CONVERSATION}"
+        tags += [of_conversation] if find.of_conversation else []
+        if find.priced:
+            return said(title, description, _NOT_COMPARED)
         return listing(
             title,
             f"{description} {_ONE_SERVICE}",
@@ -142,6 +150,8 @@ class JaegerVictoriaLogs:
         fields = by or (_EVENT,)
         of = f'{_EVENT}:="{event}" {_LOGS}' if event else _LOGS
         listed = ", ".join(f'"{field}"' for field in fields)
+        for field in filter(is_list, by):
+            of += f' | unroll ("{field}")'
         query = _counts(f"{of} | stats by ({listed}) count() events", *fields)
         return lines(title, description, "short", query, span=span, stacked=True, height=height)
 

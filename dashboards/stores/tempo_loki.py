@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from dashboards import links
 from dashboards import queries as q
-from dashboards.names import GRAPH_ATTRIBUTES, SERVICE, label
+from dashboards.names import GRAPH_ATTRIBUTES, SERVICE, is_list, label
 from dashboards.panels import (
     HALF,
     HEIGHT,
@@ -78,10 +78,16 @@ class TempoLoki:
         return []
 
     def runs(self, title: str, description: str, find: Find, *, sorted_by: str = "") -> Panel:
-        conditions = [f'span.{semconv.GRAPH_RESUME_TRACE_ID} =~ "{_ID}"'] if find.resumed else [_RUN]
+        conditions = [_RUN]
+        if find.resumed:
+            conditions = [f'span.{semconv.GRAPH_RESUME_TRACE_ID} =~ "{_ID}"']
+        elif find.of_conversation:
+            mine = f'span.{semconv.GEN_AI_CONVERSATION_ID} = "${q.V_CONVERSATION}"'
+            conditions = [mine, f"span.{semconv.GRAPH_RUN_END} != nil"]
         conditions += ["status = error"] if find.failed else []
         conditions += [f"duration >= ${q.V_SLOW}"] if find.slow else []
         conditions += [f'span.{semconv.GRAPH_RUN_END} = "{find.end}"'] if find.end else []
+        conditions += [f"span.{semconv.GRAPH_RUN_COST} > 0"] if find.priced else []
         query = found(_spans(" && ".join(conditions), *find.shown))
         return listing(title, description, "ns", query, links=_TO_RUN, sorted_by=sorted_by)
 
@@ -112,6 +118,9 @@ class TempoLoki:
     ) -> Panel:
         of = f' {_named(event)} | {q.L_GRAPH}=~"${q.V_GRAPH}"' if event else f' | {q.L_GRAPH}=~"${q.V_GRAPH}"'
         labels = [label(attribute) for attribute in by] or [_EVENT]
+        for attribute in filter(is_list, by):
+            plain = f'{{{{ regexReplaceAll "[\\\\[\\\\]\\"]" .{label(attribute)} "" }}}}'
+            of += f" | {label(attribute)}!=`` | label_format {label(attribute)}=`{plain}`"
         expression = f"sum by ({', '.join(labels)}) (count_over_time({_LOGS}{of} [$__interval]))"
         query = logged(expression, " ".join(f"{{{{{one}}}}}" for one in labels))
         return lines(title, description, "short", query, span=span, stacked=True, height=height)

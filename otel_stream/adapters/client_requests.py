@@ -34,9 +34,15 @@ _TOLD: Final = "told_by_otel_stream"
 class Service(Protocol):
     """What is known of a service: which of its requests are calls of a model, and what they answer."""
 
-    provider: str
-    #: Ends of the paths of such requests.
-    paths: tuple[str, ...]
+    @property
+    def provider(self) -> str:
+        """Who provides the models."""
+        ...
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Ends of the paths of such requests."""
+        ...
 
     def answered(self, answer: Any) -> Answered:
         """Return what an answer says of itself."""

@@ -25,11 +25,13 @@ _OWN: Final[set[type]] = set()
 def tell_at_once(kind: type) -> None:
     """Let handlers of ``kind`` be called directly. Idempotent."""
     if not _OWN:
-        CallbackManagerForLLMRun.on_llm_new_token = _now(CallbackManagerForLLMRun.on_llm_new_token)  # type: ignore[method-assign]
-        AsyncCallbackManagerForLLMRun.on_llm_new_token = _later(  # type: ignore[method-assign]
-            AsyncCallbackManagerForLLMRun.on_llm_new_token
-        )
+        for manager, wrap in ((CallbackManagerForLLMRun, _now), (AsyncCallbackManagerForLLMRun, _later)):
+            _wrap(manager, wrap)
     _OWN.add(kind)
+
+
+def _wrap(manager: Any, wrap: Callable[[Any], Any]) -> None:
+    manager.on_llm_new_token = wrap(manager.on_llm_new_token)
 
 
 def _now(original: Callable[..., Any]) -> Callable[..., Any]:

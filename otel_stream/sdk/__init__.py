@@ -35,6 +35,7 @@ from otel_stream.sdk.sampling.tail_policies import (
     TailTrace,
 )
 from otel_stream.sdk.sampling.tail_statistics import TailStatistics
+from otel_stream.sdk.views import Product, ProductView
 
 if TYPE_CHECKING:
     from otel_stream.sdk.export.exporters import (
@@ -58,6 +59,8 @@ __all__ = [
     "SpanStartProcessor",
     "ConversationProcessor",
     "ConversationLogProcessor",
+    "ProductView",
+    "Product",
     "ForcedSampler",
     "RateLimitingSampler",
     "RecordOnlySampler",

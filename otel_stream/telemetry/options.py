@@ -29,6 +29,7 @@ REDACT_PATTERN: Final = "OTEL_STREAM_REDACT_PATTERN"
 REDACT_HASH_PATHS: Final = "OTEL_STREAM_REDACT_HASH_PATHS"
 REDACT_KEY: Final = "OTEL_STREAM_REDACT_KEY"
 MODEL_SPANS: Final = "OTEL_STREAM_MODEL_SPANS"
+PRICES: Final = "OTEL_STREAM_PRICES"
 CONVERSATION_BAGGAGE: Final = "OTEL_STREAM_CONVERSATION_BAGGAGE"
 RUN_ATTRIBUTES: Final = "OTEL_STREAM_RUN_ATTRIBUTES"
 EMIT_EVENT: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
@@ -39,6 +40,7 @@ ExceptionsAs = Literal["span_events", "logs", "logs/dup"]
 MessagesAs = Literal["joined", "chunks"]
 Starts = Literal["nodes", "runs", "spans", "none"]
 ModelSpans = Literal["auto", "on", "off"]
+Prices = Literal["auto", "provider", "off"]
 
 #: Beside stream modes: where conditional edges and commands went, as log events.
 ROUTES: Final = "graph.route"
@@ -76,6 +78,8 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     ``exceptions``: whether they are span events, log events (``"logs"``), or both (``"logs/dup"``).
     ``model_spans``: whether calls of models, tools and retrievers have spans of ours: always, never, or where
     no other instrumentation makes one of the same call.
+    ``prices``: whose calls have a cost where a price table is installed: those to addresses that it knows,
+    those of a ``"provider"`` that it knows wherever that is, a gateway say, or nobody's.
     ``record_as``: whether stream parts are shown as log events, as span events (by the bridge of
     ``otel_stream.sdk``), or as both.
     """
@@ -91,6 +95,7 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
     record_as: RecordAs = "log_events"
     exceptions: ExceptionsAs = "span_events"
     model_spans: ModelSpans = "auto"
+    prices: Prices = "auto"
     #: Whether calls of models are told as log events, with content or without.
     tells_calls: bool = False
     #: Whether the conversation goes on to the services that nodes call, in W3C baggage.
@@ -154,6 +159,7 @@ def resolve(
         starts="none" if shown_as == "span_events" or not chosen else told,
         record_as=shown_as,
         model_spans=_choice(ModelSpans, model_spans, "model_spans", MODEL_SPANS, environ),
+        prices=_choice(Prices, None, "prices", PRICES, environ),
         conversation_baggage=truth(environ, CONVERSATION_BAGGAGE, default=conversation_baggage),
         run_attributes=_run_attributes(run_attributes, environ),
         tells_calls=truth(environ, EMIT_EVENT, default=event_content),

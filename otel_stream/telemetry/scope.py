@@ -97,6 +97,7 @@ class OpenRun:
         "context",
         "conversation",
         "conversation_told",
+        "cost",
         "error_type",
         "failed_step",
         "folded",
@@ -111,6 +112,7 @@ class OpenRun:
         "supersteps",
         "tally",
         "tasks",
+        "tokens",
         "untold",
         "width",
     )
@@ -152,6 +154,9 @@ class OpenRun:
         #: Name of the nearest agent that it is, or is inside of; and what its calls add up to if it is one.
         self.agent: str | None = None
         self.tally: Tally | None = None
+        #: Of a root run: what its calls of models cost in US dollars, and their tokens, subgraphs' included.
+        self.cost = 0.0
+        self.tokens = 0
 
     @property
     def place(self) -> Context:

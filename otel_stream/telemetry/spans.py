@@ -141,6 +141,10 @@ class Spans:
             span.set_attribute(semconv.GRAPH_INTERRUPT_IDS, interrupts)
         if scope.tally is not None:
             span.set_attributes(of_tally(scope.tally, self._options.names))
+        if scope.tokens:
+            span.set_attribute(semconv.GRAPH_RUN_TOKENS, scope.tokens)
+        if scope.cost:
+            span.set_attribute(semconv.GRAPH_RUN_COST, scope.cost)
         if end.failed:
             self._fail(span, end, error)
         span.end(time)

@@ -46,22 +46,27 @@ class Hour:
         self.stores = stack.name
         self.backends = ask.Backends(stack.urls, seconds=SECONDS + 60)
         # One that another run went on from: then every list of the run explorer has something in it.
-        self.trace_id = eventually(partial(self._resumed, stack.traces_in))
+        self.trace_id, self.conversation = eventually(
+            partial(self._resumed, stack.traces_in), lambda found: bool(found[0])
+        )
 
-    def _resumed(self, store: str) -> str:
-        """Return the trace of a run that another one went on from; "" if there is none yet."""
-        name = semconv.GRAPH_RESUME_TRACE_ID
+    def _resumed(self, store: str) -> tuple[str, str]:
+        """Return the trace of a run that another one went on from, and its conversation; "" if none is."""
+        name, conversation = semconv.GRAPH_RESUME_TRACE_ID, semconv.GEN_AI_CONVERSATION_ID
         if store == "tempo":
-            spans = self.backends.tempo(f"{{ span.{name} != nil }} | select(span.{name})")
+            spans = self.backends.tempo(
+                f"{{ span.{name} != nil }} | select(span.{name}, span.{conversation})"
+            )
             tags = [
-                (tag["key"], tag["value"].get("stringValue")) for span in spans for tag in span["attributes"]
+                {tag["key"]: tag["value"].get("stringValue") for tag in span["attributes"]} for span in spans
             ]
         else:
             answered = f"{names.GRAPH_ATTRIBUTES[0]}=approval {semconv.GRAPH_RUN_END}=ok"
             traces = self.backends.jaeger_search("app", answered)
             spans = [span for trace in traces for span in trace["spans"]]
-            tags = [(tag["key"], tag["value"]) for span in spans for tag in span["tags"]]
-        return next((str(value) for key, value in tags if key == name), "")
+            tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for span in spans]
+        found = ((str(one[name]), str(one.get(conversation, ""))) for one in tags if name in one)
+        return next(found, ("", ""))
 
     def rows(self, query: ask.Asked, file: Path) -> list[Any]:
         return self.backends.rows(query, ask.defaults(file) | self.chosen)
@@ -69,7 +74,7 @@ class Hour:
     @property
     def chosen(self) -> dict[str, str]:
         """What somebody who looks at the run has chosen and typed."""
-        return {"trace_id": self.trace_id, "traced": "app"}
+        return {"trace_id": self.trace_id, "traced": "app", "conversation": self.conversation}
 
     def file(self, name: str) -> Path:
         return ROOT / "dashboards" / "json" / self.stores / f"{name}.json"

@@ -77,11 +77,50 @@ def counted(counters: Iterable[str], labels: dict[str, str], *gains: float) -> S
     return {series(name, labels): growing(gain) for name, gain in zip(counters, gains, strict=False)}
 
 
+def called(words: semconv.GenAINames, well: float, badly: float) -> Series:
+    return of(words.call_duration, MODEL, growing(well), "_count") | of(
+        words.call_duration, MODEL, growing(badly), "_count", error_type="openai.RateLimitError"
+    )
+
+
+def began(words: semconv.GenAINames, soon: float, late: float) -> Series:
+    counts = {"5.12": soon, "20.48": soon + late, "+Inf": soon + late}
+    return {
+        line: course
+        for le, count in counts.items()
+        for line, course in of(words.time_to_first_chunk, MODEL, growing(count), "_bucket", le=le).items()
+    }
+
+
+def spent(metrics: tuple[tuple[semconv.Metric, str], ...], before: float, then: float) -> Series:
+    """Tokens that grow by so many a minute, and by others from half an hour before the end."""
+    turn = MINUTES - 14
+    course = f"0+{before}x{turn} {before * turn + then}+{then}x{MINUTES}"
+    return {line: c for metric, suffix in metrics for line, c in of(metric, NODE, course, suffix).items()}
+
+
+GENAI = names.GENAI_NAMES
+MODEL = {**NODE, q.L_MODEL: "gpt-5", q.L_PROVIDER: "openai"}
+BEFORE_TOKENS: Any = ((GENAI[0].token_usage, "_sum"),)
+SINCE_TOKENS: Any = ((GENAI[1].input_tokens, ""), (GENAI[1].output_tokens, ""))
 BEFORE, SINCE = names.RUN_DURATIONS
 #: Alert, series with the fault, series without it; several of some.
 CASES: list[tuple[str, Series, Series]] = [
     ("OtelStreamRunsFail", ended(BEFORE, 60, 20), ended(BEFORE, 99, 1)),
     ("OtelStreamRunsFail", ended(SINCE, 0, 20), ended(SINCE, 99, 0)),
+    ("OtelStreamRunsBurnBudget", ended(BEFORE, 60, 20), ended(BEFORE, 95, 5)),
+    ("OtelStreamRunsEatBudget", ended(SINCE, 92, 8), ended(SINCE, 95, 5)),
+    (
+        "OtelStreamCostHigh",
+        of(semconv.CALL_COST, NODE, growing(2)),
+        of(semconv.CALL_COST, NODE, growing(0.5)),
+    ),
+    ("OtelStreamTokensSpike", spent(BEFORE_TOKENS, 10_000, 900_000), spent(BEFORE_TOKENS, 10_000, 20_000)),
+    ("OtelStreamTokensSpike", spent(SINCE_TOKENS, 10_000, 900_000), spent(SINCE_TOKENS, 10_000, 20_000)),
+    ("OtelStreamProviderFails", called(GENAI[0], 80, 20), called(GENAI[0], 95, 5)),
+    ("OtelStreamProviderFails", called(GENAI[1], 80, 20), called(GENAI[1], 95, 5)),
+    ("OtelStreamFirstChunkLate", began(GENAI[0], 10, 90), began(GENAI[0], 99, 1)),
+    ("OtelStreamFirstChunkLate", began(GENAI[1], 10, 90), began(GENAI[1], 99, 1)),
     ("OtelStreamRunsSlow", took(BEFORE, 10, 90), took(BEFORE, 99, 1)),
     ("OtelStreamRunsSlow", took(SINCE, 10, 90), took(SINCE, 99, 1)),
     ("OtelStreamNodeFails", tasks(semconv.NODE_ERRORS, 30), tasks(semconv.NODE_ERRORS, 5)),

@@ -110,13 +110,18 @@ def approval() -> Any:
 
 _USAGE: Any = {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17}
 _ASKED = itertools.count()
+#: One that the price table knows, and one that it does not.
+_MODELS = itertools.cycle(["gpt-4o-mini", "tiny-1", "gpt-4o-mini"])
 _PLACES = itertools.cycle(["here", "nowhere"])
 
 
 class Model(GenericFakeChatModel):
     """A model as a provider's client makes it: a name, tokens, chunks; one in four calls is one too many."""
 
-    model: str = "tiny-1"
+    model: str = "gpt-4o-mini"
+
+    def _get_ls_params(self, stop: Any = None, **_: Any) -> Any:
+        return {"ls_provider": "openai", "ls_model_name": self.model, "ls_model_type": "chat"}
 
     def _stream(self, *arguments: Any, **options: Any) -> Any:
         if next(_ASKED) % 4 == 0:
@@ -134,7 +139,8 @@ def weather(place: str) -> str:
 
 
 async def advise(state: State) -> dict[str, Any]:
-    answer = await Model(messages=iter(["Take a coat with you"])).ainvoke(state["kind"])
+    named = Model(messages=iter(["Take a coat with you"]), model=next(_MODELS))
+    answer = await named.ainvoke(state["kind"])
     with contextlib.suppress(UnreachableError):
         await weather.ainvoke({"place": next(_PLACES)})
     return {"answer": str(answer.content)}

@@ -110,16 +110,19 @@ class LeanHistogram(ApiHistogram):
                 is_plain = not match._reset_on_collect and match._view._attribute_keys is None
                 aggregation = match._attributes_aggregation.get(key) if is_plain else None
                 found.append(match.consume_measurement if aggregation is None else aggregation.aggregate)
-                many.append(partial(_add_each, found[-1]) if aggregation is None else _adder(aggregation))
+                many.append(_adder(match) if aggregation is None else _adder(aggregation))
         self._known[id(attributes)] = attributes, tuple(found), tuple(many)
 
 
 def _adder(aggregation: Any) -> _AggregateMany:
-    """Return how to add many amounts to what ``aggregation`` has added up."""
+    """Return how to add many amounts to what ``aggregation``, or a match that has many, has added up."""
+    if not hasattr(aggregation, "aggregate"):
+        return partial(_add_each, aggregation.consume_measurement)
+    aggregate: _Aggregate = aggregation.aggregate
     is_plain = type(aggregation) is _ExplicitBucketHistogramAggregation
     if is_plain and type(aggregation._reservoir) is AlignedHistogramBucketExemplarReservoir:
         return partial(_add_to_buckets, aggregation)
-    return partial(_add_each, aggregation.aggregate)
+    return partial(_add_each, aggregate)
 
 
 def _add_each(aggregate: _Aggregate, amounts: Sequence[float], measurement: _Clean, sampled: bool) -> None:

@@ -7,6 +7,7 @@ node.
 from __future__ import annotations
 
 from functools import partial
+from threading import Lock
 from typing import Final
 
 from opentelemetry._logs import Logger, SeverityNumber
@@ -18,7 +19,8 @@ from otel_stream.calls import Call, MakeContent
 from otel_stream.events import End, Run, Task
 from otel_stream.telemetry.calls import attributes
 from otel_stream.telemetry.calls.content import Shown
-from otel_stream.telemetry.exceptions import error_type, message_of
+from otel_stream.telemetry.calls.prices import prices
+from otel_stream.telemetry.exceptions import describe, error_type, message_of
 from otel_stream.telemetry.logs.happenings import attributes_of
 from otel_stream.telemetry.metrics.instruments import Instruments
 from otel_stream.telemetry.options import TelemetryOptions
@@ -27,6 +29,7 @@ from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask
 
 _INFO: Final = (SeverityNumber.INFO, "INFO")
 _DEBUG: Final = (SeverityNumber.DEBUG, "DEBUG")
+_WARN: Final = (SeverityNumber.WARN, "WARN")
 #: What a model's call is, of all.
 _MODELS: Final = frozenset({"chat", "text_completion"})
 
@@ -51,7 +54,7 @@ class OpenCall:
 class Calls:
     """Records the calls of one root run and its subgraphs."""
 
-    __slots__ = ("_instruments", "_logger", "_open", "_options", "_tracer")
+    __slots__ = ("_instruments", "_lock", "_logger", "_open", "_options", "_prices", "_tracer")
 
     def __init__(
         self,
@@ -64,6 +67,9 @@ class Calls:
         self._tracer = None if options.model_spans == "off" else tracer
         self._logger = logger if options.tells_calls else None
         self._instruments = instruments
+        self._prices = prices(options.prices)
+        #: Guards what calls add up to: they may end in several threads.
+        self._lock = Lock()
         #: Calls in progress, and whose they are.
         self._open: dict[Call, Task] = {}
 
@@ -137,17 +143,29 @@ class Calls:
         if self._open.pop(call, None) is None:
             return  # somebody else has told its end, in another thread
         failed = _failure(event)
-        run: OpenRun | None = task.run.telemetry
-        if run is not None and run.tally is not None:
-            run.tally.add(call)
+        cost = None if self._prices is None or call.operation not in _MODELS else self._prices.of(call)
+        self._add_up(task.run, call, cost)
         try:
             if self._instruments is not None:
                 node = self._instruments.of_task(task).attributes
                 known = None if failed is None else self._instruments.error_types(failed)
                 lasted = max(0, event.time - scope.started)
                 self._instruments.calls.ended(call, node, scope.agent, lasted, known, scope.context)
+                if self._prices is not None:
+                    self._instruments.calls.cost(call, node, cost, scope.context)
         finally:
-            self._show_end(event, scope, failed)
+            self._show_end(event, scope, failed, cost)
+
+    def _add_up(self, run: Run, call: Call, cost: float | None) -> None:
+        scope: OpenRun | None = run.telemetry
+        root: OpenRun | None = run.root.telemetry
+        usage = call.answered.usage
+        with self._lock:
+            if scope is not None and scope.tally is not None:
+                scope.tally.add(call)
+            if root is not None and usage is not None:
+                root.tokens += (usage.input or 0) + (usage.output or 0)
+                root.cost += cost or 0.0
 
     def task_ended(self, task: Task, time: int) -> None:
         """End what a task has begun and nobody will end any more: streams that were left, say."""
@@ -163,17 +181,23 @@ class Calls:
             if task is not None:
                 self.ended(events.CallEnded(task, call, None, time))
 
-    def _show_end(self, event: events.CallEnded, scope: OpenCall, failed: str | None) -> None:
+    def _show_end(
+        self, event: events.CallEnded, scope: OpenCall, failed: str | None, cost: float | None
+    ) -> None:
         call, span = event.call, scope.span
         details = self._wants_details(call)
         if span is None and not details:
             return
         found = attributes.at_end(call, self._options.names)
+        if cost is not None:
+            found[semconv.GRAPH_CALL_COST] = cost
         if failed is not None:
             found[semconv.ERROR_TYPE] = failed
         self._add(scope, call.answer)
         if details and self._logger is not None:
             self._tell(self._logger, event, scope, {**scope.attributes, **found})
+            if isinstance(event.error, Exception):
+                self._tell_failure(self._logger, event, event.error, scope.context)
         if span is None:
             return
         span.set_attributes(found)
@@ -205,6 +229,28 @@ class Calls:
             severity_text=word,
             attributes={**attributes_of(event.task.run, event.task), **about, **said},
             event_name=semconv.EVENT_CALL_DETAILS,
+        )
+
+    def _tell_failure(
+        self, logger: Logger, event: events.CallEnded, error: Exception, context: Context
+    ) -> None:
+        options = self._options
+        name = (
+            semconv.EVENT_CALL_EXCEPTION_SINCE
+            if options.names.latest
+            else semconv.EVENT_CALL_EXCEPTION_BEFORE
+        )
+        number, word = _WARN
+        logger.emit(
+            timestamp=event.time,
+            context=context,
+            severity_number=number,
+            severity_text=word,
+            attributes={
+                **attributes_of(event.task.run, event.task),
+                **describe(error, options, with_text=options.event_content),
+            },
+            event_name=name,
         )
 
 

@@ -2,7 +2,8 @@
 
 Rules find the text of a message where messages mode has it, at ``messages.<n>.content``, the arguments of a
 tool that a model asks for at ``messages.<n>.tool_calls.<n>.args``, and what a tool is called with, and
-returns, at ``input`` and ``output``, where tools mode has them.
+returns, at ``input`` and ``output``, where tools mode has them. Definitions of tools are at ``tools.<n>``,
+documents at ``documents.<n>``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _CONTENT: Final = {
     "server_tool_call": ("tool_calls", "*", "args"),
     "server_tool_call_response": ("content",),
 }
+#: What else may say something: of whom a message is, and of a tool what it is for.
+_ABOUT: Final = ("name", "id", "description", "parameters")
 #: What a text is cut to at least, in characters.
 _LEAST: Final = 32
 _MARK: Final = "…"
@@ -55,7 +58,9 @@ class Shown:
         for name, field in _MESSAGES:
             value: Parts | None = getattr(content, field)
             if value:
-                self.values[name] = self._fitted([self._message(n, one) for n, one in enumerate(value)])
+                self.values[name] = self._fitted(
+                    [self._message(field, n, one) for n, one in enumerate(value)]
+                )
         if content.arguments is not None:
             self._whole(semconv.GEN_AI_TOOL_CALL_ARGUMENTS, content.arguments, "input")
         if content.result is not None:
@@ -82,13 +87,17 @@ class Shown:
 
     # -- redaction ------------------------------------------------------------------------------------
 
-    def _message(self, place: int, message: dict[str, Any]) -> dict[str, Any]:
+    def _message(self, field: str, place: int, message: dict[str, Any]) -> dict[str, Any]:
         """Return a message, a part, a definition or a document as it may leave."""
         parts = message.get("parts")
         if parts is None:
-            return self._part(("messages", str(place)), 0, message)
+            around = field if field in ("tools", "documents") else "messages"
+            return self._part((around, str(place)), 0, message)
         shown = [self._part(("messages", str(place)), n, part) for n, part in enumerate(parts)]
-        return {**_without_none(message), "parts": shown}
+        found = {**_without_none(message), "parts": shown}
+        if "name" in found:
+            found["name"] = self._redacted(found["name"], ("messages", str(place), "name"))
+        return found
 
     def _part(self, path: Path, place: int, part: dict[str, Any]) -> dict[str, Any]:
         found = _without_none(part)
@@ -96,6 +105,9 @@ class Shown:
             if field in found:
                 below = tuple(str(place) if name == "*" else name for name in inside)
                 found[field] = self._redacted(found[field], (*path, *below))
+        for field in _ABOUT:
+            if field in found:
+                found[field] = self._redacted(found[field], (*path, field))
         return found
 
     def _redacted(self, value: Any, path: Path) -> Any:

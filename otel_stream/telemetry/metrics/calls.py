@@ -43,6 +43,8 @@ class CallInstruments:
             (_some_counter(meter, names.cache_write_tokens), "cache_write"),
             (_some_counter(meter, names.reasoning_tokens), "reasoning"),
         )
+        self._cost = _some_counter(meter, semconv.CALL_COST)
+        self._unpriced = _some_counter(meter, semconv.CALL_UNPRICED)
         self._by_type = _some_histogram(meter, names.token_usage)
         self._models = Names(_MODELS)
         self._tool_names = Names(_TOOLS)
@@ -76,6 +78,13 @@ class CallInstruments:
             self._first.record(call.time_to_first_chunk * _SECONDS, plain, place)
             self.chunks(call, plain, place)
         self._tokens(call.answered.usage, plain, error, place)
+
+    def cost(self, call: Call, node: Attributes, dollars: float | None, place: Context) -> None:
+        """Count what a model's call cost; one that was counted and has no price is counted, too."""
+        counted = call.answered.usage is not None
+        counter = self._unpriced if dollars is None else self._cost
+        if counter is not None and counted and call.operation not in ("execute_tool", "retrieval"):
+            counter.add(1 if dollars is None else dollars, self.of_model(call, node), place)
 
     def chunks(self, call: Call, about: Attributes, place: Context) -> None:
         """Record the times between chunks that the call remembers, and let it forget them."""

@@ -40,6 +40,11 @@ class Instruments:
         self.checkpoint_duration = _histogram(meter, semconv.CHECKPOINT_DURATION)
         self.checkpoint_size = _histogram(meter, semconv.CHECKPOINT_SIZE)
         self.calls = CallInstruments(meter, names)
+        self._of_agents = tuple(
+            (_histogram(meter, metric), field)
+            for metric, field in ((names.agent_inferences, "inferences"), (names.agent_tools, "tools"))
+            if metric is not None
+        )
         self._runs = gauges.runs
         self._nodes = gauges.nodes
         self._graph_names = gauges.graph_names
@@ -72,6 +77,15 @@ class Instruments:
     def named_agent(self, scope: OpenRun, graph: str) -> str:
         """Return what a run of an agent is called in metrics, by the attribute that names the graph."""
         return self._graph_names(scope.agent or graph) if self.latest else graph
+
+    def agent_ended(self, scope: OpenRun, graph: str) -> None:
+        """Record how many calls a run of an agent made itself."""
+        about: Attributes = {
+            semconv.GEN_AI_AGENT_NAME: self._graph_names(scope.agent or graph),
+            semconv.GRAPH_NAME: graph,
+        }
+        for histogram, field in self._of_agents:
+            histogram.record(getattr(scope.tally, field), about, scope.context)
 
     def error_type(self, error: BaseException | None, end: End) -> str:
         """Return what the class of ``error``, or without one the end, is called in metrics."""
@@ -135,6 +149,8 @@ class Metrics:
             **about,
         }
         instruments.run_duration.record(_seconds(scope.started, event.time), attributes, scope.context)
+        if scope.tally is not None:
+            instruments.agent_ended(scope, name)
 
     def _interrupted(self, event: events.RunEnded, scope: OpenRun) -> None:
         ids = [str(interrupt.id) for interrupt in event.interrupts]
