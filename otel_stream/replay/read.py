@@ -6,6 +6,7 @@ Whoever stored them may have put them in another order, in other batches, and mo
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -143,6 +144,9 @@ def _nothing(name: str, count: int, damaged: list[str], odd: list[str]) -> str:
         return f"{name} is no JSON: give a file of OTLP JSON lines, or Loki's answer to a query_range."
     if count == 0:
         return f"{name} is empty: give a file of OTLP JSON lines, or Loki's answer to a query_range."
+    if damaged:
+        others = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        return f"{name} has no log events of graph runs but in what can't be read: {damaged[0]}{others}."
     return (
         f"{name} has no log events of graph runs: were they exported (OTEL_LOGS_EXPORTER, modes), "
         "and was the run sampled?"
@@ -150,7 +154,7 @@ def _nothing(name: str, count: int, damaged: list[str], odd: list[str]) -> str:
 
 
 def _of_file(path: Path, damaged: list[str]) -> Iterator[Mapping[str, Any]]:
-    text = path.read_bytes()
+    text = path.read_bytes().removeprefix(BOM_UTF8)  # an editor may have put that there
     try:
         # One document over several lines: something that was made for reading.
         whole = decode(text)

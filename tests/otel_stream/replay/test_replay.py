@@ -189,6 +189,11 @@ def test_without_content_every_part_is_known_of_and_none_is_shown(summarised):
             "has no log events of graph runs: were they exported (OTEL_LOGS_EXPORTER, modes), and was",
         ),
         (
+            '{"resourceSpans": []}\n{"resourceLogs": [\n{\n',
+            "has no log events of graph runs but in what can't be read: line 2 is no JSON object; it may have "
+            "been cut off, and 1 more.",
+        ),
+        (
             '{"resourceLogs": [{"scopeLogs": 3}]}\n',
             "a document looks like OTLP JSON or Loki's answer, but is not in that form",
         ),
@@ -206,6 +211,12 @@ def test_a_line_that_was_cut_off_is_said_and_the_others_are_told(recorded):
     found = replay([*recorded.lines, recorded.lines[0][:50]])
     assert found.damaged == (f"line {len(recorded.lines) + 1} is no JSON object; it may have been cut off",)
     assert told(found.runs) == recorded.live
+
+
+def test_a_mark_that_an_editor_has_put_before_the_first_line_is_no_part_of_it(recorded, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("\ufeff" + recorded.path.read_text())
+    assert told(replay(path).runs) == recorded.live
 
 
 def test_a_state_is_found_by_its_superstep(recorded):
