@@ -6,13 +6,16 @@ Code that is half migrated, and helpers of others, bring it along. Nothing of La
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from otel_stream.encoding import shown
 
 from .errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
 from .types import Interrupt, ours
 
 if TYPE_CHECKING:
-    from .core.task import NodeTask
+    from .core.task import NodeTask, RunEnv
 
 
 def bubble_of(error: BaseException, task: NodeTask) -> GraphBubbleUp | None:
@@ -27,6 +30,21 @@ def bubble_of(error: BaseException, task: NodeTask) -> GraphBubbleUp | None:
     if "ParentCommand" in names:
         return ParentCommand(*map(ours, error.args))
     return GraphDrained(str(error)) if "GraphDrained" in names else None
+
+
+def refuse_to_ask_langgraph(env: RunEnv, asked: Sequence[Interrupt]) -> None:
+    """Refuse to stop in a graph that one of LangGraph's has called: that goes on as if it had been answered.
+
+    Raises:
+        RuntimeError: it is called by a task of LangGraph's, and keeps nothing of its own.
+    """
+    configurable = env.config.get("configurable") or {}
+    if env.spec.checkpointer is None and "__pregel_scratchpad" in configurable:
+        what = f"asks {shown(asked[0].value)}" if asked else "stops at a breakpoint"
+        raise RuntimeError(
+            f"graph '{env.spec.name}' {what} inside a graph of LangGraph's, which would go on without an "
+            "answer: build the graph around it with engine.StateGraph, too, or give it a checkpointer"
+        )
 
 
 def _interrupt(asked: Any, task: NodeTask) -> Interrupt:

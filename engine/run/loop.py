@@ -31,6 +31,7 @@ from ..errors import (
 )
 from ..executors import finished
 from ..graph.node import Node
+from ..langgraph import refuse_to_ask_langgraph
 from ..task_config import CURRENT_TASK
 from ..types import START, Interrupt
 from . import reporting as reports
@@ -244,6 +245,7 @@ class RunLoop:
         self.interrupts = tuple(pause.args[0]) if pause.args else ()
         if self.env.parent_task is not None:
             raise pause
+        refuse_to_ask_langgraph(self.env, self.interrupts)
         ended = [task for task in self.tasks if task.writes]
         if ended:
             updated = apply(self.env.program, self.state, order(ended))

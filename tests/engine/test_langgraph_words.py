@@ -4,6 +4,7 @@ import asyncio
 import copy
 import operator
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -316,6 +317,23 @@ def test_an_agent_of_langgraphs_asks_through_the_graph_around_it(called: bool) -
     assert question.value == "may I?"
     found = compiled.invoke(Command(resume="yes"), THREAD)
     assert [m.content for m in found["messages"]] == ["x", "", "yes", "done"]
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["a node", "called in a node"])
+@pytest.mark.parametrize(
+    ("options", "said"), [({}, "asks 'may I?'"), ({"interrupt_before": ["a"]}, "stops at a breakpoint")]
+)
+def test_a_graph_of_langgraphs_does_not_pass_over_what_ours_asks_in_it(
+    called: bool, options: Any, said: str
+) -> None:
+    asking = (
+        StateGraph(Log).add_node("a", lambda s: {"log": [engine.interrupt("may I?")]}).add_edge(START, "a")
+    )
+    inner = asking.compile(name="inner", **options)
+    around = langgraph.graph.StateGraph(Log).add_node("n", inner.invoke if called else inner)
+    compiled = around.add_edge(START, "n").compile(checkpointer=LangGraphSaver())
+    with pytest.raises(RuntimeError, match=f"graph 'inner' {re.escape(said)} inside a graph of LangGraph's"):
+        compiled.invoke({"log": []}, THREAD)
 
 
 @pytest.fixture

@@ -190,8 +190,10 @@ def test_without_content_every_part_is_known_of_and_none_is_shown(summarised):
         ),
         (
             '{"resourceSpans": []}\n{"resourceLogs": [\n{\n',
-            "has no log events of graph runs but in what can't be read: line 2 is no JSON object; it may have "
-            "been cut off, and 1 more.",
+            (
+                "has no log events of graph runs but in what can't be read: line 2 is no JSON object; "
+                "it may have been cut off, and 1 more."
+            ),
         ),
         (
             '{"resourceLogs": [{"scopeLogs": 3}]}\n',
