@@ -330,7 +330,11 @@ def test_a_graph_of_langgraphs_does_not_pass_over_what_ours_asks_in_it(
         StateGraph(Log).add_node("a", lambda s: {"log": [engine.interrupt("may I?")]}).add_edge(START, "a")
     )
     inner = asking.compile(name="inner", **options)
-    around = langgraph.graph.StateGraph(Log).add_node("n", inner.invoke if called else inner)
+
+    def calls_it(state: Log) -> Any:
+        return inner.invoke(state)
+
+    around = langgraph.graph.StateGraph(Log).add_node("n", calls_it if called else inner)
     compiled = around.add_edge(START, "n").compile(checkpointer=LangGraphSaver())
     with pytest.raises(RuntimeError, match=f"graph 'inner' {re.escape(said)} inside a graph of LangGraph's"):
         compiled.invoke({"log": []}, THREAD)
