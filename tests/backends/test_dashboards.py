@@ -24,7 +24,7 @@ from tests.dashboard_queries import promql_selectors
 ROOT = Path(__file__).parents[2]
 #: The hour, compressed: long enough for two evaluations of the rules.
 SECONDS = 45
-ROLES = ("app", "lossy", "tail")
+ROLES = ("app", "observed", "lossy", "tail")
 #: Metrics that are in the registry and that nothing emits yet. To be empty.
 NOT_EMITTED_YET: tuple[semconv.Metric, ...] = ()
 #: Alerts whose fault is that something is not there: they are asked about a time when nothing is.
@@ -46,23 +46,25 @@ class Hour:
         self.stores = stack.name
         self.backends = ask.Backends(stack.urls, seconds=SECONDS + 60)
         # One that another run went on from: then every list of the run explorer has something in it.
-        self.trace_id, self.conversation = eventually(
-            partial(self._resumed, stack.traces_in), lambda found: bool(found[0])
-        )
+        self.looked_at = {
+            service: eventually(
+                partial(self._resumed, stack.traces_in, service), lambda found: bool(found[0])
+            )
+            for service in ("app", "observed")
+        }
 
-    def _resumed(self, store: str) -> tuple[str, str]:
+    def _resumed(self, store: str, service: str) -> tuple[str, str]:
         """Return the trace of a run that another one went on from, and its conversation; "" if none is."""
         name, conversation = semconv.GRAPH_RESUME_TRACE_ID, semconv.GEN_AI_CONVERSATION_ID
         if store == "tempo":
-            spans = self.backends.tempo(
-                f"{{ span.{name} != nil }} | select(span.{name}, span.{conversation})"
-            )
+            asked = f'{{ resource.service.name = "{service}" && span.{name} != nil }}'
+            spans = self.backends.tempo(f"{asked} | select(span.{name}, span.{conversation})")
             tags = [
                 {tag["key"]: tag["value"].get("stringValue") for tag in span["attributes"]} for span in spans
             ]
         else:
             answered = f"{names.GRAPH_ATTRIBUTES[0]}=approval {semconv.GRAPH_RUN_END}=ok"
-            traces = self.backends.jaeger_search("app", answered)
+            traces = self.backends.jaeger_search(service, answered)
             spans = [span for trace in traces for span in trace["spans"]]
             tags = [{tag["key"]: tag["value"] for tag in span["tags"]} for span in spans]
         found = ((str(one[name]), str(one.get(conversation, ""))) for one in tags if name in one)
@@ -74,7 +76,11 @@ class Hour:
     @property
     def chosen(self) -> dict[str, str]:
         """What somebody who looks at the run has chosen and typed."""
-        return {"trace_id": self.trace_id, "traced": "app", "conversation": self.conversation}
+        return self.chosen_of("app")
+
+    def chosen_of(self, service: str) -> dict[str, str]:
+        trace_id, conversation = self.looked_at[service]
+        return {"trace_id": trace_id, "traced": service, "conversation": conversation}
 
     def file(self, name: str) -> Path:
         return ROOT / "dashboards" / "json" / self.stores / f"{name}.json"
@@ -107,6 +113,16 @@ def hour(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hou
                 process.wait()
 
 
+def is_left_out(query: ask.Asked) -> bool:
+    """Whether a query asks about tail sampling, or how big checkpoints are: of LangGraph none knows that."""
+    series = names.metrics_by_series()
+    about = {series.get(name, "") for name, _ in promql_selectors(query.text)}
+    return query.kind == "prometheus" and any(
+        name == semconv.CHECKPOINT_SIZE.name or name.startswith("otel_stream.tail_sampling.")
+        for name in about
+    )
+
+
 def is_missing(expression: str) -> bool:
     ours, missing = names.metrics_by_series(), {metric.name for metric in NOT_EMITTED_YET}
     return any(ours.get(name) in missing for name, _ in promql_selectors(expression))
@@ -124,6 +140,18 @@ def test_every_query_of_every_panel_returns_data(name: str, hour: Hour) -> None:
     ]
     missing = [query for query in queries if query.kind == "prometheus" and is_missing(query.text)]
     assert [str(query) for query in empty] == [str(query) for query in missing]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_query_of_every_panel_returns_data_of_langgraphs_own_graphs(name: str, hour: Hour) -> None:
+    file = hour.file(name)
+    chosen = ask.defaults(file) | hour.chosen_of("observed") | {"service": "observed"}
+    empty = [
+        str(query)
+        for query in ask.asked(file)
+        if not eventually(partial(hour.backends.rows, query, chosen), seconds=20 * (not is_left_out(query)))
+    ]
+    assert empty == [str(query) for query in ask.asked(file) if is_left_out(query)]
 
 
 #: Slips of a pen: by Grafana's type of data source, what stands in a query, and what one might write.

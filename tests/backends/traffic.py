@@ -2,8 +2,8 @@
 
 Whatever an operator meets happens here, from the real engine: runs that are healthy, slow, failing, retried,
 cancelled, too long, interrupted and answered late or never, receivers that lag, sample, filter and drop. The
-roles are processes: ``app`` is all that, ``lossy`` cannot reach where its spans and log events go, ``tail``
-decides about its traces itself.
+roles are processes: ``app`` is all that, ``observed`` is the same of LangGraph's own graphs, ``lossy`` cannot
+reach where its spans and log events go, ``tail`` decides about its traces itself.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.language_models import GenericFakeChatModel
@@ -21,21 +22,14 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver as LangGraphSaver
+from langgraph.errors import GraphRecursionError as LangGraphsRecursionError
 
-from engine import (
-    END,
-    START,
-    Command,
-    InMemorySaver,
-    RetryPolicy,
-    Send,
-    StateGraph,
-    get_stream_writer,
-    interrupt,
-)
+from engine import END, START
 from engine.errors import GraphRecursionError
 from otel_stream import StreamConfig, StreamPart, configure
+from otel_stream.adapters.langgraph import open_stream
 from otel_stream.sdk import TailSamplingProcessor
+from tests.differential.build import LANGGRAPH, OURS
 
 #: Seconds that a slow answer takes; the only thing here that waits on purpose.
 SLOW = 1.2
@@ -56,15 +50,6 @@ class UnreachableError(Exception):
 _CALLS = itertools.count()
 
 
-async def plan(state: State) -> dict[str, Any]:
-    get_stream_writer()({"progress": "planned"})
-    return {"found": [state["kind"]]}
-
-
-def spread(state: State) -> list[Send]:
-    return [Send("lookup", {**state, "answer": str(place)}) for place in range(4)]
-
-
 async def lookup(state: State) -> dict[str, Any]:
     await asyncio.sleep(0.005)
     return {"found": [state["answer"]]}
@@ -74,38 +59,6 @@ async def call(state: State) -> dict[str, Any]:
     if next(_CALLS) % 3 < 2:
         raise UnreachableError("no such place")
     return {"answer": "at last"}
-
-
-async def answer(state: State) -> dict[str, Any]:
-    if state["kind"] == "failing":
-        raise ValueError("no answer")
-    if state["kind"] == "slow":
-        await asyncio.sleep(SLOW)
-    for word in range(20):
-        get_stream_writer()({"word": word})
-    return {"answer": "done"}
-
-
-def triage() -> Any:
-    graph = StateGraph(State)
-    graph.add_node("plan", plan)
-    graph.add_node("lookup", lookup)
-    graph.add_node("answer", answer)
-    graph.add_edge(START, "plan")
-    graph.add_conditional_edges("plan", spread, ["lookup"])
-    graph.add_edge("lookup", "answer")
-    graph.add_edge("answer", END)
-    return graph.compile(name="triage", checkpointer=InMemorySaver())
-
-
-def approval() -> Any:
-    graph = StateGraph(State)
-    graph.add_node("draft", plan)
-    graph.add_node("approve", lambda state: {"answer": interrupt("Send it?")})
-    graph.add_edge(START, "draft")
-    graph.add_edge("draft", "approve")
-    # A saver that tells the size of what it stores.
-    return graph.compile(name="approval", checkpointer=LangGraphSaver())
 
 
 _USAGE: Any = {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17}
@@ -146,32 +99,75 @@ async def advise(state: State) -> dict[str, Any]:
     return {"answer": str(answer.content)}
 
 
-def adviser() -> Any:
-    return StateGraph(State).add_node("advise", advise).add_edge(START, "advise").compile(name="adviser")
+class Graphs:
+    """The graphs, by the names of one library: ours, or LangGraph's."""
 
+    def __init__(self, api: Any) -> None:
+        self._api = api
 
-def circle() -> Any:
-    graph = StateGraph(State)
-    graph.add_node("again", plan)
-    graph.add_edge(START, "again")
-    graph.add_edge("again", "again")
-    return graph.compile(name="circle")
+    async def _plan(self, state: State) -> dict[str, Any]:
+        self._api.get_stream_writer()({"progress": "planned"})
+        return {"found": [state["kind"]]}
 
+    def _spread(self, state: State) -> list[Any]:
+        return [self._api.Send("lookup", {**state, "answer": str(place)}) for place in range(4)]
 
-def flaky() -> Any:
-    retry = RetryPolicy(initial_interval=0.01, jitter=False, retry_on=UnreachableError)
-    graph = StateGraph(State)
-    graph.add_node("call", call, retry_policy=retry)
-    graph.add_edge(START, "call")
-    return graph.compile(name="flaky")
+    async def _answer(self, state: State) -> dict[str, Any]:
+        if state["kind"] == "failing":
+            raise ValueError("no answer")
+        if state["kind"] == "slow":
+            await asyncio.sleep(SLOW)
+        for word in range(20):
+            self._api.get_stream_writer()({"word": word})
+        return {"answer": "done"}
+
+    def _approve(self, state: State) -> dict[str, Any]:
+        return {"answer": self._api.interrupt("Send it?")}
+
+    def triage(self) -> Any:
+        graph = self._api.StateGraph(State)
+        graph.add_node("plan", self._plan)
+        graph.add_node("lookup", lookup)
+        graph.add_node("answer", self._answer)
+        graph.add_edge(START, "plan")
+        graph.add_conditional_edges("plan", self._spread, ["lookup"])
+        graph.add_edge("lookup", "answer")
+        graph.add_edge("answer", END)
+        return graph.compile(name="triage", checkpointer=self._api.InMemorySaver())
+
+    def approval(self) -> Any:
+        graph = self._api.StateGraph(State)
+        graph.add_node("draft", self._plan)
+        graph.add_node("approve", self._approve)
+        graph.add_edge(START, "draft")
+        graph.add_edge("draft", "approve")
+        # A saver that tells the size of what it stores.
+        return graph.compile(name="approval", checkpointer=LangGraphSaver())
+
+    def adviser(self) -> Any:
+        graph = self._api.StateGraph(State).add_node("advise", advise)
+        return graph.add_edge(START, "advise").compile(name="adviser")
+
+    def circle(self) -> Any:
+        graph = self._api.StateGraph(State).add_node("again", self._plan)
+        return graph.add_edge(START, "again").add_edge("again", "again").compile(name="circle")
+
+    def flaky(self) -> Any:
+        retry = self._api.RetryPolicy(initial_interval=0.01, jitter=False, retry_on=UnreachableError)
+        graph = self._api.StateGraph(State)
+        graph.add_node("call", call, retry_policy=retry)
+        graph.add_edge(START, "call")
+        return graph.compile(name="flaky")
 
 
 class Traffic:
     """The runs of one process; each kind is a method that makes one run."""
 
-    def __init__(self) -> None:
-        self._triage, self._approval = triage(), approval()
-        self._flaky, self._circle, self._adviser = flaky(), circle(), adviser()
+    def __init__(self, api: Any) -> None:
+        graphs = Graphs(api)
+        self._command, self._is_ours = api.Command, api is OURS
+        self._triage, self._approval = graphs.triage(), graphs.approval()
+        self._flaky, self._circle, self._adviser = graphs.flaky(), graphs.circle(), graphs.adviser()
         self._threads = itertools.count()
         self._waiting: list[dict[str, Any]] = []
 
@@ -192,11 +188,13 @@ class Traffic:
             await self._triage.ainvoke({"kind": "failing"}, self._thread())
 
     async def advised(self) -> None:
+        """As it is shown word by word: LangGraph's models stream for who asks for that."""
         with contextlib.suppress(UnreachableError):
-            await self._adviser.ainvoke({"kind": "advised"})
+            async for _ in self._adviser.astream({"kind": "advised"}, stream_mode="messages"):
+                pass
 
     async def endless(self) -> None:
-        with contextlib.suppress(GraphRecursionError):
+        with contextlib.suppress(GraphRecursionError, LangGraphsRecursionError):
             await self._circle.ainvoke({"kind": "endless"}, {"recursion_limit": 12})
 
     async def cancelled(self) -> None:
@@ -211,7 +209,7 @@ class Traffic:
         await self._approval.ainvoke({"kind": "interrupted"}, config)
         self._waiting.append(config)
         if len(self._waiting) > 2:
-            await self._approval.ainvoke(Command(resume="yes"), self._waiting.pop())
+            await self._approval.ainvoke(self._command(resume="yes"), self._waiting.pop())
 
     async def watched(self) -> None:
         """Receivers that take all, too little, a sample, and what they want."""
@@ -224,7 +222,8 @@ class Traffic:
             StreamConfig(modes=("updates", "custom"), sampler=TraceIdRatioBased(0.3)),
             StreamConfig(modes=("updates", "custom"), filter=_is_update),
         )
-        async with self._triage.open_stream({"kind": "slow"}, *streams, config=self._thread()) as stream:
+        opening = self._triage.open_stream if self._is_ours else partial(open_stream, self._triage)
+        async with opening({"kind": "slow"}, *streams, config=self._thread()) as stream:
             await asyncio.gather(*(_read(receiver) for receiver in stream.receivers))
 
 
@@ -251,9 +250,9 @@ _PACE = {
 }
 
 
-async def mixed(seconds: float) -> None:
+async def mixed(seconds: float, api: Any = OURS) -> None:
     """Keep all kinds going, side by side, until the time is over and the last run has ended."""
-    traffic = Traffic()
+    traffic = Traffic(api)
     until = time.monotonic() + seconds
 
     async def keep(run: Callable[[], Awaitable[None]], pause: float) -> None:
@@ -264,10 +263,19 @@ async def mixed(seconds: float) -> None:
     await asyncio.gather(*(keep(getattr(traffic, kind), pause) for kind, pause in _PACE.items()))
 
 
+MODES = "values,updates,custom,messages,graph.route"
+
+
 def app(seconds: float) -> None:
-    modes = "values,updates,custom,messages,graph.route"
-    handle = configure(service_name="app", capture_content=True, modes=modes)
+    handle = configure(service_name="app", capture_content=True, modes=MODES)
     asyncio.run(mixed(seconds))
+    handle.shutdown()
+
+
+def observed(seconds: float) -> None:
+    """LangGraph's own graphs; all that is ours is ``configure``."""
+    handle = configure(service_name="observed", capture_content=True, modes=MODES, langgraph=True)
+    asyncio.run(mixed(seconds, LANGGRAPH))
     handle.shutdown()
 
 
@@ -317,4 +325,4 @@ def tail(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    {"app": app, "lossy": lossy, "tail": tail}[sys.argv[1]](float(sys.argv[2]))
+    {"app": app, "observed": observed, "lossy": lossy, "tail": tail}[sys.argv[1]](float(sys.argv[2]))
