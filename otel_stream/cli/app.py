@@ -7,6 +7,7 @@ Exit codes: 0 it worked, 1 it failed, 2 it was asked for wrongly, 130 interrupte
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -14,8 +15,9 @@ import typer
 
 from otel_stream.cli.backends import app as backends
 from otel_stream.cli.doctor.command import doctor
-from otel_stream.cli.options import DemoOptions, UsageError
+from otel_stream.cli.options import DemoOptions, RunOptions, UsageError
 from otel_stream.cli.replay import replay
+from otel_stream.cli.run import ConfigOption, GraphArgument, InputOption
 from otel_stream.cli.show import show
 from otel_stream.cli.tail import tail
 from otel_stream.cli.terminal import complain, say
@@ -103,7 +105,54 @@ TelemetryOption = Annotated[
         help="Append telemetry to this file (OTLP JSON lines) unless OTEL_EXPORTER_OTLP_ENDPOINT is set.",
     ),
 ]
+FileOption = Annotated[
+    str, typer.Option(metavar="FILE", help="Append telemetry to this file (OTLP JSON lines).")
+]
 ViewOption = Annotated[bool, typer.Option("--view", help="Show the run in a browser, too, while it runs.")]
+
+
+def _shown(run: Callable[[], int], *, view: bool) -> int:
+    if not view:
+        return run()
+    from otel_stream.cli.watched import Watched
+
+    with Watched() as watched:
+        code = run()
+        watched.stay()
+    return code
+
+
+@app.command("run")
+def run_(
+    graph: GraphArgument,
+    input: InputOption = "",
+    config: ConfigOption = "",
+    json: JsonOption = False,
+    modes: ModesOption = _ALL_MODES,
+    buffer: BufferOption = 1024,
+    overflow: OverflowOption = OverflowPolicy.BLOCK.value,
+    sample: SampleOption = 1.0,
+    telemetry: FileOption = "",
+    view: ViewOption = False,
+) -> None:
+    """Run a graph, ours or LangGraph's: a live display, an account, and its result as JSON.
+
+    Telemetry goes where OTEL_EXPORTER_OTLP_ENDPOINT says, to a file, or nowhere.
+    """
+    try:
+        options = RunOptions(
+            json=json, modes=modes, buffer=buffer, overflow=overflow, sample=sample, telemetry=telemetry
+        )
+        from otel_stream.cli.run import load
+        from otel_stream.cli.running import run
+
+        program = load(graph, input, config)
+        code = _shown(lambda: run(program, options, shown=True), view=view)
+    except UsageError as error:
+        complain(error)
+        code = 2
+    sys.stdout.flush()
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -135,16 +184,10 @@ def demo(
             path=path, chaos=chaos, seed=seed, json=json, modes=modes, buffer=buffer, overflow=overflow,
             sample=sample, budget=budget, limit=limit, telemetry=telemetry,
         )  # fmt: skip
-        from otel_stream.cli.demo import run
+        from otel_stream.cli.demo import load
+        from otel_stream.cli.running import run
 
-        if view:
-            from otel_stream.cli.watched import Watched
-
-            with Watched() as watched:
-                code = run(options)
-                watched.stay()
-        else:
-            code = run(options)
+        code = _shown(lambda: run(load(options), options), view=view)
     except UsageError as error:
         complain(error)
         code = 2

@@ -1,64 +1,14 @@
-"""``otel-stream demo``: run the audit, show it, account for it."""
+"""``otel-stream demo``: the audit, as a program that can be run and shown."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import os
-import sys
-import time
-from typing import Any, NamedTuple
 
-from otel_stream.cli import exported
-from otel_stream.cli.display import PlainView, TerminalView, View
-from otel_stream.cli.notices import Notices
 from otel_stream.cli.options import DemoOptions, UsageError
-from otel_stream.cli.summary import Outcome, one_line, print_summary
-from otel_stream.cli.tally import CONFIG, Account, Tally
-from otel_stream.cli.terminal import Output, complain, print_json
-from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
+from otel_stream.cli.running import Program
 
 
-class Audit(NamedTuple):
-    """The graph with its input and config."""
-
-    graph: Any
-    request: Any
-    config: dict[str, Any]
-
-
-def run(options: DemoOptions) -> int:
-    """Run the demo and return the exit code of the program.
-
-    Raises:
-        UsageError: there is nothing to audit, or telemetry cannot be set up as asked for.
-    """
-    outcome = Outcome()
-    audit = load(options)
-    with Notices() as notices:
-        handle = exported.start(options.telemetry)
-        started = time.monotonic()
-        try:
-            asyncio.run(
-                _print_parts(audit, options, outcome) if options.json else _show(audit, options, outcome)
-            )
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-        except BrokenPipeError:
-            outcome.unread = True
-        except Exception as error:  # noqa: BLE001 - whatever a run raises is one sentence and exit code 1
-            outcome.error = error
-        outcome.seconds = time.monotonic() - started
-        handle.shutdown()
-    # What the verdict and the account say themselves need not be said again: why, after "receiver 'demo': ".
-    why = str(outcome.receiver_failed or "").partition(": ")[2]
-    said = [text for text in (why, handle.destination) if text]
-    unsaid = [notice for notice in notices.texts if not any(text in notice for text in said)]
-    _account(options, outcome, exported.describe(handle), unsaid)
-    return outcome.code
-
-
-def load(options: DemoOptions) -> Audit:
+def load(options: DemoOptions) -> Program:
     """Build the graph and its input.
 
     Raises:
@@ -74,77 +24,9 @@ def load(options: DemoOptions) -> Audit:
         sources.select(target.root, target.paths, options.limit)
     except sources.NothingToAudit as error:
         raise UsageError(str(error)) from None
-    return Audit(
+    return Program(
+        "otel-stream-demo",
         graph.build(chaos=chaos.Chaos(options.chaos, options.seed)),
         graph.request(target, limit=options.limit, budget=options.budget),
         graph.config(options.budget),
     )
-
-
-async def _print_parts(audit: Audit, options: DemoOptions, outcome: Outcome) -> None:
-    """Print every part as a line of JSON."""
-    async with audit.graph.open_stream(audit.request, options.stream_config(), config=audit.config) as stream:
-        (receiver,) = stream.receivers
-        try:
-            async for part in receiver:
-                outcome.tally.trace_id = outcome.tally.trace_id or part.trace_id
-                print_json(part.to_json())
-        except ReceiverOverflowError:
-            await stream.wait()  # the run goes on without us
-        finally:
-            _note(outcome, receiver)
-
-
-async def _show(audit: Audit, options: DemoOptions, outcome: Outcome) -> None:
-    """Show the run as it goes on. The display has a receiver of its own; the other is the user's."""
-    configs = (CONFIG, options.stream_config())
-    async with audit.graph.open_stream(audit.request, *configs, config=audit.config) as stream:
-        shown, receiver = stream.receivers
-        watching = _watch(shown, outcome.tally, _view(outcome, receiver))
-        try:
-            # Both to their end, even if one fails: the account of a failed run is complete, too.
-            watched, _ = await asyncio.gather(watching, _consume(receiver), return_exceptions=True)
-        finally:
-            _note(outcome, receiver)
-        if watched is not None:
-            raise watched
-
-
-async def _watch(shown: StreamReceiver, tally: Tally, view: View) -> None:
-    # Closed if the display breaks: a run would wait for ever for a reader that is gone.
-    async with shown:
-        with view:
-            async for part in shown:
-                tally.add(part)
-                view.show(part)
-
-
-async def _consume(receiver: StreamReceiver) -> None:
-    async for _ in receiver:
-        pass
-
-
-def _note(outcome: Outcome, receiver: StreamReceiver) -> None:
-    outcome.account = Account.of(receiver)
-    outcome.receiver_failed = receiver.failed
-
-
-def _view(outcome: Outcome, receiver: StreamReceiver) -> View:
-    console = Output()
-    if console.is_terminal and not console.is_dumb_terminal:
-        return TerminalView(console, outcome.tally, lambda: Account.of(receiver))
-    return PlainView(console, outcome.tally)
-
-
-def _account(options: DemoOptions, outcome: Outcome, telemetry: list[str], notices: list[str]) -> None:
-    if outcome.unread:
-        # Python flushes stdout once more at its end, and would complain that nobody is there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif options.json:
-        complain(one_line(outcome, telemetry))
-        for notice in notices:
-            complain(notice)
-    else:
-        print_summary(Output(), outcome, telemetry, notices)
-    if verdict := outcome.verdict():
-        complain(verdict)

@@ -97,7 +97,7 @@ class TerminalView:
     def show(self, part: StreamPart) -> None:
         """Update the panel; at most ten times a second, but at once for a line of the report."""
         if part.type == "messages":
-            self._report.add(part.data[0].content)
+            self._report.add(_words(part))
         now = monotonic()
         if now - self._frame >= FRAME:
             self._frame = now
@@ -122,7 +122,7 @@ class PlainView:
     def show(self, part: StreamPart) -> None:
         """Print what has got on."""
         if part.type == "messages":
-            self._report.add(part.data[0].content)
+            self._report.add(_words(part))
         elif part.type == "custom":
             tally = self._tally
             match part.data:
@@ -137,6 +137,14 @@ class PlainView:
                     self._console.print(f"functions queued for a closer look: {tally.queued}")
                 case _:
                     pass
+
+
+def _words(part: StreamPart) -> str:
+    """Return what a chunk of a message says, as far as that is text."""
+    content = getattr(part.data[0], "content", "")
+    if isinstance(content, list):
+        content = "".join(str(one.get("text", "")) for one in content if isinstance(one, dict))
+    return content if isinstance(content, str) else ""
 
 
 def panel(tally: Tally, account: Account, writing: str = "") -> RenderableType:
@@ -155,7 +163,7 @@ def _placed(place: str) -> Text:
 
 def _bars(tally: Tally) -> list[RenderableType]:
     grid = Table.grid(padding=(0, 2))
-    for what, done, of in tally.progress():
+    for what, done, of in tally.progress() if tally.files else ():  # the demo's alone
         grid.add_row(what, ProgressBar(total=max(of, 1), completed=done, width=30), f"{done:,} of {of:,}")
     return [grid]
 

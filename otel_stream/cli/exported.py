@@ -1,7 +1,8 @@
-"""Where the demo's telemetry goes, and what became of it."""
+"""Where a run's telemetry goes, and what became of it."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from otel_stream.cli.options import UsageError
@@ -17,16 +18,20 @@ _NAMES = {
 }
 
 
-def start(path: str) -> Handle:
+def start(name: str, path: str) -> Handle | None:
     """Configure OpenTelemetry by the environment, or with a file of OTLP JSON lines at ``path``.
+
+    Without a path it is None where the environment names no place for telemetry either.
 
     Raises:
         UsageError: the file cannot be written, or a variable of the environment makes no sense.
     """
+    if not path and not any(_names_a_place(variable) for variable in os.environ):
+        return None
     try:
         from otel_stream.sdk import configure
 
-        return configure("otel-stream-demo", path=path)
+        return configure(name, path=path or None)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(
@@ -36,8 +41,15 @@ def start(path: str) -> Handle:
         raise UsageError(str(error)) from None
 
 
-def describe(handle: Handle) -> list[str]:
+def _names_a_place(variable: str) -> bool:
+    exporter = variable.startswith("OTEL_") and variable.endswith(("_EXPORTER", "_CONFIG_FILE"))
+    return exporter or variable.startswith("OTEL_EXPORTER_OTLP_")
+
+
+def describe(handle: Handle | None) -> list[str]:
     """Return sentences about what was exported, what was lost, and where it went."""
+    if handle is None:
+        return []
     if not handle.owned:
         return [f"No telemetry was exported: {handle.reason}"]
     counts = handle.counts()

@@ -1,10 +1,10 @@
-"""What the demo was asked for, checked: one sentence names the option, the value and the remedy."""
+"""What a run was asked for, checked: one sentence names the option, the value and the remedy."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 from otel_stream.cli.share import Share
 from otel_stream.config import ConfigError, OverflowName, OverflowPolicy, StreamConfig, parse_modes
@@ -15,31 +15,25 @@ class UsageError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoOptions:
-    """The options of ``otel-stream demo``.
+class RunOptions:
+    """The options of a run that is shown: ``telemetry`` is a file, "" for what the environment says.
 
     Raises:
         UsageError: one of them cannot be used.
     """
 
-    path: str | None = None
-    chaos: float = 0.0
-    seed: int = 0
     json: bool = False
     modes: str = "values"
     buffer: int = 1024
     overflow: str = OverflowPolicy.BLOCK.value
     sample: float = 1.0
-    budget: int = 5
-    limit: int = 300
-    telemetry: str = "otel-stream-demo.otlp.jsonl"
+    telemetry: str = ""
+    #: What the receiver is called.
+    name: ClassVar[str] = "run"
 
     def __post_init__(self) -> None:
-        _share("--chaos", self.chaos, "the share of attempts that fail")
         _share("--sample", self.sample, "the share of parts that is kept")
         _at_least("--buffer", self.buffer, 1, "the parts that may wait for the consumer")
-        _at_least("--budget", self.budget, 0, "the functions to inspect more closely")
-        _at_least("--limit", self.limit, 1, "the files to audit")
         self.stream_config()
 
     def stream_config(self) -> StreamConfig:
@@ -56,10 +50,33 @@ class DemoOptions:
                 overflow=cast("OverflowName", self.overflow),  # or whatever it is, which the config says
                 sampler=Share(self.sample) if self.sample < 1 else None,
                 subgraphs=True,
-                name="demo",
+                name=self.name,
             )
         except ConfigError as error:
             raise UsageError(str(error).replace("StreamConfig.overflow:", "--overflow:")) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions(RunOptions):
+    """The options of ``otel-stream demo``.
+
+    Raises:
+        UsageError: one of them cannot be used.
+    """
+
+    path: str | None = None
+    chaos: float = 0.0
+    seed: int = 0
+    budget: int = 5
+    limit: int = 300
+    telemetry: str = "otel-stream-demo.otlp.jsonl"
+    name: ClassVar[str] = "demo"
+
+    def __post_init__(self) -> None:
+        RunOptions.__post_init__(self)  # a dataclass with slots has no super() of its own
+        _share("--chaos", self.chaos, "the share of attempts that fail")
+        _at_least("--budget", self.budget, 0, "the functions to inspect more closely")
+        _at_least("--limit", self.limit, 1, "the files to audit")
 
 
 def _share(option: str, value: float, meaning: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 
 from otel_stream.cli.display import Tables, nodes_table, parts_table
 from otel_stream.cli.tally import Account, Tally
 from otel_stream.cli.terminal import line
+from otel_stream.encoding import encode
 
 
 @dataclass(slots=True)
@@ -21,6 +23,7 @@ class Outcome:
     #: What broke the user's receiver while the run went on.
     receiver_failed: BaseException | None = None
     error: BaseException | None = None
+    result: Any = None
     interrupted: bool = False
     #: Nobody reads the output any more.
     unread: bool = False
@@ -67,6 +70,7 @@ def _facts(outcome: Outcome, exported: Sequence[str]) -> list[tuple[str, str]]:
     facts = [("supersteps", f"{tally.supersteps:,}{nested}, in {outcome.seconds:.1f} s")]
     if tally.author:
         facts.append(("author", tally.author))
+    facts += [("waits for", encode(question).decode()) for question in tally.questions]
     if tally.trace_id:
         facts.append(("trace", tally.trace_id))
     facts += [("telemetry" if number == 0 else "", line) for number, line in enumerate(exported)]
@@ -79,4 +83,4 @@ def one_line(outcome: Outcome, exported: Sequence[str]) -> str:
     delivered, dropped = (statistics.delivered, statistics.dropped) if statistics else (0, 0)
     trace = f" Trace {outcome.tally.trace_id}." if outcome.tally.trace_id else ""
     parts = "part" if delivered == 1 else "parts"
-    return f"{delivered:,} {parts}, {dropped:,} dropped.{trace} {'. '.join(exported)}."
+    return f"{delivered:,} {parts}, {dropped:,} dropped.{trace} {'. '.join([*exported, ''])}".rstrip()

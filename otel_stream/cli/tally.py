@@ -44,6 +44,7 @@ def note(event: Event) -> dict[str, Any] | None:
 CONFIG = StreamConfig(
     modes=("tasks", "custom", "messages", Custom(note, "run", (AttemptEnded, SuperstepEnded))),
     subgraphs=True,
+    include_end=True,
     name="display",
 )
 
@@ -77,6 +78,8 @@ class Tally:
     #: Who wrote the report.
     author: str = ""
     trace_id: str | None = None
+    #: What it waits for a human to answer.
+    questions: tuple[Any, ...] = ()
 
     def add(self, part: StreamPart) -> None:
         """Take note of one part."""
@@ -87,6 +90,8 @@ class Tally:
             self._progress(part.data)
         elif part.type == "run":
             self._run(part.data)
+        elif part.type == "end" and not part.ns:
+            self.questions = tuple(one.value for one in part.data.get("interrupts") or ())
 
     @property
     def retries(self) -> int:

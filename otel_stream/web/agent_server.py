@@ -252,7 +252,7 @@ class AgentServer:
     async def join(self, request: Request) -> Response:
         thread = await self._thread(request, "read")
         run = self._hub.run(thread, request.path_params["run"])
-        self._hub.has_room(run)
+        self._hub.has_room(run.feed)
         asked = ",".join(request.query_params.getlist("stream_mode")).split(",")
         modes = [mode for mode in asked if mode] or None
         live = run.feed.next - 1

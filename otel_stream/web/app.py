@@ -19,6 +19,7 @@ from otel_stream.web.limits import Limits
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub
 from otel_stream.web.stopping import when_told_to_stop
+from otel_stream.web.threads import Threads
 from otel_stream.web.ui_messages import UiMessages
 
 
@@ -67,6 +68,7 @@ def create_app(
     app = Starlette(
         routes=[
             *AgentServer(hub, access).routes,
+            *Threads(hub, access).routes,
             *AgUi(hub, access).routes,
             *UiMessages(hub, access).routes,
         ],

@@ -44,7 +44,7 @@ class Telling(Protocol):
 async def told(hub: Hub, run: LiveRun, telling: Telling) -> AsyncIterator[bytes]:
     """Yield a run, from its beginning, as ``telling`` has it."""
     begun = False
-    async for helping in helpings(hub, run, -1):
+    async for helping in helpings(hub, run.feed, -1):
         if helping is None:
             yield HEARTBEAT
             continue

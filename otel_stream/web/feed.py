@@ -163,7 +163,7 @@ class Feed:
 
     def turn(self, next: int) -> asyncio.Future[None]:
         """Return what is done when it is the turn of a reader at ``next``, and there is something for it."""
-        turn = asyncio.get_running_loop().create_future()
+        turn = self._pace.turn()
         if next < self.next or self.closed:
             self._pace.queue(turn)
         else:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import NamedTuple
 
 from otel_stream.encoding import encode
-from otel_stream.web.feed import Cursor, Entry, Helping
+from otel_stream.web.feed import Cursor, Entry, Feed, Helping
 from otel_stream.web.graphs import LIFE
 from otel_stream.web.runs import Hub, LiveRun
 from otel_stream.web.wire import HEARTBEAT, event, traceparent_of
@@ -37,14 +37,14 @@ class Chosen(NamedTuple):
         return mode != LIFE and (self.subgraphs or not inside) and (self.modes is None or mode in self.modes)
 
 
-async def helpings(hub: Hub, run: LiveRun, after: int) -> AsyncIterator[Helping | None]:
+async def helpings(hub: Hub, feed: Feed, after: int) -> AsyncIterator[Helping | None]:
     """Yield what happens in a run behind the event numbered ``after``; None where a heartbeat is due.
 
-    It ends with the run, or when the server is about to stop.
+    It ends with its feed, or when the server is about to stop.
     """
     hub.subscribers += 1
     try:
-        with Cursor(run.feed, after) as cursor:
+        with Cursor(feed, after) as cursor:
             while not cursor.over and not hub.stopping.is_set():
                 if not await cursor.wait(hub.limits.heartbeat):
                     yield None
@@ -58,7 +58,7 @@ async def events(hub: Hub, run: LiveRun, after: int, modes: Collection[str] | No
     """Yield the events of a run as they are sent to LangGraph's clients."""
     wanted = None if modes is None else frozenset("messages" if m == "messages-tuple" else m for m in modes)
     writing = Chosen(wanted, run.asked.subgraphs)
-    async for helping in helpings(hub, run, after):
+    async for helping in helpings(hub, run.feed, after):
         if helping is None:
             yield HEARTBEAT
         elif text := _gap(helping, writing) + helping.text(writing):

@@ -26,6 +26,8 @@ class Pace:
     """Turns of a server's readers."""
 
     def __init__(self) -> None:
+        #: The loop that it is in, once a reader has asked for its turn.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[asyncio.Future[None]] = deque()
         self._due = False
         #: Seconds that readers have taken since the last turn, and when the next one may be.
@@ -38,6 +40,11 @@ class Pace:
     def spend(self, seconds: float) -> None:
         """Say what a reader has taken of the loop."""
         self._spent += seconds
+
+    def turn(self) -> asyncio.Future[None]:
+        """Return what is done when it is somebody's turn, once it is given to ``queue``."""
+        self.loop = asyncio.get_running_loop()
+        return self.loop.create_future()
 
     def queue(self, turn: asyncio.Future[None]) -> None:
         """Let a reader have its turn behind those that wait already: ``turn`` is done then."""

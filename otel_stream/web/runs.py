@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from otel_stream.encoding import encode
@@ -58,6 +58,8 @@ class Thread:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: Set whenever a run of it begins.
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    #: What happens in it in the words of the thread-centric protocol, once somebody has spoken that.
+    told: Teller | None = None
 
     @property
     def going(self) -> list[LiveRun]:
@@ -73,6 +75,23 @@ class Thread:
         if last is not None and last.status == "error":
             return "error"
         return "interrupted" if self.interrupts else "idle"
+
+
+class Teller(Protocol):
+    """Tells what happens in a thread in other words than those of runs."""
+
+    @property
+    def feed(self) -> Feed:
+        """What was told."""
+        raise NotImplementedError
+
+    def part(self, part: StreamPart) -> None:
+        """Tell a part of a run."""
+        raise NotImplementedError
+
+    def ends(self, run: LiveRun) -> None:
+        """Tell that a run has ended."""
+        raise NotImplementedError
 
 
 class LiveRun:
@@ -140,6 +159,8 @@ class LiveRun:
         self.thread.updated_at = datetime.now(UTC).isoformat()
         self._partial.clear()
         self._pace.runs -= 1
+        if self.thread.told is not None:
+            self.thread.told.ends(self)
         self.feed.close()
         self.ended.set()
 
@@ -177,6 +198,8 @@ class LiveRun:
         if self.trace_id is None:
             self.trace_id, self.span_id = part.trace_id, part.span_id
         self._begin_if_not()
+        if self.thread.told is not None:
+            self.thread.told.part(part)
         name = part.type
         if name == "end":
             self.interrupts = tuple(part.data.get("interrupts") or ())
@@ -276,9 +299,9 @@ class Hub:
         if name is None and len(self.graphs) == 1:
             return next(iter(self.graphs.values()))
         for served in self.graphs.values():
-            if name in {served.name, served.assistant_id}:
+            if name in (served.name, served.assistant_id):
                 return served
-        raise Problem(404, f"assistant_id={name!r} is not served: there are {', '.join(self.graphs)}.")
+        raise Problem(404, f"assistant_id={str(name)[:80]!r} is not served: there are {', '.join(self.graphs)}.")
 
     def create(self, id: str | None = None, metadata: Mapping[str, Any] | None = None) -> Thread:
         """Make a thread; of those that nothing goes on in, the oldest is forgotten if there are too many."""
@@ -318,13 +341,13 @@ class Hub:
             return self.threads.get(id) or self.create(id)
         raise Problem(404, f"Thread {id[:80]!r} is not known.")
 
-    def has_room(self, run: LiveRun | None = None) -> None:
-        """Refuse one more reader, of ``run`` or of one that is about to begin, if there are too many.
+    def has_room(self, feed: Feed | None = None) -> None:
+        """Refuse one more reader, of ``feed`` or of a run that is about to begin, if there are too many.
 
         Raises:
             Problem: there are.
         """
-        full = run is not None and run.feed.readers >= self.limits.subscribers_per_run
+        full = feed is not None and feed.readers >= self.limits.subscribers_per_run
         if full or self.subscribers >= self.limits.subscribers:
             raise Problem(503, "Too many read already: try again later.")
 
@@ -378,11 +401,19 @@ class Hub:
             run.thread.runs.pop(run.id, None)
 
     def end_streams(self) -> None:
-        """End all streams, with the reason; runs go on."""
+        """End all streams, with the reason; runs go on. From any thread."""
         self.pace.hurry = True
         self.stopping.set()
+        loop = self.pace.loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._tell_readers)
+
+    def _tell_readers(self) -> None:
         for run in self._runs.values():
             run.feed.tell()
+        for thread in self.threads.values():
+            if thread.told is not None:
+                thread.told.feed.tell()
 
     async def aclose(self, seconds: float = 10.0) -> None:
         """End all streams, wait ``seconds`` for what runs, and cancel the rest; checkpoints remain."""

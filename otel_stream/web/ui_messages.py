@@ -58,7 +58,7 @@ class UiMessages:
         if thread is None or not thread.going:
             return Response(status_code=204)
         run = thread.going[-1]
-        self._hub.has_room(run)
+        self._hub.has_room(run.feed)
         return self._hub.stream(chat.told(self._hub, run, _Telling()), _HEADERS)
 
 

@@ -48,6 +48,33 @@ def test_langgraphs_client_streams_and_answers_what_is_asked(serving, traced, gr
     }
 
 
+@pytest.mark.parametrize("package", ["@langchain/langgraph-sdk", "langgraph-sdk-2"])
+def test_langgraphs_client_has_every_event_once_though_it_is_cut(serving, cutting, graph, package):
+    with serving(graph) as server:
+        whole = _run("cut.mjs", server.url, package)
+        way = cutting(server, 9)
+        cut = _run("cut.mjs", way.url, package)
+    assert cut == whole
+    assert whole["text"] == graphs.WORDS
+    assert way.cut.is_set()
+
+
+HOOKS = ["@langchain/react", "@langchain/langgraph-sdk/react", "langgraph-sdk-2/react"]
+
+
+@pytest.mark.parametrize("way", ["straight", "cut"])
+@pytest.mark.parametrize("package", HOOKS)
+def test_react_shows_what_is_said_asks_and_answers(serving, cutting, traced, graph, package, way):
+    """The first one speaks the thread-centric protocol, and the others that of runs."""
+    with serving(graph) as server:
+        between = cutting(server, 5) if way == "cut" else server
+        told = _run("react.mjs", between.url, package)
+        assert way == "straight" or between.cut.is_set()
+    asked, texts = told["asked"], told["texts"]
+    assert (asked, texts) == ("go on?", [["human", "hi"], ["ai", graphs.WORDS]])
+    assert "answered yes" in told["log"]
+
+
 @pytest.mark.parametrize("package", ["@ag-ui/client", "ag-ui-client-0"])
 def test_ag_uis_client_takes_every_event_and_answers_what_is_asked(serving, traced, graph, package):
     with serving(graph) as server:

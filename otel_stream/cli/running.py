@@ -1,0 +1,143 @@
+"""Run a graph, show it while it runs, account for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import Any, NamedTuple
+
+from msgspec import json
+
+from otel_stream.cli import exported
+from otel_stream.cli.display import PlainView, TerminalView, View
+from otel_stream.cli.notices import Notices
+from otel_stream.cli.options import RunOptions
+from otel_stream.cli.summary import Outcome, one_line, print_summary
+from otel_stream.cli.tally import CONFIG, Account, Tally
+from otel_stream.cli.terminal import Output, complain, print_json
+from otel_stream.config import StreamConfig
+from otel_stream.encoding import encode
+from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
+
+
+class Program(NamedTuple):
+    """A graph, ours or LangGraph's, with its input and config. ``name`` is the service's."""
+
+    name: str
+    graph: Any
+    input: Any
+    config: dict[str, Any]
+
+    def open(self, *configs: StreamConfig) -> Any:
+        """Return the run with a receiver for each config; nothing has begun yet."""
+        if hasattr(self.graph, "open_stream"):
+            return self.graph.open_stream(self.input, *configs, config=self.config)
+        from otel_stream.adapters.langgraph import LangGraphInstrumentor, open_stream
+
+        LangGraphInstrumentor().instrument()
+        return open_stream(self.graph, self.input, *configs, config=self.config)
+
+
+def run(program: Program, options: RunOptions, *, shown: bool = False) -> int:
+    """Run it and return the exit code of the program; ``shown`` says that its result is printed, too.
+
+    Raises:
+        UsageError: telemetry cannot be set up as asked for.
+    """
+    outcome = Outcome()
+    with Notices() as notices:
+        handle = exported.start(program.name, options.telemetry)
+        started = time.monotonic()
+        try:
+            asyncio.run(
+                _print_parts(program, options, outcome) if options.json else _show(program, options, outcome)
+            )
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+        except BrokenPipeError:
+            outcome.unread = True
+        except Exception as error:  # noqa: BLE001 - whatever a run raises is one sentence and exit code 1
+            outcome.error = error
+        outcome.seconds = time.monotonic() - started
+        if handle is not None:
+            handle.shutdown()
+    # What the verdict and the account say themselves need not be said again: why, after "receiver 'demo': ".
+    why = str(outcome.receiver_failed or "").partition(": ")[2]
+    said = [text for text in (why, handle.destination if handle is not None else "") if text]
+    unsaid = [notice for notice in notices.texts if not any(text in notice for text in said)]
+    _account(options, outcome, exported.describe(handle), unsaid)
+    if shown and not options.json and outcome.code == 0:
+        print_json(json.format(encode(outcome.result), indent=2))
+    return outcome.code
+
+
+async def _print_parts(program: Program, options: RunOptions, outcome: Outcome) -> None:
+    """Print every part as a line of JSON."""
+    async with program.open(options.stream_config()) as stream:
+        (receiver,) = stream.receivers
+        try:
+            async for part in receiver:
+                outcome.tally.trace_id = outcome.tally.trace_id or part.trace_id
+                print_json(part.to_json())
+        except ReceiverOverflowError:
+            await stream.wait()  # the run goes on without us
+        finally:
+            _note(outcome, receiver)
+
+
+async def _show(program: Program, options: RunOptions, outcome: Outcome) -> None:
+    """Show the run as it goes on. The display has a receiver of its own; the other is the user's."""
+    configs = (CONFIG, options.stream_config())
+    async with program.open(*configs) as stream:
+        shown, receiver = stream.receivers
+        watching = _watch(shown, outcome.tally, _view(outcome, receiver))
+        try:
+            # Both to their end, even if one fails: the account of a failed run is complete, too.
+            watched, _ = await asyncio.gather(watching, _consume(receiver), return_exceptions=True)
+        finally:
+            _note(outcome, receiver)
+        if watched is not None:
+            raise watched
+        outcome.result = await stream.wait()
+
+
+async def _watch(shown: StreamReceiver, tally: Tally, view: View) -> None:
+    # Closed if the display breaks: a run would wait for ever for a reader that is gone.
+    async with shown:
+        with view:
+            async for part in shown:
+                tally.add(part)
+                view.show(part)
+
+
+async def _consume(receiver: StreamReceiver) -> None:
+    async for _ in receiver:
+        pass
+
+
+def _note(outcome: Outcome, receiver: StreamReceiver) -> None:
+    outcome.account = Account.of(receiver)
+    outcome.receiver_failed = receiver.failed
+
+
+def _view(outcome: Outcome, receiver: StreamReceiver) -> View:
+    console = Output()
+    if console.is_terminal and not console.is_dumb_terminal:
+        return TerminalView(console, outcome.tally, lambda: Account.of(receiver))
+    return PlainView(console, outcome.tally)
+
+
+def _account(options: RunOptions, outcome: Outcome, telemetry: list[str], notices: list[str]) -> None:
+    if outcome.unread:
+        # Python flushes stdout once more at its end, and would complain that nobody is there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif options.json:
+        complain(one_line(outcome, telemetry))
+        for notice in notices:
+            complain(notice)
+    else:
+        print_summary(Output(), outcome, telemetry, notices)
+    if verdict := outcome.verdict():
+        complain(verdict)
