@@ -8,9 +8,10 @@ from typing import Any, Final
 from otel_stream.replay.rebuild import ReplayedRun
 from otel_stream.view.shapes import Row
 
-#: Messages that are shown, and characters of each.
+#: Messages that are shown, characters of each, and of all: what is older is cut first.
 _MOST: Final = 500
 _LONGEST: Final = 100_000
+_ALL: Final = 500_000
 
 _ROLES: Final = {
     "aimessagechunk": "ai", "assistant": "ai", "user": "human", "humanmessagechunk": "human",
@@ -24,13 +25,25 @@ def conversation(run: ReplayedRun | None) -> Row:
         return {"from": "nothing", "messages": []}
     streamed = _streamed(run)
     if streamed:
-        return {"from": "stream", "messages": streamed[-_MOST:]}
+        return {"from": "stream", "messages": _bounded(streamed)}
     for state in reversed(run.states):
         values = state.values
         if not state.ns and isinstance(values, dict) and isinstance(values.get("messages"), list):
             found = [_message(one, None) for one in values["messages"] if isinstance(one, dict)]
-            return {"from": "state", "messages": found[-_MOST:]}
+            return {"from": "state", "messages": _bounded(found)}
     return {"from": "nothing", "messages": []}
+
+
+def _bounded(messages: list[Row]) -> list[Row]:
+    """Return the newest messages, with as much of their texts as a page can lay out; ``size`` is the whole."""
+    left = _ALL
+    for message in reversed(messages[-_MOST:]):
+        text, size = message["text"], message["size"]
+        message["text"] = text[: max(0, left)]
+        left -= len(text)
+        if len(message["text"]) == size:
+            del message["size"]
+    return messages[-_MOST:]
 
 
 def _streamed(run: ReplayedRun) -> list[Row]:
@@ -48,18 +61,21 @@ def _streamed(run: ReplayedRun) -> list[Row]:
             continue
         message = found[id]
         message["text"] = (message["text"] + told["text"])[:_LONGEST]
+        message["size"] += told["size"]
         message["calls"] = _calls(message["calls"], told["calls"])
     return list(found.values())
 
 
 def _message(chunk: dict[str, Any], node: str | None) -> Row:
     kind = str(chunk.get("type") or chunk.get("role") or "ai")
+    text = _text(chunk.get("content"))
     return {
         "id": chunk.get("id"),
         "role": _ROLES.get(kind.lower(), kind.lower()),
         "name": chunk.get("name"),
         "node": node,
-        "text": _text(chunk.get("content"))[:_LONGEST],
+        "text": text[:_LONGEST],
+        "size": len(text),
         "calls": [
             {"name": str(one.get("name") or ""), "args": one.get("args")}
             for one in _mappings(chunk.get("tool_call_chunks") or chunk.get("tool_calls"))

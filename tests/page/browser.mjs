@@ -37,8 +37,14 @@ export async function browse(scenario) {
   assert.deepEqual(wrong, []);
 }
 
+/** Wait until all that was asked for is shown: what the worker lays out, and two frames. */
+export async function settled(page) {
+  await page.locator('[aria-busy="true"]').waitFor({ state: "detached" });
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+}
+
 export async function picture(page, name) {
-  await page.waitForTimeout(250); // what is laid out by the worker is there a frame later
+  await settled(page);
   await page.screenshot({ path: join(folder, `${name}.png`) });
 }
 

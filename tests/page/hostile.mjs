@@ -1,5 +1,5 @@
 // Everything that a hostile run shows is text, wherever it is shown, and the page goes on.
-import { assert, browse, link } from "./browser.mjs";
+import { assert, browse, link, settled } from "./browser.mjs";
 
 const HOSTILE = "<img src=x onerror=\"document.title='attacked'\">";
 
@@ -46,7 +46,7 @@ await browse(async (open) => {
   // Addresses come from others, too.
   for (const hash of [`#/run/${encodeURIComponent(HOSTILE)}`, `#/?q=${encodeURIComponent(HOSTILE)}`, "#/run/..%2f..%2fabout", `#/compare/${encodeURIComponent(HOSTILE)}/x`, "#/run/%00", "#/run/%E0%A4%A"]) {
     await page.evaluate((to) => void (location.hash = to), hash);
-    await page.waitForTimeout(300);
+    await settled(page);
     assert.equal(await page.title(), "otel-stream", hash);
     assert.equal(await page.locator("img, script:not([src])").count(), 0, hash);
     assert.ok(await page.locator("nav").isVisible(), hash);

@@ -45,5 +45,13 @@ await browse(async (open) => {
     await list.getByRole("rowheader", { name: "audit_file" }).first().waitFor();
     await accessible(list, "compare");
     await picture(list, "compare");
+    const both = link + "&" + new URL(list.url()).hash.slice(1);
+    for (const [look, view] of Object.entries({ dark: { dark: true }, narrow: { width: 390, height: 844 } })) {
+      const again = await open(both, view);
+      await again.getByRole("rowheader", { name: "audit_file" }).first().waitFor();
+      await accessible(again, `compare, ${look}`);
+      await picture(again, `compare-${look}`);
+      assert.ok((await again.evaluate(() => document.documentElement.scrollWidth)) <= (view.width ?? 1440), `compare, ${look}: nothing is wider than the screen`);
+    }
   }
 });

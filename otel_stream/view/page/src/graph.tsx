@@ -67,6 +67,7 @@ interface Props {
 export function GraphView({ graph, chosen, follow, choose }: Props) {
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const [placed, setPlaced] = useState<Placed | null>(null);
+  const [busy, setBusy] = useState(true);
   const [width, setWidth] = useState(800);
   const holder = useRef<HTMLDivElement>(null);
 
@@ -106,7 +107,12 @@ export function GraphView({ graph, chosen, follow, choose }: Props) {
   useEffect(() => {
     if (job.nodes.length === 0 || job.nodes.length > MOST) return setPlaced(null);
     let wanted = true;
-    void laidOut(job).then((found) => wanted && setPlaced(found));
+    setBusy(true);
+    void laidOut(job).then((found) => {
+      if (!wanted) return;
+      setPlaced(found);
+      setBusy(false);
+    });
     return () => {
       wanted = false;
     };
@@ -129,7 +135,7 @@ export function GraphView({ graph, chosen, follow, choose }: Props) {
   if (graph.boxes.size === 0) return <div class="graph empty" ref={holder}><p>No node has begun yet.</p></div>;
   if (job.nodes.length > MOST) return <div class="graph empty" ref={holder}><p>{count(job.nodes.length)} nodes are too many to draw; the rows below tell the same.</p></div>;
   return (
-    <div class="graph" ref={holder} tabIndex={0} role="group" aria-label="Graph">
+    <div class="graph" ref={holder} tabIndex={0} role="group" aria-label="Graph" aria-busy={busy}>
       {placed && (
         <svg width={placed.width * scale} height={placed.height * scale} viewBox={`0 0 ${placed.width} ${placed.height}`}>
           <defs>

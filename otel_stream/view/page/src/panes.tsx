@@ -155,6 +155,9 @@ function PartRow({ part, run, start, marked, choose }: { part: Part; run: string
 
 // -- messages --------------------------------------------------------------------------------------
 
+/** Characters of what is being said that are shown while it is. */
+const NEWEST = 4000;
+
 export function MessagesPane({ model }: { model: Model; version: number }) {
   const known = model.events.reduce((n, event) => n + (event.name === "graph.messages" || event.name === "graph.values" ? 1 : 0), 0);
   const found = useAsked<{ from: string; messages: Message[] }>(known ? `${at(model.run.key)}/messages` : null, known);
@@ -169,7 +172,8 @@ export function MessagesPane({ model }: { model: Model; version: number }) {
       {found.messages.map((message, n) => (
         <article key={message.id ?? n} class={`message ${message.role}`}>
           <header>{message.role}{message.name ? ` · ${message.name}` : ""}{message.node ? <span class="kind"> {message.node}{message.step !== undefined && message.step !== null ? `, step ${message.step}` : ""}</span> : null}</header>
-          <pre class="text">{message.text}{live && n === found.messages.length - 1 ? <span class="caret">▌</span> : null}</pre>
+          <pre class="text">{live && n === found.messages.length - 1 ? <>{message.text.slice(-NEWEST)}<span class="caret">▌</span></> : <Long text={message.text} />}</pre>
+          {message.size !== undefined && <p class="hint">{count(message.size - message.text.length)} more characters: they are in the stream.</p>}
           {message.calls.map((call, i) => (
             <div class="call" key={i}><span class="how">→</span> {call.name} <Json value={typeof call.args === "string" ? parsed(call.args) : call.args} depth={1} /></div>
           ))}

@@ -162,6 +162,8 @@ export interface Message {
   name: string | null;
   node: string | null;
   text: string;
+  /** Characters of the whole text, if that is longer. */
+  size?: number;
   calls: { name: string; args: unknown }[];
   step?: number | null;
 }
