@@ -24,6 +24,8 @@ MAX_REQUEST: Final = 16 * 2**20
 MAX_UNPACKED: Final = 64 * 2**20
 #: Requests from this size on are decoded in a thread, as the page would wait for it.
 _LARGE: Final = 256 * 2**10
+#: Seconds that a request's body may take.
+PATIENCE: Final = 30.0
 #: Seconds after which an exporter is asked to try again.
 _RETRY_AFTER: Final = "1"
 _SERVICES: Final[dict[Signal, str]] = {
@@ -110,11 +112,15 @@ async def _receive(intake: Intake, signal: Signal, request: Request) -> Response
 async def _body(request: Request) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > MAX_REQUEST:
-            raise HTTPException(413, f"a request may have {MAX_REQUEST} bytes; send smaller batches")
-        pieces.append(piece)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for piece in request.stream():
+                size += len(piece)
+                if size > MAX_REQUEST:
+                    raise HTTPException(413, f"a request may have {MAX_REQUEST} bytes; send smaller batches")
+                pieces.append(piece)
+    except TimeoutError:
+        raise HTTPException(408, f"the request was not whole within {PATIENCE:g} seconds") from None
     return b"".join(pieces)
 
 

@@ -35,7 +35,7 @@ def conversation(run: ReplayedRun | None) -> Row:
 
 
 def _bounded(messages: list[Row]) -> list[Row]:
-    """Return the newest messages, with as much of their texts as a page can lay out; ``size`` is the whole."""
+    """Return the newest messages, with as much text as a page can lay out; ``size`` is that of the whole."""
     left = _ALL
     for message in reversed(messages[-_MOST:]):
         text, size = message["text"], message["size"]

@@ -20,6 +20,7 @@ from otel_stream.view import ingest, otlp_json
 from otel_stream.view.api import Answers, application
 from otel_stream.view.feed import Feed
 from otel_stream.view.guard import Rules
+from otel_stream.view.patience import Patient
 from otel_stream.view.places import Claim, Listening, announce, withdraw
 from otel_stream.view.reading import Reader
 from otel_stream.view.writer import Writer
@@ -149,7 +150,7 @@ class _Viewer:
             log_config=None,
             access_log=False,
             lifespan="off",
-            http="h11",
+            http=Patient,
             loop="asyncio",
             ws="none",
             server_header=False,

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import inspect
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -178,14 +180,23 @@ class Guard:
             raise Problem(413, f"The request has more than {self._limits.request_bytes} bytes.")
 
     def _bounded(self, receive: Receive) -> Receive:
-        taken = 0
+        taken, whole, limits = 0, False, self._limits
+        until = monotonic() + limits.request_seconds
 
         async def bounded() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            if whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), until - monotonic())
+            except TimeoutError:
+                raise Problem(
+                    408, f"The request took longer than {limits.request_seconds:g} seconds."
+                ) from None
             taken += len(message.get("body", b""))
-            if taken > self._limits.request_bytes:
-                raise Problem(413, f"The request has more than {self._limits.request_bytes} bytes.")
+            whole = not message.get("more_body", False)
+            if taken > limits.request_bytes:
+                raise Problem(413, f"The request has more than {limits.request_bytes} bytes.")
             return message
 
         return bounded

@@ -11,6 +11,8 @@ class Limits:
 
     #: Bytes of a request's body.
     request_bytes: int = 1 << 20
+    #: Seconds that a request's body may take to come.
+    request_seconds: float = 30.0
     #: Events of one run that are kept for who comes late or comes back, and their bytes.
     events: int = 10_000
     event_bytes: int = 16 << 20

@@ -301,7 +301,9 @@ class Hub:
         for served in self.graphs.values():
             if name in (served.name, served.assistant_id):
                 return served
-        raise Problem(404, f"assistant_id={str(name)[:80]!r} is not served: there are {', '.join(self.graphs)}.")
+        raise Problem(
+            404, f"assistant_id={str(name)[:80]!r} is not served: there are {', '.join(self.graphs)}."
+        )
 
     def create(self, id: str | None = None, metadata: Mapping[str, Any] | None = None) -> Thread:
         """Make a thread; of those that nothing goes on in, the oldest is forgotten if there are too many."""

@@ -143,6 +143,15 @@ async def test_a_body_without_a_length_is_bounded_too():
         assert (await client.post("/threads", content=endless())).status_code == 413
 
 
+async def test_a_body_that_never_ends_is_not_waited_for():
+    async def slow():
+        yield b'{"metadata":'
+        await asyncio.Event().wait()
+
+    async with asking(create_app(graphs.ours(), limits=Limits(request_seconds=0.05))) as client:
+        assert (await client.post("/threads", content=slow())).status_code == 408
+
+
 async def test_names_and_content_can_not_break_out_of_an_event():
     hostile = "a\r\nevent: error\r\ndata: {}\r\n\r\n\x1b[2J<script>"
     async with asking(create_app(graphs.ours())) as client:

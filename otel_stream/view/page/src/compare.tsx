@@ -48,7 +48,7 @@ export function ComparePage({ a, b }: { a: string; b: string }) {
         {sides.map((one, n) => <Card key={n} name={n ? "B" : "A"} side={one} other={sides[1 - n]!} />)}
       </div>
       <h2>Path</h2>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0} role="group" aria-label="Steps of both">
         <table class="paths">
           <thead><tr><th>node</th><th class="number">visit</th><th class="number">A took</th><th class="number">B took</th><th class="number">difference</th><th>steps</th></tr></thead>
           <tbody>{pairs.slice(0, 500).map((pair) => <PairRow key={`${pair.node} ${pair.visit}`} pair={pair} />)}</tbody>
@@ -98,7 +98,7 @@ function States({ a, b }: { a: Outline | null; b: Outline | null }) {
   const names = [...new Set([...(a?.keys ?? []), ...(b?.keys ?? [])].filter((one) => one.how !== "-").map((one) => String(one.key)))];
   if (names.length === 0) return <p class="hint">What the states hold was not exported.</p>;
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0} role="group" aria-label="States of both">
       <table class="paths">
         <thead><tr><th>key</th><th><span class="away">the same or not</span></th><th>A</th><th>B</th></tr></thead>
         <tbody>

@@ -209,7 +209,7 @@ export function AccountPane({ model }: { model: Model; version: number }) {
   return (
     <>
       <p class="line">Receivers of all runs of <strong>{model.run.name}</strong> in the newest process of {model.run.service}</p>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0} role="group" aria-label="Sums of receivers">
         <table>
           <thead><tr><th>mode · policy</th>{columns.map((name) => <th key={name} class="number">{name.replace("_", " ")}</th>)}</tr></thead>
           <tbody>
