@@ -40,9 +40,7 @@ async def frames() -> list[str]:
     """Run the demo; return what its display shows, from the first part to the last."""
     audit, tally = load(_OPTIONS), Tally()
     shown: list[Console] = []
-    async with audit.graph.open_stream(
-        audit.request, CONFIG, _OPTIONS.stream_config(), config=audit.config
-    ) as stream:
+    async with audit.open(CONFIG, _OPTIONS.stream_config()) as stream:
         display, receiver = stream.receivers
         async with anyio.create_task_group() as group:
 

@@ -13,7 +13,7 @@ from msgspec import json
 from otel_stream.cli import exported
 from otel_stream.cli.display import PlainView, TerminalView, View
 from otel_stream.cli.notices import Notices
-from otel_stream.cli.options import RunOptions
+from otel_stream.cli.options import RunOptions, UsageError
 from otel_stream.cli.summary import Outcome, one_line, print_summary
 from otel_stream.cli.tally import CONFIG, Account, Tally
 from otel_stream.cli.terminal import Output, complain, print_json
@@ -31,11 +31,19 @@ class Program(NamedTuple):
     config: dict[str, Any]
 
     def open(self, *configs: StreamConfig) -> Any:
-        """Return the run with a receiver for each config; nothing has begun yet."""
+        """Return the run with a receiver for each config; nothing has begun yet.
+
+        Raises:
+            UsageError: it is LangGraph's, and what observes those is not installed.
+        """
         if hasattr(self.graph, "open_stream"):
             return self.graph.open_stream(self.input, *configs, config=self.config)
-        from otel_stream.adapters.langgraph import LangGraphInstrumentor, open_stream
-
+        try:
+            from otel_stream.adapters.langgraph import LangGraphInstrumentor, open_stream
+        except ImportError as error:
+            raise UsageError(
+                f"LangGraph's graphs need {error.name}, which is not there: install otel-stream[langgraph]"
+            ) from None
         LangGraphInstrumentor().instrument()
         return open_stream(self.graph, self.input, *configs, config=self.config)
 

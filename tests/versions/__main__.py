@@ -2,7 +2,7 @@
 
 The oldest OpenTelemetry of the range, two between, and the distributions that most people have. Each gets an
 environment, made once. The newest OpenTelemetry is where the whole suite runs. One more has models' clients,
-and what instruments them.
+and what instruments them, and one a notebook's kernel.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ ENVIRONMENTS = {
         ("langsmith[otel]", "langgraph>=1,<2", "opentelemetry-instrumentation"), LANGGRAPH
     ),
     "distro": Environment(("opentelemetry-distro",), BESIDE),
+    "notebook": Environment(
+        ("ipykernel", "nbclient", "langgraph>=1,<2"), ("tests/versions/test_notebook.py",)
+    ),
     "clients": Environment(
         (
             *("anthropic", "litellm", "openai"),
