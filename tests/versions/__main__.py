@@ -55,7 +55,8 @@ ENVIRONMENTS = {
     ),
     "distro": Environment(("opentelemetry-distro",), BESIDE),
     "notebook": Environment(
-        ("ipykernel", "nbclient", "langgraph>=1,<2"), ("tests/versions/test_notebook.py",)
+        ("ipykernel", "nbclient", "langgraph>=1,<2", "opentelemetry-instrumentation"),
+        ("tests/versions/test_notebook.py",),
     ),
     "clients": Environment(
         (
