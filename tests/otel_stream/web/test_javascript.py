@@ -10,15 +10,18 @@ import pytest
 from tests.otel_stream.web import graphs
 
 CLIENTS = Path(__file__).parent / "clients"
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (CLIENTS / "node_modules").exists(),
-    reason="`make clients` installs them, and needs Node 20 or newer",
-)
+pytestmark = [
+    pytest.mark.timeout(180),  # Node's own start takes seconds where much else runs
+    pytest.mark.skipif(
+        shutil.which("node") is None or not (CLIENTS / "node_modules").exists(),
+        reason="`make clients` installs them, and needs Node 20 or newer",
+    ),
+]
 
 
 def _run(script, *words):
     done = subprocess.run(
-        ["node", CLIENTS / script, *words], capture_output=True, text=True, check=False, timeout=50
+        ["node", CLIENTS / script, *words], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

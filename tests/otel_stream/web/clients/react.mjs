@@ -16,7 +16,7 @@ function Chat() {
 let root;
 await act(async () => { root = renderer.create(createElement(Chat)); });
 const until = async (what) => {
-  const end = Date.now() + 20_000;
+  const end = Date.now() + 60_000;
   while (!what()) {
     if (Date.now() > end) throw new Error(`never: ${what} ${JSON.stringify(stream.values)} ${stream.error}`);
     await act(async () => { await new Promise((done) => setTimeout(done, 10)); });
