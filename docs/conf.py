@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from pygments.lexers.python import PythonLexer
+
 import otel_stream
 
 project = "otel-stream"
@@ -81,6 +83,7 @@ def _show_examples(app: Any, what: str, name: str, obj: Any, options: Any, lines
 
 
 def setup(app: Any) -> None:
-    """Read docstrings before napoleon does."""
+    """Read docstrings before napoleon does; a notebook's cell is Python that may await."""
+    app.add_lexer("ipython", PythonLexer)
     app.connect("autodoc-process-docstring", _show_examples, priority=300)
     app.connect("autodoc-process-docstring", _list_fields, priority=400)
