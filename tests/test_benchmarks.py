@@ -62,9 +62,7 @@ ROWS = {
     "graph-traced-sequential_10": "run",
 }
 #: What LangGraph can't do.
-ALONE = {
-    name for name, unit in ROWS.items() if unit in ("part and receiver", "part written", "token", "chunk")
-}
+ALONE = {name for name, unit in ROWS.items() if unit in ("part and receiver", "part written", "token")}
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:

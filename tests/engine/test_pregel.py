@@ -217,3 +217,14 @@ def test_a_mock_is_a_function_though_it_answers_to_any_name(kind: Any) -> None:
     graph = StateGraph(dict).add_node("n", called).add_edge(START, "n").compile()
     assert graph.invoke({"x": 1}) == {"x": 2}
     called.assert_called_once_with({"x": 1})
+
+
+def test_a_channel_is_read_as_each_node_asks_for_it() -> None:
+    given: dict[str, Any] = {}
+    readers = {
+        "value": NodeBuilder().subscribe_only("a").do(lambda x: given.update(value=x)),
+        "mapping": NodeBuilder().subscribe_to("a").do(lambda x: given.update(mapping=x)),
+    }
+    channels = {"a": LastValue(int), "b": LastValue(int)}
+    Pregel(nodes=readers, channels=channels, input_channels="a", output_channels="b").invoke(1)
+    assert given == {"value": 1, "mapping": {"a": 1}}
