@@ -95,7 +95,7 @@ async def _left(receive: Receive) -> None:
 def sse(receiver: StreamReceiver, limits: Limits | None = None) -> Response:
     """Return a response that sends the parts of ``receiver`` as server-sent events, each under its mode.
 
-    The data is ``StreamPart.to_dict()``. What the run raises, the last event, ``error``, says by its type.
+    The data is ``StreamPart.to_dict()``. What ends it early, the last event, ``error``, says by its type.
     The receiver is closed when its reader leaves; how a slow one is treated, its policy says.
     """
     limits = limits or Limits()
@@ -107,8 +107,8 @@ async def _parts(receiver: StreamReceiver) -> AsyncIterator[bytes]:
         async for part in receiver:
             parent = traceparent_of(part.trace_id, part.span_id)
             yield event(part.type, encode(part.to_dict()), id=part.seq, traceparent=parent)
-    except Exception as error:  # noqa: BLE001 - whatever the run raised; its text may be content
-        yield event("error", encode({"error": type(error).__name__, "message": "The run failed."}))
+    except Exception as error:  # noqa: BLE001 - whatever the run or a filter raised; its text may be content
+        yield event("error", encode({"error": type(error).__name__, "message": "The stream ended early."}))
     finally:
         receiver.close()
 
