@@ -82,8 +82,15 @@ def _show_examples(app: Any, what: str, name: str, obj: Any, options: Any, lines
         lines[n : n + 1] = [lines[n].replace("Example:", "Example::"), ""]
 
 
+def _keep_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:  # noqa: ARG001
+    """Begin with an empty comment: else napoleon takes words before a colon for the type."""
+    if lines and what in {"attribute", "data", "property"}:
+        lines[:0] = ["..", ""]
+
+
 def setup(app: Any) -> None:
     """Read docstrings before napoleon does; a notebook's cell is Python that may await."""
     app.add_lexer("ipython", PythonLexer)
     app.connect("autodoc-process-docstring", _show_examples, priority=300)
     app.connect("autodoc-process-docstring", _list_fields, priority=400)
+    app.connect("autodoc-process-docstring", _keep_colons, priority=450)
