@@ -43,7 +43,9 @@ class RetryPolicy(NamedTuple):
     """When and how often to call a failing node again. Intervals are in seconds.
 
     The first pause is ``initial_interval``, each later one ``backoff_factor`` times as long, none longer
-    than ``max_interval``. ``retry_on``: exceptions, or a function that says whether to try again.
+    than ``max_interval``. ``retry_on``: exceptions, or a function that says whether to try again; by default
+    lost connections, answers from 500 on, and what is no mistake in code or refused operation: not
+    ``ValueError``, ``RuntimeError`` and their like, nor ``OSError``, of which ``TimeoutError`` is one.
     """
 
     initial_interval: float = 0.5
