@@ -112,7 +112,7 @@ class Replay(msgspec.Struct, frozen=True):
             return found[0]
         ids = ", ".join(run.id for run in (found or self.runs)[:5])
         if id is None:
-            raise ReplayError(f"there are {len(found)} runs: say which one, such as {ids}.")
+            raise ReplayError(f"there are {len(found)} runs: say which one by its id (--run), such as {ids}.")
         raise ReplayError(f"{id!r} is the id of {len(found)} runs: give one of {ids}.")
 
 
