@@ -263,10 +263,11 @@ def _graph(shown: Shown) -> list[str]:
 
 
 def _depth(node: str, parents: Mapping[str, str], nodes: Mapping[str, str]) -> int:
-    depth = 0
-    while (node := parents.get(node, "")) in nodes:
-        depth += 1
-    return depth
+    before: list[str] = []  # a node may go on with itself, or come round
+    while node not in before and (parent := parents.get(node, "")) in nodes:
+        before.append(node)
+        node = parent
+    return len(before)
 
 
 def _waterfall(shown: Shown) -> list[str]:

@@ -61,7 +61,7 @@ async def call(state: State) -> dict[str, Any]:
     return {"answer": "at last"}
 
 
-_USAGE: Any = {"input_tokens": 12, "output_tokens": 5, "total_tokens": 17}
+_USAGE: Any = {"input_tokens": 1200, "output_tokens": 500, "total_tokens": 1700}
 _ASKED = itertools.count()
 #: One that the price table knows, and one that it does not.
 _MODELS = itertools.cycle(["gpt-4o-mini", "tiny-1", "gpt-4o-mini"])
