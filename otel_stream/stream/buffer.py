@@ -41,9 +41,9 @@ class Buffer:
     """
 
     __slots__ = (
-        "_clock", "_closed", "_dropped", "_filtered", "_gap", "_high", "_limit", "_locked", "_offered",
-        "_parts", "_places", "_reasons", "_sampled_out", "_sealed", "_shared", "_ttl", "_weighed", "_windows",
-        "capacity", "lock", "overflow", "pop",
+        "_clock", "_closed", "_dropped", "_filtered", "_follows", "_gap", "_high", "_limit", "_locked",
+        "_offered", "_parts", "_places", "_reasons", "_sampled_out", "_sealed", "_shared", "_ttl",
+        "_weighed", "_windows", "capacity", "lock", "overflow", "pop",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,8 @@ class Buffer:
         if not self._locked and overflow is not OverflowPolicy.DROP_NEWEST:
             self.pop = self._parts.popleft  # one atomic step from held to delivered
         self._gap: Gap | None = None
+        #: What comes next, once its marker was taken: else a slow consumer would be told of gaps alone.
+        self._follows: StreamPart | None = None
         self._sealed = self._closed = False
         #: From this many held parts on, an offer is not simply appended; 0 once sealed.
         self._limit = sys.maxsize if overflow is OverflowPolicy.BLOCK and ttl is None else capacity
@@ -269,7 +271,7 @@ class Buffer:
 
     def take(self) -> StreamPart | None:
         """Return the next part, before it a gap marker if parts were lost; None if there is nothing."""
-        if self._locked or self._gap is not None:
+        if self._locked or self._gap is not None or self._follows is not None:
             return self._take_told()
         try:
             return self._parts.popleft()  # one atomic step, as ``pop`` is
@@ -293,10 +295,24 @@ class Buffer:
     def _take_told(self) -> StreamPart | None:
         with self.lock:
             self._expire()
+            if self._follows is not None:
+                return self._take_what_follows(self._follows)
             if self._gap is not None:
                 gap, self._gap = self._gap, None
+                self._set_aside()
                 return gap.part()
             return self._pop() if self._len() else None
+
+    def _set_aside(self) -> None:
+        """Keep the next part for the next take, whatever is lost meanwhile; it counts as held."""
+        if self._len():
+            self._follows = self._pop()
+            self._windows[self._follows.type] += self._follows.weight
+
+    def _take_what_follows(self, part: StreamPart) -> StreamPart:
+        self._follows = None
+        self._windows[part.type] -= part.weight
+        return part
 
     def seal(self) -> None:
         """Take no more offers, and count none. What is held can still be taken."""
@@ -314,7 +330,7 @@ class Buffer:
             with contextlib.suppress(LookupError):  # a take may have got there first
                 while True:
                     self._drop(self._pop(), "closed")
-            self._gap = None
+            self._gap = self._follows = None
 
     @property
     def sealed(self) -> bool:
@@ -340,6 +356,8 @@ class Buffer:
     @property
     def oldest(self) -> StreamPart | None:
         """What a take would come to first, None if there is nothing; a take may get there before you."""
+        if self._follows is not None:
+            return self._follows
         try:
             if self._places is None:
                 return self._parts[0]
@@ -353,7 +371,7 @@ class Buffer:
         """Whether a take would return nothing."""
         if self._ttl is not None:
             self.expires_in()  # what is too old is lost by looking
-        return not self._len() and self._gap is None
+        return not self._len() and self._gap is None and self._follows is None
 
     @property
     def half_full(self) -> bool:

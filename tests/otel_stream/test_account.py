@@ -89,6 +89,8 @@ class Account(RuleBasedStateMachine):
         self.counts = {"custom": Counter(), "end": Counter()}
         self.reasons = Counter()
         self.open, self.held, self.lost = [], [], []
+        #: The part behind a marker that was taken.
+        self.next = []
         self.sealed = False
 
     # --- What can happen -----------------------------------------------------------------------------
@@ -130,7 +132,9 @@ class Account(RuleBasedStateMachine):
             self.close_windows([one for one in self.open if one.deadline <= self.now])
         self.expire()
         part = self.buffer.take()
-        if self.lost:
+        if self.next:
+            self.delivers(self.next.pop(), part)
+        elif self.lost:
             assert part.type == "gap"
             assert part.data == {
                 "dropped": sum(len(one.parts) for one, _ in self.lost),
@@ -140,18 +144,21 @@ class Account(RuleBasedStateMachine):
                 "last_seq": max(one.last[0] for one, _ in self.lost),
             }
             self.lost = []
+            self.next, self.held = self.held[:1], self.held[1:]
         elif self.held:
-            one = self.held.pop(0)
-            assert (part.type, part.seq, part.time_unix_nano) == (one.type, *one.last)
-            assert part.weight == len(one.parts)
-            self.counts[one.type]["delivered"] += len(one.parts)
-            if part.aggregate is not None:
-                assert part.data == [seq for seq, _ in one.parts]
-                about = part.aggregate
-                assert (about.first_seq, about.first_time_unix_nano) == one.parts[0]
-                assert (about.last_seq, about.last_time_unix_nano) == one.last
+            self.delivers(self.held.pop(0), part)
         else:
             assert part is None
+
+    def delivers(self, one, part):
+        assert (part.type, part.seq, part.time_unix_nano) == (one.type, *one.last)
+        assert part.weight == len(one.parts)
+        self.counts[one.type]["delivered"] += len(one.parts)
+        if part.aggregate is not None:
+            assert part.data == [seq for seq, _ in one.parts]
+            about = part.aggregate
+            assert (about.first_seq, about.first_time_unix_nano) == one.parts[0]
+            assert (about.last_seq, about.last_time_unix_nano) == one.last
 
     @rule()
     def the_run_ends(self):
@@ -165,9 +172,9 @@ class Account(RuleBasedStateMachine):
         self.buffer.close()
         self.admission.finish(self.buffer.seal)
         self.sealed = True
-        for one in self.open + self.held:
+        for one in self.open + self.held + self.next:
             self.drop(one, "closed")
-        self.open, self.held, self.lost = [], [], []
+        self.open, self.held, self.lost, self.next = [], [], [], []
 
     # --- What should come of it ----------------------------------------------------------------------
 
@@ -247,7 +254,7 @@ class Account(RuleBasedStateMachine):
             return
         self.expire()
         now = self.buffer.statistics()
-        waiting = total((one.type, len(one.parts)) for one in self.held + self.open)
+        waiting = total((one.type, len(one.parts)) for one in self.held + self.open + self.next)
         for mode, shown in {**dict.fromkeys(self.counts), **now.by_mode}.items():
             count = self.counts[mode]
             if shown is None:
@@ -262,7 +269,7 @@ class Account(RuleBasedStateMachine):
         for name in ("offered", "delivered", "dropped", "sampled_out", "filtered", "held"):
             assert getattr(now, name) == sum(getattr(mode, name) for mode in now.by_mode.values())
         assert now.reasons == self.reasons
-        assert self.buffer.idle == (not self.held and not self.lost)
+        assert self.buffer.idle == (not self.held and not self.lost and not self.next)
         assert [str(error) for error in self.errors] == ["13"] * len(self.errors)
         assert bool(self.errors) == bool(self.reasons["failed"])
         if self.config.overflow is not OverflowPolicy.BLOCK:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import threading
 from collections import Counter
+from itertools import count
 
 import hypothesis.strategies as st
 import pytest
@@ -67,6 +68,8 @@ class Account(RuleBasedStateMachine):
         self.buffer = Buffer(capacity, policy)
         self.seq = 0
         self.held, self.lost = [], []
+        #: The part behind a marker that was taken.
+        self.next = []
         self.counts = Counter()
         self.sealed = False
 
@@ -112,7 +115,10 @@ class Account(RuleBasedStateMachine):
     @rule()
     def take(self):
         part = self.buffer.take()
-        if self.lost:
+        if self.next:
+            assert part == self.next.pop()
+            self.counts["delivered"] += 1
+        elif self.lost:
             seqs = [seq for seq, _ in self.lost]
             assert part.type == "gap"
             assert part.data == {
@@ -123,6 +129,7 @@ class Account(RuleBasedStateMachine):
                 "last_seq": max(seqs),
             }
             self.lost = []
+            self.next, self.held = self.held[:1], self.held[1:]
         elif self.held:
             assert part == self.held.pop(0)
             self.counts["delivered"] += 1
@@ -145,8 +152,8 @@ class Account(RuleBasedStateMachine):
     def close(self):
         self.buffer.close()
         self.sealed = True
-        self.counts["dropped"] += len(self.held)
-        self.held, self.lost = [], []
+        self.counts["dropped"] += len(self.held + self.next)
+        self.held, self.lost, self.next = [], [], []
 
     @invariant()
     def the_account_is_exact(self):
@@ -155,13 +162,34 @@ class Account(RuleBasedStateMachine):
         now = self.buffer.statistics()
         for name in ("offered", "delivered", "dropped", "sampled_out", "filtered"):
             assert getattr(now, name) == self.counts[name]
-        assert now.held == len(self.held)
+        assert now.held == len(self.held + self.next)
         assert now.offered == now.delivered + now.dropped + now.sampled_out + now.filtered + now.held
         assert sum(now.reasons.values()) == now.dropped
         assert [mode.held for mode in now.by_mode.values()] == [now.held][: len(now.by_mode)]
-        assert self.buffer.idle == (not self.held and not self.lost)
+        assert self.buffer.idle == (not self.held and not self.lost and not self.next)
         if self.policy is not OverflowPolicy.BLOCK:
             assert now.high_water <= self.capacity
+
+
+@pytest.mark.clause("S-OVF-6")
+@pytest.mark.parametrize(
+    ("policy", "taken"),
+    [
+        ("drop_oldest", [("gap", None), ("custom", 2), ("gap", None), ("custom", 8), ("gap", None)]),
+        ("drop_newest", [("gap", None), ("custom", 1), ("gap", None), ("custom", 2), ("gap", None)]),
+        ("coalesce", [("gap", None), ("custom", 1), ("gap", None), ("custom", 3), ("gap", None)]),
+    ],
+)
+def test_however_slow_a_consumer_is_a_part_comes_behind_each_marker(policy, taken):
+    buffer = Buffer(2, OverflowPolicy(policy))
+    seqs = count(1)
+    seen = []
+    for _ in taken:
+        for _ in range(3):  # more than there is room for, before each take
+            buffer.offer(custom(next(seqs), "a"))
+        part = buffer.take()
+        seen.append((part.type, part.seq if part.type == "custom" else None))
+    assert seen == taken
 
 
 TestAccount = Account.TestCase
