@@ -48,14 +48,17 @@ class RetryPolicy(NamedTuple):
     ``ValueError``, ``RuntimeError`` and their like, nor ``OSError``, of which ``TimeoutError`` is one.
     """
 
+    #: Seconds before the second call.
     initial_interval: float = 0.5
     #: Each pause is this many times the one before.
     backoff_factor: float = 2.0
+    #: No pause is longer than so many seconds, jitter aside.
     max_interval: float = 128.0
     #: Calls in total, the first included.
     max_attempts: int = 3
     #: Adds up to one second to each pause.
     jitter: bool = True
+    #: An exception class, several, or a function of the exception that says whether to call again.
     retry_on: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] = default_retry_on
 
     def matches(self, error: Exception) -> bool:

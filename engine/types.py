@@ -260,48 +260,53 @@ class Overwrite:
 
 
 class StateUpdate(NamedTuple):
-    """One update for ``bulk_update_state``.
+    """One update for ``bulk_update_state``."""
 
-    ``values`` are written as if the node ``as_node`` had returned them, on behalf of ``task_id``, if given.
-    """
-
+    #: What the node is taken to have returned.
     values: dict[str, Any] | None
+    #: The node that is taken to have returned it; needed unless a single node wrote last.
     as_node: str | None = None
+    #: The task on whose behalf it is written; one that is made up unless it is given.
     task_id: str | None = None
 
 
 class PregelTask(NamedTuple):
-    """A task as ``get_state`` shows it.
+    """A task as ``get_state`` shows it."""
 
-    ``id`` and ``path`` tell it from others of the same ``name``. ``error`` is what it raised,
-    ``interrupts`` what it asks, ``result`` what it wrote; ``state`` is its subgraph's, or the config that
-    finds that.
-    """
-
+    #: Tells it from other tasks of the same node, in every checkpoint of the thread.
     id: str
+    #: The node's.
     name: str
+    #: Why it was planned: an edge or trigger, or its place among what a ``Send`` or a call asked for.
     path: tuple[Any, ...]
+    #: What it raised, if it failed.
     error: Any = None
+    #: What it asks.
     interrupts: tuple[Interrupt, ...] = ()
+    #: The state of its subgraph with ``subgraphs=True``, else the config that finds it.
     state: Any = None
+    #: What it wrote, if it has ended.
     result: Any = None
 
 
 class StateSnapshot(NamedTuple):
-    """The state of a thread at one checkpoint; ``next`` names the nodes that would run now.
+    """The state of a thread at one checkpoint."""
 
-    ``values`` is the state, ``config`` what finds it again, ``parent_config`` the one before; ``metadata``
-    says how it came about, ``created_at`` when (ISO 8601). ``tasks`` come next, or have failed;
-    ``interrupts`` are what they ask.
-    """
-
+    #: The state.
     values: dict[str, Any] | Any
+    #: The nodes that would run now; empty when the graph has come to its end.
     next: tuple[str, ...]
+    #: What finds this checkpoint again; ``invoke(None, snapshot.config)`` goes on from it.
     config: Config
+    #: How it came about: its ``source`` and ``step``, and what the run's config said.
     metadata: Mapping[str, Any] | None
+    #: When, as ISO 8601.
     created_at: str | None
+    #: What finds the checkpoint before it; None of the first of its thread.
     parent_config: Config | None
+    #: The tasks that come next, or have failed.
     tasks: tuple[PregelTask, ...]
+    #: What they ask.
     interrupts: tuple[Interrupt, ...]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -32,6 +33,8 @@ _FETCHING: Final = {
     ("link", "href"),
     *((tag, "src") for tag in ("script", "img", "iframe", "source", "audio", "video", "embed")),
 }
+#: The docstring that a NamedTuple gives to its fields.
+_ALIAS: Final = re.compile(r"Alias for field number \d+")
 
 
 def problems(site: Path) -> list[str]:
@@ -39,7 +42,7 @@ def problems(site: Path) -> list[str]:
     pages = {path: _Page.read(path) for path in sorted(site.rglob("*.html"))}
     names = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
     documented = {name for kind in names.data for name in names.data[kind]}
-    return [*_undocumented(documented), *_astray(pages, site), *_foreign(pages, site)]
+    return [*_undocumented(documented), *_unsaid(site), *_astray(pages, site), *_foreign(pages, site)]
 
 
 def _undocumented(documented: set[str]) -> Iterator[str]:
@@ -48,6 +51,13 @@ def _undocumented(documented: set[str]) -> Iterator[str]:
             full = f"{module}.{name}"
             if full not in documented | _NO_NAMES:
                 yield f"{full} is public and has no entry in docs/reference"
+
+
+def _unsaid(site: Path) -> Iterator[str]:
+    """Yield the pages that show what Python says of a field about which its author said nothing."""
+    for path in sorted(site.rglob("*.html")):
+        if found := _ALIAS.search(path.read_text(encoding="utf-8")):
+            yield f"{path.relative_to(site)}: {found[0]!r} says nothing; write above the field what it means"
 
 
 def _astray(pages: dict[Path, _Page], site: Path) -> Iterator[str]:

@@ -55,6 +55,12 @@ def test_a_public_name_without_an_entry_is_named() -> None:
     assert missing == ["engine.Send is public and has no entry in docs/reference"]
 
 
+def test_a_field_of_which_nothing_is_said_is_named(tmp_path: Path) -> None:
+    built = site(tmp_path, a="<p>Alias for field number 3</p>", b="<p>Seconds.</p>")
+    (found,) = gate._unsaid(built)
+    assert found.startswith("a.html: 'Alias for field number 3' says nothing")
+
+
 def test_the_page_of_commands_tells_what_each_takes() -> None:
     page = commands.page()
     for command in ("replay", "doctor", "show", "view", "demo", "backends up"):

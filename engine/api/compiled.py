@@ -539,7 +539,6 @@ class CompiledStateGraph(Pregel, Generic[StateT, ContextT, InputT, OutputT]):
             config: Config | None = None,
             **options: Unpack[Options],
         ) -> Any: ...
-
         def invoke(self, input: Any, config: Any = None, **options: Any) -> Any: ...
 
         @overload
@@ -569,8 +568,26 @@ class CompiledStateGraph(Pregel, Generic[StateT, ContextT, InputT, OutputT]):
             config: Config | None = None,
             **options: Unpack[Options],
         ) -> Any: ...
-
         async def ainvoke(self, input: Any, config: Any = None, **options: Any) -> Any: ...
+
+        @overload
+        def open_stream(
+            self: CompiledStateGraph[Any, Any, GivenT, MappingT],
+            input: GivenT | Command[Any] | None,
+            *streams: StreamConfig | Carrier,
+            config: Config | None = None,
+            **options: Unpack[RunOptions],
+        ) -> RunStream[MappingT]: ...
+
+        @overload
+        def open_stream(
+            self,
+            input: InputT | Command[Any] | None,
+            *streams: StreamConfig | Carrier,
+            config: Config | None = None,
+            **options: Unpack[RunOptions],
+        ) -> RunStream[Any]: ...
+        def open_stream(self, input: Any, *streams: Any, config: Any = None, **options: Any) -> Any: ...
 
 
 def _refuse_modes(options: Mapping[str, Any]) -> None:

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from contextvars import Context, copy_context
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, cast
 
 from anyio import get_cancelled_exc_class
+from typing_extensions import TypeVar
 
 from otel_stream.config import StreamConfig
 from otel_stream.events import End, Event, Observer
@@ -33,6 +34,8 @@ from ..run.loop import RunLoop
 from ..types import Config
 from .launch import caller_of, concurrency, launch, shown_path
 from .options import Asked
+
+ResultT = TypeVar("ResultT", default=Any)
 
 _STOPPED = frozenset({End.CANCELLED, End.ABANDONED})
 
@@ -105,7 +108,7 @@ async def stop_and_wait(loop: RunLoop, running: Background, error: BaseException
 # -- native --------------------------------------------------------------------------------------
 
 
-class RunStream:
+class RunStream(Generic[ResultT]):
     """A run in the background and the receivers of its parts; a context manager and iterator, async or not.
 
     Entering it begins the run. Leaving it before the run has ended stops the run: its nodes are cancelled,
@@ -241,7 +244,7 @@ class RunStream:
         return self._loop.interrupts if self._loop is not None else ()
 
     @property
-    def result(self) -> Any:
+    def result(self) -> ResultT:
         """The result of the run; raises what the run raised.
 
         Raises:
@@ -258,9 +261,9 @@ class RunStream:
         if loop.error is not None:
             raise loop.error
         loop.raise_upwards()
-        return loop.result
+        return cast("ResultT", loop.result)
 
-    async def wait(self) -> Any:
+    async def wait(self) -> ResultT:
         """Wait until the run has ended and return its result; raises what the run raised.
 
         Raises:
@@ -316,7 +319,7 @@ class RunStream:
         self.receivers = (*self.receivers, *made)
         return made
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[Any, Any, ResultT]:
         return self.wait().__await__()
 
     async def aclose(self) -> None:

@@ -81,16 +81,17 @@ class Checkpoint(TypedDict):
 
 
 class CheckpointTuple(NamedTuple):
-    """A checkpoint with everything that is stored beside it.
+    """A checkpoint with everything that is stored beside it."""
 
-    ``config`` finds it again, ``parent_config`` the ``checkpoint`` before it. ``metadata`` says how it came
-    about; ``pending_writes`` are (task id, channel, value) of tasks that had finished.
-    """
-
+    #: What finds it again: ``thread_id``, ``checkpoint_ns`` and ``checkpoint_id`` below ``configurable``.
     config: Config
+    #: The values of the channels, and which tasks have seen which version of them.
     checkpoint: Checkpoint
+    #: How it came about: its ``source`` and ``step``, and what the run's config said.
     metadata: CheckpointMetadata
+    #: What finds the checkpoint before it; None of the first of its thread.
     parent_config: Config | None = None
+    #: (task id, channel, value) of tasks that had finished when the superstep was left.
     pending_writes: PendingWrites | None = None
 
 

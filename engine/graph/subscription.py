@@ -29,6 +29,7 @@ class ChannelWriteEntry(NamedTuple):
 
     #: The channel to write to.
     channel: str
+    #: What to write in place of the node's answer.
     value: Any = MISSING
     #: Write nothing where the value is None.
     skip_none: bool = False

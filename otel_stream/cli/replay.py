@@ -119,6 +119,8 @@ def _show_state(run: ReplayedRun, step: int, json: bool) -> int:
     state = run.state_at(step)
     text = encode(state.values)
     print_json(text if json else msgspec.json.format(text, indent=2))
+    if state.step != step:
+        complain(f"step {step} has no state; this is the one after step {state.step}, the last before it")
     if not state.trusted:
         complain(state)
     return 0 if state.trusted else 1

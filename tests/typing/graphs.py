@@ -71,6 +71,12 @@ async def asynchronous() -> None:
     assert_type(await typed.ainvoke(GIVEN, version="v2"), GraphOutput[State])
 
 
+async def streamed() -> None:
+    async with typed.open_stream(GIVEN, StreamConfig(modes="updates"), context=Context("ada")) as stream:
+        assert_type(await stream.wait(), State)
+    assert_type(stream.result["answer"], str)
+
+
 def narrowed() -> None:
     graph = StateGraph(State, input_schema=Question, output_schema=Answer).compile()
     assert_type(graph.invoke({"question": "why?"}), Answer)

@@ -74,6 +74,11 @@ def test_the_state_after_a_superstep_is_shown(file):
     export(file, event_content=True)
     done = run(file, "--state-at", 1)
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"big": "é" * 2000, "log": ["x"]})
+    beyond = run(file, "--state-at", 40)
+    assert (beyond.exit_code, json.loads(beyond.stdout)) == (0, json.loads(run(file, "--state-at", 2).stdout))
+    assert beyond.stderr == (
+        "otel-stream: step 40 has no state; this is the one after step 2, the last before it\n"
+    )
     assert run(file, "--state-at", 2, "--json").stdout.count("\n") == 1
 
 

@@ -111,13 +111,13 @@ def test_a_live_stream_and_a_receiver_of_every_run(ran: Ran) -> None:
 
 
 def test_fastapi(ran: Ran) -> None:
-    (ran.folder / "server.py").write_text(block("from app import graph\nfrom fastapi"))
+    (ran.folder / "server.py").write_text(block("# server.py\n"))
     assert ran(ASKED) == ["custom {'asked': 'Who'}", "updates {'answers': {'answer': 'Who!'}}"]
     assert {"invoke_node answers", "invoke_workflow app", "superstep"} < set(ran.spans)  # FastAPI has its own
 
 
 def test_the_module_of_an_agent_server(ran: Ran) -> None:
-    (ran.folder / "served.py").write_text(block("from app import graph\n\nfrom otel_stream"))
+    (ran.folder / "served.py").write_text(block("# served.py\n"))
     assert json.loads(block("{", "json"))["graphs"] == {"answers": "./served.py:graph"}
     assert ran(SERVED) == ["{'question': 'Who', 'answer': 'Who!'}"]
     assert ran.spans == ["invoke_node answers", "invoke_workflow app", "superstep"]
