@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-Operation: TypeAlias = Literal["chat", "text_completion", "execute_tool", "retrieval"]
+Operation: TypeAlias = Literal["chat", "text_completion", "embeddings", "execute_tool", "retrieval"]
 
 #: Messages, parts and definitions of tools in the form of OpenTelemetry's GenAI conventions.
 Parts: TypeAlias = list[dict[str, Any]]
@@ -54,6 +54,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     ``name`` is that of the model, the tool, or what is searched. The rest is a model's but for ``call_id``,
     ``description`` and ``kind``, which are a tool's, and ``model``, that of a retriever's embeddings.
+    ``api`` and ``service_tier`` are words of OpenAI's; ``dimensions`` and ``encodings`` are of embeddings.
     """
 
     name: str | None = None
@@ -70,6 +71,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stop_sequences: tuple[str, ...] = ()
     choice_count: int | None = None
     output_type: str | None = None
+    reasoning_level: str | None = None
+    previous_response: str | None = None
+    api: str | None = None
+    service_tier: str | None = None
+    dimensions: int | None = None
+    encodings: tuple[str, ...] = ()
     call_id: str | None = None
     description: str | None = None
     kind: str | None = None
@@ -80,10 +87,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a call: empty if it failed before anything did.
 
     ``failed``: what went wrong where nothing was raised, a tool that answers with an error, say.
+    ``service_tier`` and ``fingerprint`` are OpenAI's; ``dimensions`` is the length of an embedding.
     """
 
     id: str | None = None
     model: str | None = None
+    service_tier: str | None = None
+    fingerprint: str | None = None
+    dimensions: int | None = None
     finish_reasons: tuple[str, ...] = ()
     usage: Usage | None = None
     failed: str | None = None
@@ -181,6 +192,17 @@ def number(value: Any) -> float | None:
 def whole(value: Any) -> int | None:
     """Return ``value`` if it is a whole number."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def text(value: Any) -> str | None:
+    """Return ``value`` if it is a text, and not an empty one."""
+    return value if isinstance(value, str) and value else None
+
+
+def reasoning_level(body: Mapping[str, Any]) -> str | None:
+    """Return how much a request asks a model to think, in either of OpenAI's ways to say it."""
+    about = body.get("reasoning")
+    return text(about.get("effort") if isinstance(about, Mapping) else body.get("reasoning_effort"))
 
 
 def texts(value: Any) -> tuple[str, ...]:

@@ -23,6 +23,9 @@ SCHEMA_URL: Final = "https://otel-stream.example/schemas/0.1.0"
 SPAN_CHAT: Final = "chat"
 #: ``text_completion {gen_ai.request.model}``: The same of a model that completes text.
 SPAN_TEXT_COMPLETION: Final = "text_completion"
+#: ``embeddings {gen_ai.request.model}``: One call of a model that makes embeddings, by a client that was
+#: given to `tell_calls`.
+SPAN_EMBEDDINGS: Final = "embeddings"
 #: ``execute_tool {gen_ai.tool.name}``: One call of a tool in a node; what the tool does is below it.
 SPAN_EXECUTE_TOOL: Final = "execute_tool"
 #: ``retrieval {gen_ai.data_source.id}``: One search of a retriever in a node; of kind INTERNAL, and named by
@@ -61,7 +64,7 @@ SESSION_ID: Final = "session.id"
 #: template[string]. Values of the run's metadata, by their keys: `graph.run.metadata.tenant`.
 GRAPH_RUN_METADATA: Final = "graph.run.metadata"
 #: string. What the span or the measurement is about. One of invoke_workflow, invoke_node, invoke_agent, chat,
-#: text_completion, execute_tool, retrieval.
+#: text_completion, embeddings, execute_tool, retrieval.
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
 #: string. Name of the graph, in GenAI conventions before 0.1.0.
 GEN_AI_WORKFLOW_NAME: Final = "gen_ai.workflow.name"
@@ -97,6 +100,22 @@ GEN_AI_REQUEST_CHOICE_COUNT: Final = "gen_ai.request.choice.count"
 GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
 #: string. The kind of output that was asked for. One of text, json, image, speech.
 GEN_AI_OUTPUT_TYPE: Final = "gen_ai.output.type"
+#: string. How much the model is to think, in the provider's words, in conventions since 0.1.0.
+GEN_AI_REQUEST_REASONING_LEVEL: Final = "gen_ai.request.reasoning.level"
+#: string. The answer that the request goes on from, in conventions since 0.1.0.
+GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID: Final = "gen_ai.request.previous_response.id"
+#: string[]. The forms in which embeddings were asked for.
+GEN_AI_REQUEST_ENCODING_FORMATS: Final = "gen_ai.request.encoding_formats"
+#: int. How many numbers an embedding has.
+GEN_AI_EMBEDDINGS_DIMENSION_COUNT: Final = "gen_ai.embeddings.dimension.count"
+#: string. Which of OpenAI's interfaces was called. One of chat_completions, responses.
+OPENAI_API_TYPE: Final = "openai.api.type"
+#: string. The service tier that was asked for, if not `auto`.
+OPENAI_REQUEST_SERVICE_TIER: Final = "openai.request.service_tier"
+#: string. The service tier that answered.
+OPENAI_RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"
+#: string. The configuration of the service that answered.
+OPENAI_RESPONSE_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
 #: string. What the service calls the answer.
 GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
 #: string. The model that answered.
@@ -502,12 +521,15 @@ class GenAINames(NamedTuple):
     cache_write: str
     run_duration: Metric
     call_duration: Metric
+    embeddings_duration: Metric
     time_to_first_chunk: Metric
     time_per_output_chunk: Metric
     #: Tokens by type, before; by call and in sum, since.
     token_usage: Metric | None
     call_input_tokens: Metric | None
     call_output_tokens: Metric | None
+    #: Those that a call read which makes embeddings.
+    embeddings_tokens: Metric | None
     input_tokens: Metric | None
     output_tokens: Metric | None
     cache_read_tokens: Metric | None
@@ -522,6 +544,7 @@ _BEFORE_0_1_0: Final = GenAINames(
     GEN_AI_WORKFLOW_NAME,
     GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
     Metric("gen_ai.invoke_workflow.duration", "s", "Duration of a run of a graph.", _RUN_SECONDS),
+    Metric("gen_ai.client.operation.duration", "s", "GenAI operation duration.", _CALL_SECONDS),
     Metric("gen_ai.client.operation.duration", "s", "GenAI operation duration.", _CALL_SECONDS),
     Metric(
         "gen_ai.client.operation.time_to_first_chunk",
@@ -545,6 +568,7 @@ _BEFORE_0_1_0: Final = GenAINames(
     None,
     None,
     None,
+    None,
 )
 _SINCE_0_1_0: Final = GenAINames(
     True,
@@ -552,6 +576,12 @@ _SINCE_0_1_0: Final = GenAINames(
     GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
     Metric("gen_ai.invoke_agent.duration", "s", "Duration of a run of a graph.", _RUN_SECONDS),
     Metric("gen_ai.client.inference.duration", "s", "Duration of a call of a model.", _CALL_SECONDS),
+    Metric(
+        "gen_ai.client.embeddings.duration",
+        "s",
+        "Duration of a call of a model that makes embeddings.",
+        _CALL_SECONDS,
+    ),
     Metric(
         "gen_ai.client.inference.time_to_first_chunk",
         "s",
@@ -575,6 +605,12 @@ _SINCE_0_1_0: Final = GenAINames(
         "gen_ai.client.inference.operation.output_tokens",
         "{token}",
         "Tokens that one call of a model wrote.",
+        _CALL_TOKENS,
+    ),
+    Metric(
+        "gen_ai.client.embeddings.operation.input_tokens",
+        "{token}",
+        "Tokens that one call of a model read which makes embeddings.",
         _CALL_TOKENS,
     ),
     Metric("gen_ai.client.inference.usage.input_tokens", "{token}", "Tokens that models read."),

@@ -57,12 +57,15 @@ class GenAINames(NamedTuple):
     cache_write: str
     run_duration: Metric
     call_duration: Metric
+    embeddings_duration: Metric
     time_to_first_chunk: Metric
     time_per_output_chunk: Metric
     #: Tokens by type, before; by call and in sum, since.
     token_usage: Metric | None
     call_input_tokens: Metric | None
     call_output_tokens: Metric | None
+    #: Those that a call read which makes embeddings.
+    embeddings_tokens: Metric | None
     input_tokens: Metric | None
     output_tokens: Metric | None
     cache_read_tokens: Metric | None
@@ -76,6 +79,7 @@ class GenAINames(NamedTuple):
 
 _CALLS: Final = "gen_ai.client.operation"
 _INFERENCE: Final = "gen_ai.client.inference"
+_EMBEDDINGS: Final = "gen_ai.client.embeddings"
 
 #: The fields of ``GenAINames`` after the first: before and since 0.1.0.
 VERSIONS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
@@ -87,11 +91,13 @@ VERSIONS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
     ),
     ("duration of a run", "gen_ai.invoke_workflow.duration", "gen_ai.invoke_agent.duration"),
     ("duration of a model's call", f"{_CALLS}.duration", f"{_INFERENCE}.duration"),
+    ("duration of a call for embeddings", f"{_CALLS}.duration", f"{_EMBEDDINGS}.duration"),
     ("time to the first chunk", f"{_CALLS}.time_to_first_chunk", f"{_INFERENCE}.time_to_first_chunk"),
     ("time between chunks", f"{_CALLS}.time_per_output_chunk", f"{_INFERENCE}.time_per_output_chunk"),
     ("tokens of a call", "gen_ai.client.token.usage", None),
     ("tokens that a call read", None, f"{_INFERENCE}.operation.input_tokens"),
     ("tokens that a call wrote", None, f"{_INFERENCE}.operation.output_tokens"),
+    ("tokens that a call for embeddings read", None, f"{_EMBEDDINGS}.operation.input_tokens"),
     ("tokens read, in sum", None, f"{_INFERENCE}.usage.input_tokens"),
     ("tokens written, in sum", None, f"{_INFERENCE}.usage.output_tokens"),
     ("tokens from a cache, in sum", None, f"{_INFERENCE}.usage.cache_read.input_tokens"),

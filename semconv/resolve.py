@@ -53,6 +53,7 @@ _BOUNDED: Final = frozenset(
         "gen_ai.response.model",
         "gen_ai.tool.name",
         "gen_ai.workflow.name",
+        "openai.response.service_tier",
         "graph.edge.from",
         "graph.edge.to",
         "graph.name",

@@ -24,7 +24,7 @@ from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metad
 from otel_stream.adapters.client_requests import tell_requests
 from otel_stream.adapters.client_streams import told
 from otel_stream.adapters.content import field
-from otel_stream.calls import Answered, Content, Usage
+from otel_stream.calls import Answered, Content, Operation, Usage
 
 StreamT = TypeVar("StreamT")
 ClientT = TypeVar("ClientT")
@@ -62,7 +62,10 @@ class _Service:
     """What is told of answers that come as a whole."""
 
     provider = "anthropic"
-    paths = ("/v1/messages",)
+    paths: ClassVar[Mapping[str, Operation]] = {"/v1/messages": "chat"}
+
+    def api(self, url: str) -> str | None:
+        return None
 
     def answered(self, answer: Any) -> Answered:
         used, reason = field(answer, "usage"), field(answer, "stop_reason")
@@ -91,6 +94,8 @@ class _Reader:
     """Makes chunks of the events of one stream, all with the id that the service gave the message."""
 
     provider = "anthropic"
+    service_tier: str | None = None
+    fingerprint: str | None = None
 
     def __init__(self) -> None:
         self._id = str(uuid.uuid4())
@@ -101,6 +106,9 @@ class _Reader:
         self.finish_reasons: dict[int, str] = {}
         #: Counts of the service as they came last; those of what was read leave caches out.
         self._counts: dict[str, int] = {}
+
+    def api(self, url: str) -> str | None:
+        return None
 
     def __call__(self, event: Any) -> Iterator[MessageChunk]:
         make = self._EVENTS.get(getattr(event, "type", None))

@@ -14,9 +14,21 @@ from opentelemetry.trace import get_tracer_provider
 
 from otel_stream.adapters import content
 from otel_stream.adapters.chunks import MessageChunk, Speaker
-from otel_stream.adapters.others import is_instrumented
+from otel_stream.adapters.others import is_instrumented, is_wrapped
 from otel_stream.adapters.providers import server_of
-from otel_stream.calls import Answered, Asked, Call, Content, Usage, given, number, texts, whole
+from otel_stream.calls import (
+    Answered,
+    Asked,
+    Call,
+    Content,
+    Usage,
+    given,
+    number,
+    reasoning_level,
+    text,
+    texts,
+    whole,
+)
 from otel_stream.events import CallEnded, CallStarted, Event, Task
 from otel_stream.telemetry.run import is_configured
 
@@ -29,11 +41,18 @@ class Reader(Protocol):
     id: str | None
     model: str | None
     usage: Usage | None
+    #: What OpenAI says besides.
+    service_tier: str | None
+    fingerprint: str | None
     #: By the place of the answer among several.
     finish_reasons: dict[int, str]
 
     def __call__(self, event: Any) -> Any:
         """Return chunks of an event."""
+        ...
+
+    def api(self, url: str) -> str | None:
+        """Return which of the service's interfaces is at an address, where it has several."""
         ...
 
 
@@ -68,7 +87,14 @@ class ClientCall:
         self._over = True
         reader, call = self._reader, self._call
         reasons = tuple(reason for _, reason in sorted(reader.finish_reasons.items()))
-        call.answered = Answered(id=reader.id, model=reader.model, finish_reasons=reasons, usage=reader.usage)
+        call.answered = Answered(
+            id=reader.id,
+            model=reader.model,
+            service_tier=reader.service_tier,
+            fingerprint=reader.fingerprint,
+            finish_reasons=reasons,
+            usage=reader.usage,
+        )
         call.answer = self._content
         self._emit(CallEnded(self._task, call, error, time_ns()))
 
@@ -109,12 +135,13 @@ def begin(stream: Any, reader: Reader, node: Speaker | None, since: int) -> Clie
         return None
     emit, task = here
     request = getattr(response, "request", None)
-    body = _body(request)
-    call = Call("chat", asked_of(reader.provider, body, getattr(request, "url", None)))
+    body, url = _body(request), getattr(request, "url", None)
+    call = Call("chat", asked_of(reader.provider, body, url, reader.api(str(url))))
     call.question = lambda: question_of(body)
     # anthropic's client traces itself, and has wrapped the body of this response if it does.
     is_observed = hasattr(getattr(response, "stream", None), "stream_observer")
-    call.told_elsewhere = is_observed or is_instrumented(reader.provider)
+    read = any(map(is_wrapped, (stream, getattr(stream, "_raw_stream", None))))
+    call.told_elsewhere = is_observed or read or is_instrumented(reader.provider)
     return ClientCall(call, reader, emit, task, _sent(response) or since)
 
 
@@ -155,8 +182,8 @@ def traces_itself(client: Any) -> bool:
     return isinstance(traces, Mapping) and bool(traces.get("enabled"))
 
 
-def asked_of(provider: str, body: Mapping[str, Any], url: Any) -> Asked:
-    """Return what the body of a request, sent to ``url``, asks for."""
+def asked_of(provider: str, body: Mapping[str, Any], url: Any, api: str | None = None) -> Asked:
+    """Return what the body of a request, sent to ``url`` in the words of ``api``, asks for."""
     address, port = server_of(url)
     form = body.get("response_format")
     if form is None and isinstance(body.get("text"), Mapping):
@@ -178,6 +205,12 @@ def asked_of(provider: str, body: Mapping[str, Any], url: Any) -> Asked:
         stop_sequences=texts(given(body, "stop", "stop_sequences")),
         choice_count=whole(body.get("n")),
         output_type=None if kind is None else "text" if kind == "text" else "json",
+        reasoning_level=reasoning_level(body),
+        previous_response=text(body.get("previous_response_id")),
+        api=api,
+        service_tier=text(body.get("service_tier")) if provider == "openai" else None,
+        dimensions=whole(body.get("dimensions")),
+        encodings=texts(body.get("encoding_format")),
     )
 
 

@@ -19,8 +19,8 @@ from opentelemetry.context import attach, detach
 
 from otel_stream.adapters.chunks import speaker
 from otel_stream.adapters.client_calls import asked_of, question_of, traces_itself
-from otel_stream.adapters.others import is_instrumented
-from otel_stream.calls import Answered, Call, Content
+from otel_stream.adapters.others import is_instrumented, is_marked
+from otel_stream.calls import Answered, Call, Content, Operation
 from otel_stream.config import ConfigError
 from otel_stream.events import CallEnded, CallStarted, Event, Task
 from otel_stream.stream.guard import say
@@ -40,8 +40,12 @@ class Service(Protocol):
         ...
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        """Ends of the paths of such requests."""
+    def paths(self) -> Mapping[str, Operation]:
+        """Ends of the paths of such requests, and what they are."""
+        ...
+
+    def api(self, url: str) -> str | None:
+        """Return which of the service's interfaces is at an address, where it has several."""
         ...
 
     def answered(self, answer: Any) -> Answered:
@@ -61,10 +65,14 @@ class _Told:
     ) -> None:
         self._service = service
         self._emit, self._task = where
-        body = options.json_data if isinstance(options.json_data, Mapping) else {}
-        self.call = call = Call("chat", asked_of(service.provider, body, client.base_url))
-        call.question = lambda: question_of(body)
-        call.told_elsewhere = is_instrumented(service.provider) or traces_itself(client)
+        given = (options.json_data, getattr(options, "extra_json", None))
+        body = {name: value for one in given if isinstance(one, Mapping) for name, value in one.items()}
+        asked = asked_of(service.provider, body, client.base_url, service.api(str(options.url)))
+        self.call = call = Call(_operation(service, options) or "chat", asked)
+        if call.operation == "chat":
+            call.question = lambda: question_of(body)
+        told = is_instrumented(service.provider) or is_marked(client) or traces_itself(client)
+        call.told_elsewhere = told
         self.started = time_ns()
 
     def __enter__(self) -> Self:
@@ -84,7 +92,8 @@ class _Told:
             try:
                 answer = _parsed(answer)
                 call.answered = self._service.answered(answer)
-                call.answer = functools.partial(self._service.content, answer)
+                if call.operation == "chat":
+                    call.answer = functools.partial(self._service.content, answer)
             except Exception as trouble:  # noqa: BLE001 - what is not understood must not break the node
                 say(logger, logging.ERROR, "a model's answer is not told: %s", placed(trouble))
         self._emit(CallEnded(self._task, call, error, time_ns()))
@@ -163,7 +172,7 @@ def _begin(client: Any, service: Service, args: tuple[Any, ...], kwargs: Mapping
     """Return what tells of a request; None if it is no call of a model, or nobody wants to know."""
     try:
         options = args[1] if len(args) > 1 else kwargs["options"]
-        if not str(options.url).partition("?")[0].endswith(service.paths):
+        if _operation(service, options) is None:
             return None
         node = speaker()
         where = None if node is None else node.where()
@@ -172,6 +181,11 @@ def _begin(client: Any, service: Service, args: tuple[Any, ...], kwargs: Mapping
     except Exception as error:  # noqa: BLE001 - what is not understood must not break the node
         say(logger, logging.ERROR, "a model's call is not told of: %s", placed(error))
         return None
+
+
+def _operation(service: Service, options: Any) -> Operation | None:
+    path = str(options.url).partition("?")[0]
+    return next((kind for end, kind in service.paths.items() if path.endswith(end)), None)
 
 
 def _parsed(answer: Any) -> Any:

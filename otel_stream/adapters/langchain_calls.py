@@ -26,7 +26,20 @@ from otel_stream.adapters import content
 from otel_stream.adapters.langchain_tokens import tell_at_once
 from otel_stream.adapters.others import told_by_client, told_by_langchain
 from otel_stream.adapters.providers import provider_name, server_in
-from otel_stream.calls import Answered, Asked, Call, Content, Operation, Usage, given, number, texts, whole
+from otel_stream.calls import (
+    Answered,
+    Asked,
+    Call,
+    Content,
+    Operation,
+    Usage,
+    given,
+    number,
+    reasoning_level,
+    text,
+    texts,
+    whole,
+)
 from otel_stream.events import CallEnded, CallStarted, Event, Task
 
 #: Who is told of a call that is made here, and of which task it is; None outside of a node.
@@ -35,6 +48,9 @@ Where: TypeAlias = Callable[[], "tuple[Callable[[Event], None], Task] | None"]
 #: What raises and is no failure: a graph that stops, or goes on elsewhere. Known by their names: neither
 #: engine's classes can be imported here.
 _PAUSES: Final = frozenset({"GraphInterrupt", "GraphDrained", "GraphBubbleUp", "ParentCommand"})
+
+#: Who says what the convention has names of OpenAI's own for.
+_OPENAI: Final = frozenset({"openai", "azure.ai.openai"})
 
 
 class CallsHandler(BaseCallbackHandler):
@@ -169,9 +185,10 @@ def _model(operation: Operation, serialized: Any, asked: list[list[Any]], about:
     settings = about.get("invocation_params") or {}
     kwargs = (serialized or {}).get("kwargs") or {}
     address, port = server_in({**kwargs, **settings})
+    provider = provider_name(metadata.get("ls_provider"))
     request = Asked(
-        name=_text(given(settings, "model_name", "model_id", "model") or metadata.get("ls_model_name")),
-        provider=provider_name(metadata.get("ls_provider")),
+        name=text(given(settings, "model_name", "model_id", "model") or metadata.get("ls_model_name")),
+        provider=provider,
         server_address=address,
         server_port=port,
         temperature=number(given({**metadata, **settings}, "temperature", "ls_temperature")),
@@ -186,6 +203,9 @@ def _model(operation: Operation, serialized: Any, asked: list[list[Any]], about:
         stop_sequences=texts(given({**metadata, **settings}, "stop", "stop_sequences", "ls_stop")),
         choice_count=whole(settings.get("n")),
         output_type=output_type(settings.get("response_format")),
+        reasoning_level=reasoning_level(settings),
+        previous_response=text(settings.get("previous_response_id")),
+        service_tier=text(settings.get("service_tier")) if provider in _OPENAI else None,
     )
     said = [message for messages in asked for message in messages]
     tools = given(settings, "tools", "functions")
@@ -194,10 +214,6 @@ def _model(operation: Operation, serialized: Any, asked: list[list[Any]], about:
 
 def _question(said: list[Any], tools: Any) -> Content:
     return Content(input=content.messages(said), tools=content.definitions(tools) or None)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def output_type(response_format: Any) -> str | None:
@@ -223,9 +239,12 @@ def _answer(call: Call, response: Any) -> None:
         for one in told
         if (found := given(one, "finish_reason", "stop_reason", "stopReason", "done_reason")) is not None
     )
+    openai = first if call.asked.provider in _OPENAI else {}
     call.answered = Answered(
-        id=_text(first.get("id")) or _service_id(messages),
-        model=_text(given(first, "model_name", "model")),
+        service_tier=text(openai.get("service_tier")),
+        fingerprint=text(openai.get("system_fingerprint")),
+        id=text(first.get("id")) or _service_id(messages),
+        model=text(given(first, "model_name", "model")),
         finish_reasons=reasons,
         usage=usage or _usage_of_output(getattr(response, "llm_output", None)),
     )
@@ -247,7 +266,7 @@ def _said(generations: Sequence[Any], reasons: Sequence[str]) -> Content:
 
 def _service_id(messages: Sequence[Any]) -> str | None:
     """Return the id of the answer, unless LangChain has made it."""
-    id = _text(getattr(messages[0], "id", None)) if messages else None
+    id = text(getattr(messages[0], "id", None)) if messages else None
     return None if id is None or id.startswith(("lc_", "run-")) else id
 
 
@@ -280,9 +299,9 @@ def _usage_of_output(told: Any) -> Usage | None:
 def _tool(serialized: Mapping[str, Any], input_str: str, about: Mapping[str, Any]) -> Call:
     call_id, inputs = about.get("tool_call_id"), about.get("inputs")
     asked = Asked(
-        name=_text(serialized.get("name")) or _text(about.get("name")) or "",
+        name=text(serialized.get("name")) or text(about.get("name")) or "",
         call_id=None if call_id is None else str(call_id),
-        description=_text(serialized.get("description")),
+        description=text(serialized.get("description")),
         kind="function",
     )
     return Call("execute_tool", asked, lambda: Content(arguments=input_str if inputs is None else inputs))
@@ -295,14 +314,12 @@ def _result(output: Any) -> Content:
 
 def _retrieval(serialized: Mapping[str, Any], query: str, about: Mapping[str, Any]) -> Call:
     metadata = about.get("metadata") or {}
-    store = _text(metadata.get("ls_vector_store_provider"))
-    name = (
-        _text(metadata.get("ls_retriever_name")) or _text(about.get("name")) or _text(serialized.get("name"))
-    )
+    store = text(metadata.get("ls_vector_store_provider"))
+    name = text(metadata.get("ls_retriever_name")) or text(about.get("name")) or text(serialized.get("name"))
     asked = Asked(
         name=name,
         provider=provider_name(store or metadata.get("ls_embedding_provider")),
-        model=_text(metadata.get("ls_embedding_model")),
+        model=text(metadata.get("ls_embedding_model")),
     )
     return Call("retrieval", asked, lambda: Content(query=query))
 

@@ -23,7 +23,7 @@ from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metad
 from otel_stream.adapters.client_requests import tell_requests
 from otel_stream.adapters.client_streams import told
 from otel_stream.adapters.content import field
-from otel_stream.calls import Answered, Content, Usage
+from otel_stream.calls import Answered, Content, Operation, Usage, text
 
 StreamT = TypeVar("StreamT")
 ClientT = TypeVar("ClientT")
@@ -61,17 +61,29 @@ class _Service:
     """What is told of answers that come as a whole."""
 
     provider = "openai"
-    paths = ("/chat/completions", "/responses")
+    paths: ClassVar[Mapping[str, Operation]] = {
+        "/chat/completions": "chat",
+        "/responses": "chat",
+        "/embeddings": "embeddings",
+    }
+
+    def api(self, url: str) -> str | None:
+        return _api(url)
 
     def answered(self, answer: Any) -> Answered:
-        used, choices = field(answer, "usage"), field(answer, "choices")
+        used, choices, vectors = (field(answer, name) for name in ("usage", "choices", "data"))
         if choices is not None:
             reasons = tuple(str(reason) for one in choices if (reason := field(one, "finish_reason")))
         else:
             reasons = tuple(filter(None, (_reason(answer),)))
-        usage = None if used is None else _usage(used)
         return Answered(
-            id=field(answer, "id"), model=field(answer, "model"), finish_reasons=reasons, usage=usage
+            id=field(answer, "id"),
+            model=field(answer, "model"),
+            service_tier=text(field(answer, "service_tier")),
+            fingerprint=text(field(answer, "system_fingerprint")),
+            finish_reasons=reasons,
+            usage=None if used is None else _usage(used),
+            dimensions=_length(vectors),
         )
 
     def content(self, answer: Any) -> Content:
@@ -91,6 +103,19 @@ class _Service:
             for one in choices
         ]
         return Content(output=said)
+
+
+def _api(url: str) -> str | None:
+    """Return what the convention calls the interface at an address."""
+    path = url.partition("?")[0]
+    ends = {"/chat/completions": "chat_completions", "/responses": "responses"}
+    return next((name for end, name in ends.items() if path.endswith(end)), None)
+
+
+def _length(vectors: Any) -> int | None:
+    """Return how many numbers the first of several embeddings has; None of one that is still encoded."""
+    first = field(vectors[0], "embedding") if isinstance(vectors, list) and vectors else None
+    return len(first) if isinstance(first, list) else None
 
 
 def _reason(response: Any) -> str | None:
@@ -123,7 +148,12 @@ class _Reader:
         self.id: str | None = None
         self.model: str | None = None
         self.usage: Usage | None = None
+        self.service_tier: str | None = None
+        self.fingerprint: str | None = None
         self.finish_reasons: dict[int, str] = {}
+
+    def api(self, url: str) -> str | None:
+        return _api(url)
 
     def __call__(self, event: Any) -> Iterator[MessageChunk]:
         kind = getattr(event, "type", None)
@@ -143,23 +173,32 @@ class _Reader:
     # -- chat completions --------------------------------------------------------------------------
 
     def _completion(self, event: Any) -> Iterator[MessageChunk]:
-        self.model = getattr(event, "model", None) or self.model
+        if self.model is None:
+            self._about(event)
         for choice in event.choices:
             name = self._name(event.id)
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
+                self._about(event)
             # Several answers to one question are several messages.
             yield _of_choice(choice, f"{name}:{choice.index}" if choice.index else name)
         usage = getattr(event, "usage", None)
         if usage is not None:
             self.usage = _usage(usage)
+            self._about(event)
             yield MessageChunk(id=self._name(event.id), content="", usage=usage_metadata(self.usage))
+
+    def _about(self, said: Any) -> None:
+        """Take note of what the service says of itself: at the start, and again at the end."""
+        self.model = getattr(said, "model", None) or self.model
+        self.service_tier = text(getattr(said, "service_tier", None)) or self.service_tier
+        self.fingerprint = text(getattr(said, "system_fingerprint", None)) or self.fingerprint
 
     # -- responses ---------------------------------------------------------------------------------
 
     def _created(self, event: Any) -> Iterator[MessageChunk]:
         self._name(event.response.id)
-        self.model = getattr(event.response, "model", None)
+        self._about(event.response)
         yield from ()
 
     def _text(self, event: Any) -> Iterator[MessageChunk]:
@@ -188,7 +227,7 @@ class _Reader:
         if response.usage is not None:
             self.usage = _usage(response.usage)
         reason = _reason(response) or "completed"
-        self.model = getattr(response, "model", None) or self.model
+        self._about(response)
         self.finish_reasons[0] = reason
         yield MessageChunk(
             id=self._name(response.id),

@@ -33,6 +33,9 @@ _OF_CLIENTS: Final = {
         ("opentelemetry.instrumentation.genai.anthropic", "AnthropicInstrumentor"),
     ),
 }
+#: Classes of clients, which Logfire changes themselves, or one client of them, and marks.
+_CLASSES: Final = {"openai": ("OpenAI", "AsyncOpenAI"), "anthropic": ("Anthropic", "AsyncAnthropic")}
+_MARK: Final = "_is_instrumented_by_logfire"
 #: Where anthropic's client has its own.
 _TRACES_ITSELF: Final = "anthropic._tracing"
 
@@ -56,7 +59,21 @@ def told_by_client(client: str | None) -> bool:
 
 def is_instrumented(client: str | None) -> bool:
     """Tell whether an instrumentation of a provider's own client is active."""
-    return any(_is_active(name, kind) for name, kind in _OF_CLIENTS.get(client or "", ()))
+    known = client or ""
+    if any(_is_active(name, kind) for name, kind in _OF_CLIENTS.get(known, ())):
+        return True
+    module = sys.modules.get(known)
+    return any(is_marked(getattr(module, name, None)) for name in _CLASSES.get(known, ()))
+
+
+def is_marked(client: Any) -> bool:
+    """Tell whether Logfire tells of the calls of a client, or of all clients of a class."""
+    return getattr(client, _MARK, False) is True
+
+
+def is_wrapped(stream: Any) -> bool:
+    """Tell whether a client's stream is one that Logfire reads, too."""
+    return type(stream).__module__.partition(".")[0] == "logfire"
 
 
 def _is_active(module: str, name: str) -> bool:

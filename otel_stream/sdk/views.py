@@ -28,6 +28,7 @@ _MODELS: Final = frozenset({"chat", "text_completion"})
 _KINDS: Final = {
     "chat": "LLM",
     "text_completion": "LLM",
+    "embeddings": "EMBEDDING",
     "execute_tool": "TOOL",
     "retrieval": "RETRIEVER",
     "invoke_agent": "AGENT",
@@ -183,7 +184,7 @@ def _datadog(own: Attributes) -> dict[str, Any]:
 def _langsmith(own: Attributes) -> dict[str, Any]:
     """Kinds, the thread, and who provides a model, by the name that the convention had before."""
     kind = own.get(_OPERATION)
-    kinds = {"execute_tool": "tool", "retrieval": "retriever"}
+    kinds = {"embeddings": "embedding", "execute_tool": "tool", "retrieval": "retriever"}
     added = {"langsmith.span.kind": "llm" if kind in _MODELS else kinds.get(str(kind), "chain")}
     added |= _given(own, {"langsmith.trace.session_id": semconv.GEN_AI_CONVERSATION_ID})
     if kind in _MODELS:

@@ -20,7 +20,7 @@ CONVERSATION: Final = create_key("otel_stream_conversation")
 
 #: Under which the metadata of a run says that its graph is an agent, and what it is called: the convention's
 #: own name, and that of LangChain's ``create_agent``.
-_SAID_BY: Final = (semconv.GEN_AI_AGENT_NAME, "lc_agent_name")
+NAMED_BY: Final = (semconv.GEN_AI_AGENT_NAME, "lc_agent_name")
 
 
 def identify(run: Run, scope: OpenRun, options: TelemetryOptions) -> None:
@@ -79,5 +79,5 @@ _OWN_NAMES: Final = frozenset({semconv.USER_ID, semconv.SESSION_ID})
 
 
 def _agent(run: Run) -> str | None:
-    name = next((run.metadata[key] for key in _SAID_BY if run.metadata.get(key)), None)
+    name = next((run.metadata[key] for key in NAMED_BY if run.metadata.get(key)), None)
     return short(clean(name)) if isinstance(name, str) else None

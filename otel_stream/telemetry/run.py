@@ -429,11 +429,21 @@ _API: Final = ("opentelemetry.trace", "opentelemetry._logs", "opentelemetry.metr
 
 
 class _Last:
-    """Signals of the providers that were used last; nearly always those of the whole program."""
+    """Signals of the providers that were used last; nearly always those of the whole program.
 
-    signals: _Signals | None = None
-    #: Whether there were none, the environment's included.
-    none = False
+    An object, not a class: where an attribute of a class is replaced, CPython may show another thread the old
+    value while that is being taken apart.
+    """
+
+    __slots__ = ("none", "signals")
+
+    def __init__(self) -> None:
+        self.signals: _Signals | None = None
+        #: Whether there were none, the environment's included.
+        self.none = False
+
+
+_LAST: Final = _Last()
 
 
 #: Where the API keeps the global providers.
@@ -472,18 +482,18 @@ def consumer_for_run(
     they were set before or after this module was imported.
     """
     none_given = (tracer_provider, logger_provider, meter_provider) == _NONE
-    if none_given and _Last.none and _nobody_has_set_any():
+    if none_given and _LAST.none and _nobody_has_set_any():
         return None
     tracers = tracer_provider or trace.get_tracer_provider()
     loggers = logger_provider or _logs.get_logger_provider()
     meters = meter_provider or metrics.get_meter_provider()
     if not (is_configured(tracers) or is_configured(loggers) or is_configured(meters)):
-        _Last.none = none_given
+        _LAST.none = none_given
         return None
     options = options or get_options()
-    signals = _Last.signals
+    signals = _LAST.signals
     if signals is None or signals.options is not options or not _same(signals, tracers, loggers, meters):
-        signals = _Last.signals = _Signals((tracers, loggers, meters), options)
+        signals = _LAST.signals = _Signals((tracers, loggers, meters), options)
     if signals.tracer is None and signals.logger is None and signals.instruments is None:
         return None
     return RunTelemetry(signals, options)

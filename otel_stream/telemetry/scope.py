@@ -74,7 +74,7 @@ class Tally:
         """Take a call into account; not from two threads at once."""
         if call.operation == "execute_tool":
             self.tools += 1
-        if call.operation in ("execute_tool", "retrieval"):
+        if call.operation not in ("chat", "text_completion"):
             return
         self.inferences += 1
         asked, answered = call.asked, call.answered

@@ -22,6 +22,10 @@ TELEMETRY = ("tests/versions/test_both_ways.py",)
 TELEMETRY_IN_FULL = (*TELEMETRY, "tests/otel_stream/telemetry")
 BESIDE = ("tests/versions/test_beside.py", *TELEMETRY)
 LANGGRAPH = ("tests/versions/test_beside_langgraph.py", "tests/versions/test_models_once.py")
+AGENT = "tests/versions/test_agent_once.py"
+#: What others tell of, and what an agent calls that they do.
+TOLD = ("langchain", "openai", "anthropic")
+TALKING = ("openai", "anthropic", "langgraph>=1,<2", "pyyaml")
 
 
 class Environment(NamedTuple):
@@ -41,14 +45,17 @@ ENVIRONMENTS = {
     "1.40": Environment(_release("1.40.0"), TELEMETRY_IN_FULL),
     "1.44": Environment(_release("1.44.0"), TELEMETRY_IN_FULL),
     "azure": Environment(("azure-monitor-opentelemetry",), BESIDE),
-    "logfire": Environment(("logfire",), BESIDE),
+    "logfire": Environment(("logfire", *TALKING), (*BESIDE, AGENT)),
     "openinference": Environment(
-        ("openinference-instrumentation-langchain", "langgraph>=1,<2"), (*BESIDE, *LANGGRAPH)
+        (*(f"openinference-instrumentation-{name}" for name in TOLD), *TALKING), (*BESIDE, *LANGGRAPH, AGENT)
     ),
-    "openllmetry": Environment(("opentelemetry-instrumentation-langchain", "langgraph>=1,<2"), LANGGRAPH),
+    "openllmetry": Environment(
+        (*(f"opentelemetry-instrumentation-{name}" for name in TOLD), *TALKING), (*LANGGRAPH, AGENT)
+    ),
     # Without langchain it refuses to instrument.
     "genai": Environment(
-        ("opentelemetry-instrumentation-genai-langchain==1.3b0", "langchain", "langgraph>=1,<2"), LANGGRAPH
+        (*(f"opentelemetry-instrumentation-genai-{name}==1.3b0" for name in TOLD), "langchain", *TALKING),
+        (*LANGGRAPH, AGENT),
     ),
     "langsmith": Environment(
         ("langsmith[otel]", "langgraph>=1,<2", "opentelemetry-instrumentation"), LANGGRAPH

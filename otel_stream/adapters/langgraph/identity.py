@@ -12,6 +12,7 @@ from otel_stream.adapters.langgraph import words
 from otel_stream.adapters.langgraph.declared import declared
 from otel_stream.adapters.langgraph.task import NodeTask
 from otel_stream.events import Run
+from otel_stream.telemetry.agents import NAMED_BY
 
 
 def run_of(loop: Any, graph: Any, called_by: NodeTask | None) -> Run:
@@ -27,10 +28,21 @@ def run_of(loop: Any, graph: Any, called_by: NodeTask | None) -> Run:
         parent=called_by,
         thread_id=None if thread is None else str(thread),
         tags=tuple(config.get("tags") or ()),
-        metadata=config.get("metadata"),
+        metadata=_metadata(config, graph, called_by),
         names=tuple(getattr(loop, "specs", ())),
         declared=None if graph is None else declared(graph),
     )
+
+
+def _metadata(config: Mapping[str, Any], graph: Any, called_by: NodeTask | None) -> Mapping[str, Any] | None:
+    """Return the run's metadata; which agent a subgraph is, it says itself.
+
+    LangGraph hands down the metadata of the run around it, which wins over what the subgraph was bound to.
+    """
+    handed: Mapping[str, Any] | None = config.get("metadata")
+    own = (getattr(graph, "config", None) or {}).get("metadata") or {}
+    named = {key: own[key] for key in NAMED_BY if own.get(key)}
+    return handed if called_by is None or not named else {**(handed or {}), **named}
 
 
 def _name(config: Mapping[str, Any], graph: Any) -> str:

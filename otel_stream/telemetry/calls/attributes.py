@@ -18,7 +18,7 @@ UNKNOWN_PROVIDER: Final = "_OTHER"
 _LONGEST: Final = 1024
 
 #: Fields of what a model is asked, and their attributes; those that are None, or empty, are left out.
-_REQUEST: Final = (
+_ASKED: Final = (
     ("temperature", semconv.GEN_AI_REQUEST_TEMPERATURE),
     ("top_p", semconv.GEN_AI_REQUEST_TOP_P),
     ("max_tokens", semconv.GEN_AI_REQUEST_MAX_TOKENS),
@@ -27,7 +27,26 @@ _REQUEST: Final = (
     ("seed", semconv.GEN_AI_REQUEST_SEED),
     ("stop_sequences", semconv.GEN_AI_REQUEST_STOP_SEQUENCES),
     ("output_type", semconv.GEN_AI_OUTPUT_TYPE),
+    ("api", semconv.OPENAI_API_TYPE),
+    ("dimensions", semconv.GEN_AI_EMBEDDINGS_DIMENSION_COUNT),
+    ("encodings", semconv.GEN_AI_REQUEST_ENCODING_FORMATS),
 )
+#: Those that only the newer conventions name.
+_ASKED_SINCE: Final = (
+    ("reasoning_level", semconv.GEN_AI_REQUEST_REASONING_LEVEL),
+    ("previous_response", semconv.GEN_AI_REQUEST_PREVIOUS_RESPONSE_ID),
+)
+#: The same of what it answers.
+_ANSWERED: Final = (
+    ("id", semconv.GEN_AI_RESPONSE_ID),
+    ("model", semconv.GEN_AI_RESPONSE_MODEL),
+    ("finish_reasons", semconv.GEN_AI_RESPONSE_FINISH_REASONS),
+    ("service_tier", semconv.OPENAI_RESPONSE_SERVICE_TIER),
+    ("fingerprint", semconv.OPENAI_RESPONSE_SYSTEM_FINGERPRINT),
+    ("dimensions", semconv.GEN_AI_EMBEDDINGS_DIMENSION_COUNT),
+)
+#: What OpenAI calls the tier of a request that names none.
+_ANY_TIER: Final = "auto"
 
 
 def name_of(call: Call, names: GenAINames) -> str:
@@ -64,10 +83,12 @@ def _model(call: Call, names: GenAINames, attributes: Attributes) -> None:
         attributes[semconv.SERVER_ADDRESS] = asked.server_address
         if asked.server_port is not None:
             attributes[semconv.SERVER_PORT] = asked.server_port
-    for field, name in _REQUEST:
+    for field, name in _ASKED + (_ASKED_SINCE if names.latest else ()):
         value = getattr(asked, field)
         if value is not None and value != ():
-            attributes[name] = value
+            attributes[name] = clean(value) if isinstance(value, str) else value
+    if asked.service_tier is not None and asked.service_tier != _ANY_TIER:
+        attributes[semconv.OPENAI_REQUEST_SERVICE_TIER] = clean(asked.service_tier)
     if asked.top_k is not None:
         attributes[semconv.GEN_AI_REQUEST_TOP_K] = int(asked.top_k) if names.latest else asked.top_k
     if asked.choice_count is not None and asked.choice_count != 1:
@@ -101,12 +122,10 @@ def at_end(call: Call, names: GenAINames) -> Attributes:
     if call.operation in ("execute_tool", "retrieval"):
         return attributes
     answered = call.answered
-    if answered.id:
-        attributes[semconv.GEN_AI_RESPONSE_ID] = clean(answered.id)
-    if answered.model:
-        attributes[semconv.GEN_AI_RESPONSE_MODEL] = clean(answered.model)
-    if answered.finish_reasons:
-        attributes[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = answered.finish_reasons
+    for field, name in _ANSWERED:
+        value = getattr(answered, field)
+        if value:
+            attributes[name] = clean(value) if isinstance(value, str) else value
     if call.time_to_first_chunk is not None:
         attributes[semconv.GEN_AI_REQUEST_STREAM] = True
         attributes[semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = call.time_to_first_chunk * 1e-9
@@ -143,6 +162,7 @@ def of_tally(tally: Tally, names: GenAINames) -> Attributes:
         found[semconv.GEN_AI_RESPONSE_FINISH_REASONS] = tally.finish_reasons
     usage = tally.usage
     if usage is not None:
-        shown = usage if not names.latest else Usage(input=usage.input, output=usage.output)
-        found.update(of_usage(shown, names))
+        caches = (None, None) if names.latest else (usage.cache_read, usage.cache_write)
+        shown = Usage(input=usage.input, output=usage.output, cache_read=caches[0], cache_write=caches[1])
+        found.update(of_usage(shown, names))  # of an agent neither version names the reasoning
     return found

@@ -30,8 +30,9 @@ from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask
 _INFO: Final = (SeverityNumber.INFO, "INFO")
 _DEBUG: Final = (SeverityNumber.DEBUG, "DEBUG")
 _WARN: Final = (SeverityNumber.WARN, "WARN")
-#: What a model's call is, of all.
+#: Calls of models that are told as log events, and those that cost something.
 _MODELS: Final = frozenset({"chat", "text_completion"})
+_PRICED: Final = _MODELS | {"embeddings"}
 
 
 class OpenCall:
@@ -143,7 +144,7 @@ class Calls:
         if self._open.pop(call, None) is None:
             return  # somebody else has told its end, in another thread
         failed = _failure(event)
-        cost = None if self._prices is None or call.operation not in _MODELS else self._prices.of(call)
+        cost = None if self._prices is None or call.operation not in _PRICED else self._prices.of(call)
         self._add_up(task.run, call, cost)
         try:
             if self._instruments is not None:

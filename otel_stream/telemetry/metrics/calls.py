@@ -27,7 +27,9 @@ class CallInstruments:
 
     def __init__(self, meter: Meter, names: semconv.GenAINames) -> None:
         self._latest = names.latest
-        self._duration = _histogram(meter, names.call_duration)
+        self._duration = self._embeddings = _histogram(meter, names.call_duration)
+        if names.embeddings_duration != names.call_duration:
+            self._embeddings = _histogram(meter, names.embeddings_duration)
         self._first = _histogram(meter, names.time_to_first_chunk)
         self._between = _histogram(meter, names.time_per_output_chunk)
         self._tools = _histogram(meter, semconv.EXECUTE_TOOL_DURATION)
@@ -36,6 +38,7 @@ class CallInstruments:
             (_some_histogram(meter, names.call_input_tokens), "input"),
             (_some_histogram(meter, names.call_output_tokens), "output"),
         )
+        self._of_embeddings = ((_some_histogram(meter, names.embeddings_tokens), "input"),)
         self._sums = (
             (_some_counter(meter, names.input_tokens), "input"),
             (_some_counter(meter, names.output_tokens), "output"),
@@ -73,11 +76,12 @@ class CallInstruments:
             self._retrievals.record(seconds, self._with(node, about, error), place)
             return
         plain = self.of_model(call, node)
-        self._duration.record(seconds, self._with(plain, {}, error), place)
+        duration = self._embeddings if call.operation == "embeddings" else self._duration
+        duration.record(seconds, self._with(plain, {}, error), place)
         if call.time_to_first_chunk is not None:
             self._first.record(call.time_to_first_chunk * _SECONDS, plain, place)
             self.chunks(call, plain, place)
-        self._tokens(call.answered.usage, plain, error, place)
+        self._tokens(call, plain, error, place)
 
     def cost(self, call: Call, node: Attributes, dollars: float | None, place: Context) -> None:
         """Count what a model's call cost; one that was counted and has no price is counted, too."""
@@ -106,6 +110,8 @@ class CallInstruments:
             semconv.GEN_AI_REQUEST_MODEL: None if asked.name is None else self._models(asked.name),
             semconv.GEN_AI_RESPONSE_MODEL: self._models(model) if model else None,
         }
+        if call.answered.service_tier is not None:
+            about[semconv.OPENAI_RESPONSE_SERVICE_TIER] = self._hosts(call.answered.service_tier)
         if asked.server_address is not None:
             about[semconv.SERVER_ADDRESS] = self._hosts(asked.server_address)
             about[semconv.SERVER_PORT] = asked.server_port
@@ -119,7 +125,8 @@ class CallInstruments:
         }
         return self._with(node, about, error)
 
-    def _tokens(self, usage: Usage | None, about: Attributes, error: str | None, place: Context) -> None:
+    def _tokens(self, call: Call, about: Attributes, error: str | None, place: Context) -> None:
+        usage, embeds = call.answered.usage, call.operation == "embeddings"
         if usage is None:
             if error is None:
                 return
@@ -130,11 +137,11 @@ class CallInstruments:
                     self._by_type.record(
                         count, self._with(about, {semconv.GEN_AI_TOKEN_TYPE: kind}, None), place
                     )
-        for counter, field in self._sums:
+        for counter, field in () if embeds else self._sums:
             count = getattr(usage, field)
             if counter is not None and count is not None:
                 counter.add(count, self._with(about, {semconv.GEN_AI_TOKEN_MODALITY: "unknown"}, None), place)
-        for histogram, field in self._of_a_call:
+        for histogram, field in self._of_embeddings if embeds else self._of_a_call:
             count = getattr(usage, field)
             if histogram is not None and count is not None:
                 histogram.record(count, self._with(about, {}, error), place)

@@ -131,6 +131,7 @@ OF_OPENAI = {
     "gen_ai.request.model": "gpt-fake",
     "gen_ai.request.seed": 7,
     "gen_ai.output.type": "json",
+    "openai.api.type": "chat_completions",
     "gen_ai.response.id": "chatcmpl-1",
     "gen_ai.response.model": "gpt-fake-2026",
     "gen_ai.response.finish_reasons": ("tool_calls",),

@@ -170,6 +170,7 @@ def test_a_call_is_told_attribute_by_attribute(
     own = {
         "openai": {
             **openais,
+            "openai.api.type": "chat_completions",
             "gen_ai.request.temperature": 0.5,
             "gen_ai.request.seed": 7,
             "gen_ai.request.stop_sequences": ("END",),
@@ -179,11 +180,14 @@ def test_a_call_is_told_attribute_by_attribute(
         },
         "responses": {
             **openais,
+            "openai.api.type": "responses",
             "gen_ai.response.id": "resp-1",
             "gen_ai.response.finish_reasons": ("completed",),
         },
         "anthropic": {
             "gen_ai.request.model": "claude-fake",
+            "gen_ai.request.temperature": 0.5,
+            "gen_ai.request.top_k": 3,
             "gen_ai.request.stop_sequences": ("END",),
             "gen_ai.response.id": "msg-1",
             "gen_ai.response.finish_reasons": ("tool_use",),
@@ -333,6 +337,22 @@ def test_a_client_that_traces_itself_is_left_to_and_still_measured(watch: Any, s
     scopes = sorted(call.instrumentation_scope.name for call in told.of("chat"))
     theirs = "com.anthropic.sdk.python"
     assert scopes == ([theirs, "otel_stream"] if spans == "on" else [theirs])
+    assert told.sums("gen_ai.client.token.usage", "gen_ai.token.type") == {("input",): 100, ("output",): 20}
+
+
+@pytest.mark.parametrize("spans", ["auto", "on", "off"])
+def test_a_client_that_logfire_has_marked_is_left_to_it(
+    watch: Any, api: Api, monkeypatch: pytest.MonkeyPatch, spans: str
+) -> None:
+    import engine
+
+    kind = anthropic.Anthropic if api.name == "anthropic" else openai.OpenAI
+    monkeypatch.setattr(kind, "_is_instrumented_by_logfire", True, raising=False)
+    seen = watch(OTEL_STREAM_MODEL_SPANS=spans)
+    with Answers(ANSWERS[api.name]) as service:
+        run(one_node(engine, asking(api, service.url, later=False)), later=False)
+    told = seen()
+    assert len(told.of("chat")) == (1 if spans == "on" else 0)
     assert told.sums("gen_ai.client.token.usage", "gen_ai.token.type") == {("input",): 100, ("output",): 20}
 
 
