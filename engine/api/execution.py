@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Self, Unpack, overload
 
 from otel_stream.config import StreamConfig, as_configs
 from otel_stream.stream.receiver import Carrier, StreamReceiver
@@ -12,7 +12,7 @@ from otel_stream.stream.receiver import Carrier, StreamReceiver
 from ..graph.spec import GraphSpec
 from ..types import Config
 from .compiled import Pregel
-from .options import Asked
+from .options import Asked, RunOptions, spelled_out
 from .run_stream import RunStream
 
 
@@ -85,8 +85,26 @@ class ExecutionEngine:
         receivers = running.receivers[0] if isinstance(stream, StreamConfig) else list(running.receivers)
         return running, receivers
 
+    @spelled_out(RunOptions)
+    def open_stream(
+        self,
+        graph: Pregel,
+        input: Any,
+        *streams: StreamConfig | Carrier,
+        config: Config | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunStream:
+        """Return a run as ``graph.open_stream`` does, which this engine's receivers and sinks see, too."""
+        asked = Asked.of(options, modes="updates", whole=True)
+        return self._open(graph, input, streams or (StreamConfig(),), config, asked)
+
     def _open(
-        self, graph: Pregel, input: Any, configs: Sequence[StreamConfig], config: Config | None
+        self,
+        graph: Pregel,
+        input: Any,
+        configs: Sequence[StreamConfig | Carrier],
+        config: Config | None,
+        asked: Asked | None = None,
     ) -> RunStream:
         spec = getattr(graph, "spec", None)
         if not isinstance(spec, GraphSpec):
@@ -96,7 +114,7 @@ class ExecutionEngine:
                 "otel_stream.adapters.langgraph.open_stream"
             )
         streams: tuple[StreamConfig | Carrier, ...] = (*configs, *self._sinks)
-        return RunStream(spec, input, streams, config, Asked(whole=True), tuple(self._receivers))
+        return RunStream(spec, input, streams, config, asked or Asked(whole=True), tuple(self._receivers))
 
     async def aclose(self) -> None:
         """Close the receivers that see every run."""

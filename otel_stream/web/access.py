@@ -144,8 +144,9 @@ def _is_local(connection: HTTPConnection) -> bool:
 class Guard:
     """Middleware that refuses, reads no more than it must, and says what a browser may do with the answer."""
 
-    def __init__(self, app: ASGIApp, access: Access, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, access: Access, limits: Limits, begin: Callable[[], None]) -> None:
         self._app = app
+        self._begin = begin
         self._access = access
         self._limits = limits
 
@@ -154,6 +155,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        self._begin()  # mounted in another application, it has no lifespan to begin with
         request = Request(scope)
         shared = self._headers(request)
 

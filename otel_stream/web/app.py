@@ -14,18 +14,20 @@ from starlette.responses import JSONResponse, Response
 from otel_stream.web.access import Access, Authorize, Guard, Identify, who
 from otel_stream.web.ag_ui import AgUi
 from otel_stream.web.agent_server import AgentServer
-from otel_stream.web.graphs import served
+from otel_stream.web.graphs import is_engine, served
 from otel_stream.web.limits import Limits
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub
 from otel_stream.web.stopping import when_told_to_stop
 from otel_stream.web.threads import Threads
 from otel_stream.web.ui_messages import UiMessages
+from otel_stream.web.watching import Watching
 
 
 def create_app(
     graphs: Any,
     *,
+    engine: Any = None,
     token: str | None = None,
     authorize: Authorize | None = None,
     identify: Identify = who,
@@ -41,7 +43,10 @@ def create_app(
     its streams with a reason and waits for its runs: it does so itself as it shuts down; mounted, it is told.
 
     Args:
-        graphs: a compiled graph, ours or LangGraph's, several, or a mapping of names to graphs.
+        graphs: a compiled graph, ours or LangGraph's, several, or a mapping of names to graphs. Or an
+            ``ExecutionEngine``, whose runs are followed, and none is started.
+        engine: an ``ExecutionEngine``: its receivers and sinks see the runs that clients start, and clients
+            follow those that the program starts in it. Its graphs are ours.
         token: what every request must bear, as bearer or ``x-api-key``. Without it, and without
             ``authorize``, only this machine is answered, by its own names.
         authorize: ``authorize(identity, action, thread_id, run_id)`` says whether somebody may do something;
@@ -53,14 +58,19 @@ def create_app(
         show_errors: whether clients are told the text of an exception, which may be content, or its type.
 
     Raises:
-        ValueError: no graph, two of one name, or ``*`` among the origins.
+        ValueError: no graph, two of one name, one of LangGraph's with ``engine``, or ``*`` among the origins.
     """
     bounds = limits or Limits()
-    hub = Hub(served(graphs), bounds, texts=show_errors)
+    if is_engine(graphs):
+        graphs, engine = {}, graphs
+    hub = Hub(served(graphs, engine), bounds, texts=show_errors)
+    if engine is not None:
+        hub.beside.append(Watching(hub, engine))
     access = Access(token, authorize, identify, allowed_hosts, allowed_origins)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        hub.begin()
         with when_told_to_stop(hub.end_streams):
             yield
         await hub.aclose()
@@ -72,7 +82,7 @@ def create_app(
             *AgUi(hub, access).routes,
             *UiMessages(hub, access).routes,
         ],
-        middleware=[Middleware(Guard, access=access, limits=bounds)],
+        middleware=[Middleware(Guard, access=access, limits=bounds, begin=hub.begin)],
         exception_handlers={Problem: _refused},
         lifespan=lifespan,
     )

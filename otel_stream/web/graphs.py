@@ -17,20 +17,23 @@ LIFE: Final = "run"
 
 def _life(event: Any) -> dict[str, Any]:
     if isinstance(event, RunStarted):
-        return {"event": "started", "graph": event.run.graph}
+        run = event.run
+        return {"event": "started", "graph": run.graph, "thread_id": run.thread_id}
     return {"event": "ended", "graph": event.run.graph, "end": event.end.value}
 
 
 #: The first part of a run is of this mode, at once, and has the ids of its trace.
-_LIFE: Final = Custom(_life, LIFE, events=(RunStarted, RunEnded))
+LIFE_MODE: Final = Custom(_life, LIFE, events=(RunStarted, RunEnded))
 
 
 class Served:
     """A compiled graph under a name."""
 
-    def __init__(self, name: str, graph: Any) -> None:
+    def __init__(self, name: str, graph: Any, engine: Any = None) -> None:
         self.name = name
         self.graph = graph
+        #: The ``ExecutionEngine`` whose runs its are, if any.
+        self._engine = engine
         #: What LangGraph's clients call it by, besides its name.
         self.assistant_id = str(uuid5(NAMESPACE_URL, f"otel-stream:{name}"))
         self._langgraphs = not hasattr(graph, "open_stream")
@@ -49,12 +52,14 @@ class Served:
     ) -> Any:
         """Return a run and its parts, an async context manager and iterator; nothing has begun yet."""
         # The reader of these parts never waits for anybody else, so nothing is lost and nothing is held up.
-        asked = StreamConfig(modes=(_LIFE, *modes), overflow="block", subgraphs=True, include_end=True)
+        asked = StreamConfig(modes=(LIFE_MODE, *modes), overflow="block", subgraphs=True, include_end=True)
         if self._langgraphs:
             from otel_stream.adapters.langgraph import LangGraphInstrumentor, open_stream
 
             LangGraphInstrumentor().instrument()
             return open_stream(self.graph, input, asked, config=config, **options)
+        if self._engine is not None:
+            return self._engine.open_stream(self.graph, input, asked, config=config, **options)
         return self.graph.open_stream(input, asked, config=config, **options)
 
     def command(self, said: Mapping[str, Any]) -> Any:
@@ -100,21 +105,36 @@ def _target(one: Any, kind: Any) -> Any:
     return kind.Send(one["node"], one.get("input")) if isinstance(one, dict) and "node" in one else one
 
 
-def served(graphs: Any) -> dict[str, Served]:
+def is_engine(given: Any) -> bool:
+    """Whether it is an ``ExecutionEngine``, and no graph."""
+    return hasattr(given, "execute_with_stream") and hasattr(given, "attach")
+
+
+def served(graphs: Any, engine: Any = None) -> dict[str, Served]:
     """Return graphs by the names that they are served under: those of a mapping, or their own.
 
     Raises:
-        ValueError: there is none, or two have one name.
+        ValueError: there is none and no engine, two have one name, or one can't run in the engine.
     """
+    named = _named(graphs)
+    for name, graph in named.items():
+        if engine is not None and not hasattr(graph, "open_stream"):
+            raise ValueError(
+                f"engine runs no graph of LangGraph's, such as {name!r}: serve it without engine."
+            )
+    if not named and engine is None:
+        raise ValueError("graphs is empty: give a compiled graph, several, or a mapping of names to graphs.")
+    return {name: Served(name, graph, engine) for name, graph in named.items()}
+
+
+def _named(graphs: Any) -> dict[str, Any]:
     if isinstance(graphs, Mapping):
-        return {str(name): Served(str(name), graph) for name, graph in graphs.items()}
+        return {str(name): graph for name, graph in graphs.items()}
     many = list(graphs) if isinstance(graphs, list | tuple) else [graphs]
-    found: dict[str, Served] = {}
+    found: dict[str, Any] = {}
     for graph in many:
         name = str(getattr(graph, "name", None) or graph.get_name())
         if name in found:
             raise ValueError(f"graphs has two that are called {name!r}: give a mapping of names to graphs.")
-        found[name] = Served(name, graph)
-    if not found:
-        raise ValueError("graphs is empty: give a compiled graph, several, or a mapping of names to graphs.")
+        found[name] = graph
     return found

@@ -97,6 +97,9 @@ class Teller(Protocol):
 class LiveRun:
     """One run: its feed of events for whoever reads it, and its status."""
 
+    #: Whether it is started, and may be stopped, here.
+    ours = True
+
     def __init__(
         self, thread: Thread, served: Served, asked: Asked, limits: Limits, pace: Pace, *, texts: bool
     ) -> None:
@@ -122,9 +125,8 @@ class LiveRun:
 
     def start(self) -> None:
         """Begin, behind what goes on in the thread."""
-        self._pace.runs += 1
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"run {self.id}")
-        self._task.add_done_callback(lambda _: self._finish("interrupted"))  # it may never have begun
+        self._task.add_done_callback(lambda _: self.finish("interrupted"))  # it may never have begun
 
     def stop(self) -> None:
         """Stop it; ``ended`` is set once it has."""
@@ -140,17 +142,21 @@ class LiveRun:
         status = "interrupted"
         try:
             async with self.thread.turn:
+                for run in self.thread.going:
+                    if not run.ours:
+                        await run.ended.wait()
                 self.status = "running"
                 status = await self._follow()
         except asyncio.CancelledError:
-            self._fail("Cancelled", "The run was cancelled.")
+            self.fail("Cancelled", "The run was cancelled.")
         except Exception as error:  # noqa: BLE001 - whatever the run raised
             status = "error"
-            self._fail(type(error).__name__, str(error) if self._texts else _NO_TEXT)
+            self.fail_with(error)
             _logger.debug("A run that was asked for by a client has failed: %s", placed(error))
-        self._finish(status)
+        self.finish(status)
 
-    def _finish(self, status: str) -> None:
+    def finish(self, status: str) -> None:
+        """Say how it has ended; what comes first is so."""
         if self.ended.is_set():
             return
         # Whoever sees the stream end asks for the status: it is known first.
@@ -164,7 +170,12 @@ class LiveRun:
         self.feed.close()
         self.ended.set()
 
-    def _fail(self, kind: str, text: str) -> None:
+    def fail_with(self, error: BaseException) -> None:
+        """Say that the run has raised ``error``."""
+        self.fail(type(error).__name__, str(error) if self._texts else _NO_TEXT)
+
+    def fail(self, kind: str, text: str) -> None:
+        """Say what went wrong, as the last event."""
         self._begin_if_not()
         self.error = {"error": kind, "message": text}
         self.feed.append("error", encode(self.error))
@@ -175,7 +186,7 @@ class LiveRun:
         modes: Any = [mode for mode in asked.modes if mode != LIFE]
         async with served.open(input, self._config(), modes, asked.options) as stream:
             async for part in stream:
-                self._take(part)
+                self.take(part)
             self.result = await stream.wait()
         if not served.keeps_threads:
             self.thread.values = self.result
@@ -194,7 +205,8 @@ class LiveRun:
                 about |= {"trace_id": self.trace_id, "span_id": self.span_id}
             self.feed.append("metadata", encode(about))
 
-    def _take(self, part: StreamPart) -> None:
+    def take(self, part: StreamPart) -> None:
+        """Tell readers a part of the run."""
         if self.trace_id is None:
             self.trace_id, self.span_id = part.trace_id, part.span_id
         self._begin_if_not()
@@ -275,6 +287,16 @@ def _without_secrets(value: Any) -> Any:
 _CONFIGS: Final = frozenset({"config", "parent_config", "configurable", "metadata", "payload", "state"})
 
 
+class Beside(Protocol):
+    """What goes on in a server besides the runs that clients start."""
+
+    def begin(self) -> None:
+        """Begin in the running loop, unless it has begun."""
+
+    def close(self) -> None:
+        """End; from any thread."""
+
+
 class Hub:
     """All threads and runs of one server."""
 
@@ -287,8 +309,18 @@ class Hub:
         self.pace = Pace()
         #: Set when the server is about to stop: streams end, with a reason.
         self.stopping = asyncio.Event()
-        self._texts = texts
+        #: Whether clients are told the text of an exception.
+        self.texts = texts
+        #: What goes on besides the runs that clients start.
+        self.beside: list[Beside] = []
+        #: How many runs of an engine were not shown, as too many went on.
+        self.unseen = 0
         self._runs: dict[str, LiveRun] = {}
+
+    def begin(self) -> None:
+        """Let begin what goes on besides, in the running loop, if it has not."""
+        for one in self.beside:
+            one.begin()
 
     def graph(self, name: str | None) -> Served:
         """Return a graph by its name or its assistant's id; without either the only one.
@@ -386,14 +418,29 @@ class Hub:
         if strategy in {"interrupt", "rollback"}:
             for run in going:
                 await run.cancel()
-        run = LiveRun(thread, served, asked, self.limits, self.pace, texts=self._texts)
-        thread.graph = served.name
-        thread.runs[run.id] = self._runs[run.id] = run
-        self._let_go()
+        run = LiveRun(thread, served, asked, self.limits, self.pace, texts=self.texts)
+        self.add(run, served.name)
         run.start()
+        return run
+
+    def add(self, run: LiveRun, graph: str | None) -> None:
+        """Take up a run that begins now; ``graph`` is what knows its thread's state, if anything does."""
+        thread = run.thread
+        thread.graph = graph or thread.graph
+        thread.runs[run.id] = self._runs[run.id] = run
+        self.pace.runs += 1
+        self._let_go()
         news, thread.news = thread.news, asyncio.Event()
         news.set()
-        return run
+
+    def known(self, id: str) -> LiveRun | None:
+        """Return a run by its id, None if there is none, or it is too long ago."""
+        return self._runs.get(id)
+
+    @property
+    def seen(self) -> list[LiveRun]:
+        """The runs in progress that were started elsewhere in this process."""
+        return [run for run in self._runs.values() if run.status in GOING and not run.ours]
 
     def _let_go(self) -> None:
         """Forget the oldest of the runs that have ended, if there are too many."""
@@ -420,6 +467,8 @@ class Hub:
     async def aclose(self, seconds: float = 10.0) -> None:
         """End all streams, wait ``seconds`` for what runs, and cancel the rest; checkpoints remain."""
         self.end_streams()
+        for one in self.beside:
+            one.close()
         going = [run for run in self._runs.values() if run.status in GOING]
         if going:
             await asyncio.wait([asyncio.ensure_future(run.ended.wait()) for run in going], timeout=seconds)
