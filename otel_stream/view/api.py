@@ -36,7 +36,7 @@ _LONGEST: Final = 1_000
 class Answers:
     """The routes below ``/api``."""
 
-    def __init__(self, reader: Reader, feed: Feed, about: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, reader: Reader, feed: Feed, about: Callable[[Request], dict[str, Any]]) -> None:
         self._reader = reader
         self._states = States(reader)
         self._feed = feed
@@ -65,7 +65,7 @@ class Answers:
 
     def about(self, request: Request) -> Response:
         """Where it listens, what is in the store, how the last hour was."""
-        return _json({**self._about(), **self._reader.totals()})
+        return _json({**self._about(request), **self._reader.totals()})
 
     def runs(self, request: Request) -> Response:
         """The list: ``q``, ``limit``, ``before`` (milliseconds), ``failed`` first."""
@@ -161,13 +161,16 @@ class Answers:
         return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def application(answers: Answers, intake: ingest.Intake | None, rules: Rules) -> Starlette:
-    """Return the whole application; without ``intake`` it takes no telemetry."""
+def application(answers: Answers, intake: ingest.Intake | None, rules: Rules | None = None) -> Starlette:
+    """Return the whole application; without ``intake`` it takes no telemetry.
+
+    Without ``rules`` whoever mounts it asks who may.
+    """
     routes: list[BaseRoute] = [*answers.routes(), *(ingest.routes(intake) if intake is not None else ())]
     routes += [_file(path, *file) for path, file in _FILES.items()]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, rules=rules)],
+        middleware=[] if rules is None else [Middleware(Guard, rules=rules)],
         exception_handlers={NotThere: _not_there},
     )
 

@@ -20,9 +20,9 @@ from otel_stream.view import ingest, otlp_json
 from otel_stream.view.api import Answers, application
 from otel_stream.view.feed import Feed
 from otel_stream.view.guard import Rules
+from otel_stream.view.kept import Kept
 from otel_stream.view.patience import Patient
 from otel_stream.view.places import Claim, Listening, announce, withdraw
-from otel_stream.view.reading import Reader
 from otel_stream.view.writer import Writer
 
 HTTP_PORT: Final = 4318
@@ -84,39 +84,27 @@ async def serve(options: Options, ready: Callable[[Listening], None]) -> None:
         OSError: the folder cannot be used, or the file cannot be read.
     """
     with _place(options) as folder:
-        told: list[Callable[[int], None]] = []
-        writer = Writer(folder / "store.db", options.capacity, told=lambda version: _each(told, version))
+        kept = Kept(folder, options.capacity)
         try:
-            damaged = load(writer, options.file) if options.file is not None else 0
-            reader = Reader(folder / "store.db")
-            feed = Feed(reader)
-            told.append(feed.told)
-            await _Viewer(options, writer, reader, feed, damaged).serve(ready)
-            reader.close()
+            damaged = load(kept.writer, options.file) if options.file is not None else 0
+            await _Viewer(options, kept, damaged).serve(ready)
         finally:
-            writer.close()
-
-
-def _each(calls: list[Callable[[int], None]], version: int) -> None:
-    for call in calls:
-        call(version)
+            kept.close()
 
 
 class _Viewer:
     """What listens, and what it answers from."""
 
-    def __init__(self, options: Options, writer: Writer, reader: Reader, feed: Feed, damaged: int) -> None:
+    def __init__(self, options: Options, kept: Kept, damaged: int) -> None:
         self._options = options
-        self._writer = writer
-        self._reader = reader
-        self._feed = feed
+        self._kept = kept
         self._damaged = damaged
         reachable = not _is_loopback(options.host)
         self._token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
         self._rules = Rules(
             self._token, (options.host, *options.hosts), exporters_too=reachable, addresses=reachable
         )
-        self._intake = ingest.Intake(writer) if options.file is None else None
+        self._intake = ingest.Intake(kept.writer) if options.file is None else None
 
     async def serve(self, ready: Callable[[Listening], None]) -> None:
         """Serve until the program is told to stop."""
@@ -131,7 +119,7 @@ class _Viewer:
         listening = Listening(
             f"http://{shown}:{port}", grpc_address, self._token, os.getpid(), intake is not None
         )
-        server = _Server(self._config(listening), self._feed)
+        server = _Server(self._config(listening), self._kept.feed)
         if intake is not None:
             announce(options.folder, listening)
         ready(listening)
@@ -144,7 +132,7 @@ class _Viewer:
                 await grpc.stop(_GRACE)
 
     def _config(self, listening: Listening) -> uvicorn.Config:
-        answers = Answers(self._reader, self._feed, lambda: self._about(listening))
+        answers = Answers(self._kept.reader, self._kept.feed, lambda _: self._about(listening))
         return uvicorn.Config(
             application(answers, self._intake, self._rules),
             log_config=None,
@@ -159,7 +147,7 @@ class _Viewer:
         )
 
     def _about(self, listening: Listening) -> dict[str, Any]:
-        options, counts = self._options, self._writer.counts
+        options, counts = self._options, self._kept.writer.counts
         return {
             "http": listening.http,
             "grpc": listening.grpc,
@@ -170,7 +158,7 @@ class _Viewer:
             "damaged": self._damaged,
             "file": None if options.file is None else options.file.name,
             "backend": options.backend,
-            "listeners": self._feed.listeners,
+            "listeners": self._kept.feed.listeners,
         }
 
 

@@ -24,7 +24,8 @@ from otel_stream.web.limits import Limits
 from otel_stream.web.problems import Problem
 
 #: ``authorize(identity, action, thread_id, run_id)``: whether it may. Actions are ``create``, ``read``,
-#: ``update``, ``delete``, ``search``, ``create_run`` and ``cancel``; ids are None where it is about none.
+#: ``update``, ``delete``, ``search``, ``create_run`` and ``cancel``; of the page ``view``, all runs, and
+#: ``export``, to send telemetry; ids are None where it is about none.
 Authorize = Callable[[Any, str, str | None, str | None], bool | Awaitable[bool]]
 #: Says who asks: what ``authorize`` is given first.
 Identify = Callable[[HTTPConnection], Any]
@@ -80,8 +81,8 @@ class Access:
         self._hosts = None if hosts is None and self._closed else _LOOPBACK | {h.lower() for h in hosts or ()}
         self.origins = frozenset(one.rstrip("/").lower() for one in origins)
 
-    def check(self, connection: HTTPConnection) -> None:
-        """Refuse a request by what is known of it before it is read.
+    def check(self, connection: HTTPConnection, *, token: bool = True) -> None:
+        """Refuse a request by what is known of it before it is read; ``token`` says that it must bear it.
 
         Raises:
             Problem: it is refused.
@@ -96,8 +97,10 @@ class Access:
             raise Problem(403, "Pages of other sites may not ask.")
         if not self._closed and not _is_local(connection):
             raise Problem(403, "Only this machine is answered: create_app needs a token, or authorize.")
-        if self._token is not None and not hmac.compare_digest(
-            token_of(connection).encode("utf-8", "replace"), self._token
+        if (
+            token
+            and self._token is not None
+            and not hmac.compare_digest(token_of(connection).encode("utf-8", "replace"), self._token)
         ):
             raise Problem(401, "The token is missing or wrong.")
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
 
 from otel_stream.web.access import Access, Authorize, Guard, Identify, who
 from otel_stream.web.ag_ui import AgUi
 from otel_stream.web.agent_server import AgentServer
 from otel_stream.web.graphs import is_engine, served
 from otel_stream.web.limits import Limits
+from otel_stream.web.page import Page
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub
 from otel_stream.web.stopping import when_told_to_stop
@@ -35,6 +38,7 @@ def create_app(
     allowed_origins: Collection[str] = (),
     limits: Limits | None = None,
     show_errors: bool = False,
+    page: str | Path | None = None,
 ) -> Starlette:
     """Return an ASGI application that serves graphs to the clients that there are.
 
@@ -56,8 +60,10 @@ def create_app(
         allowed_origins: origins of pages that may ask, besides its own; none is ``*``.
         limits: of requests, readers, runs and time.
         show_errors: whether clients are told the text of an exception, which may be content, or its type.
+        page: a folder for what the viewer's page keeps, which is then at ``/view/`` (extra ``view``).
 
     Raises:
+        ImportError: ``page``, and the viewer is not installed.
         ValueError: no graph, two of one name, one of LangGraph's with ``engine``, or ``*`` among the origins.
     """
     bounds = limits or Limits()
@@ -67,7 +73,12 @@ def create_app(
     if engine is not None:
         hub.beside.append(Watching(hub, engine))
     access = Access(token, authorize, identify, allowed_hosts, allowed_origins)
+    app = _application(hub, access, None if page is None else _page(Path(page), access, hub))
+    app.state.hub = hub
+    return app
 
+
+def _application(hub: Hub, access: Access, page: Page | None) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         hub.begin()
@@ -82,12 +93,23 @@ def create_app(
             *AgUi(hub, access).routes,
             *UiMessages(hub, access).routes,
         ],
-        middleware=[Middleware(Guard, access=access, limits=bounds, begin=hub.begin)],
+        middleware=[Middleware(Guard, access=access, limits=hub.limits, begin=hub.begin)],
         exception_handlers={Problem: _refused},
         lifespan=lifespan,
     )
-    app.state.hub = hub
-    return app
+    return app if page is None else Starlette(routes=[*page.routes(), Mount("/", app)], lifespan=lifespan)
+
+
+def _page(folder: Path, access: Access, hub: Hub) -> Page:
+    try:
+        import otel_stream.view.api  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"page needs {error.name}, which is not there: install otel-stream[view]."
+        ) from None
+    page = Page(folder, access, hub)
+    hub.beside.append(page)
+    return page
 
 
 async def _refused(_: Request, problem: Exception) -> Response:

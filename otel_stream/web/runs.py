@@ -293,8 +293,11 @@ class Beside(Protocol):
     def begin(self) -> None:
         """Begin in the running loop, unless it has begun."""
 
+    def stop(self) -> None:
+        """End its streams, as the server is about to stop; runs go on."""
+
     def close(self) -> None:
-        """End; from any thread."""
+        """End."""
 
 
 class Hub:
@@ -319,6 +322,7 @@ class Hub:
 
     def begin(self) -> None:
         """Let begin what goes on besides, in the running loop, if it has not."""
+        self.pace.loop = asyncio.get_running_loop()
         for one in self.beside:
             one.begin()
 
@@ -458,6 +462,8 @@ class Hub:
             loop.call_soon_threadsafe(self._tell_readers)
 
     def _tell_readers(self) -> None:
+        for one in self.beside:
+            one.stop()
         for run in self._runs.values():
             run.feed.tell()
         for thread in self.threads.values():

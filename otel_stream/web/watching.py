@@ -71,8 +71,12 @@ class Watching(Forwarder):
     def begin(self) -> None:
         """See every run from now on, in the running loop; a second call changes nothing."""
         if self._loop is None:
-            self._loop = asyncio.get_running_loop()
             self._engine.attach(self)
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()
+
+    def stop(self) -> None:
+        """Do nothing: readers are ended, and the engine's runs are its own."""
 
     def close(self) -> None:
         """Let the engine go; runs that go on are not followed any more."""
