@@ -1,7 +1,7 @@
 """The commands: what one may type, and what is said when it makes no sense.
 
-Exit codes: 0 it worked, 1 it failed, 2 it was asked for wrongly, 130 interrupted with Ctrl-C,
-141 nobody reads the output any more.
+Exit codes: 0 it worked, 1 it failed, 2 it was asked for wrongly, 3 it waits for an answer, 130 interrupted
+with Ctrl-C, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from otel_stream.cli.backends import app as backends
 from otel_stream.cli.doctor.command import doctor
 from otel_stream.cli.options import DemoOptions, RunOptions, UsageError
 from otel_stream.cli.replay import replay
-from otel_stream.cli.run import ConfigOption, GraphArgument, InputOption
+from otel_stream.cli.run import AnswerOption, ConfigOption, GraphArgument, InputOption
 from otel_stream.cli.show import show
 from otel_stream.cli.tail import tail
 from otel_stream.cli.terminal import complain, say
@@ -127,6 +127,7 @@ def run_(
     graph: GraphArgument,
     input: InputOption = "",
     config: ConfigOption = "",
+    answer: AnswerOption = None,
     json: JsonOption = False,
     modes: ModesOption = _ALL_MODES,
     buffer: BufferOption = 1024,
@@ -137,17 +138,20 @@ def run_(
 ) -> None:
     """Run a graph, ours or LangGraph's: a live display, an account, and its result as JSON.
 
+    What it asks is asked at the terminal, or answered by --answer; where neither is, the exit code is 3.
     Telemetry goes where OTEL_EXPORTER_OTLP_ENDPOINT says, to a file, or nowhere.
     """
     try:
         options = RunOptions(
             json=json, modes=modes, buffer=buffer, overflow=overflow, sample=sample, telemetry=telemetry
         )
-        from otel_stream.cli.run import load
+        from otel_stream.cli.answers import Answers
+        from otel_stream.cli.run import load, read_all
         from otel_stream.cli.running import run
 
-        program = load(graph, input, config)
-        code = _shown(lambda: run(program, options, shown=True), view=view)
+        answers = Answers(read_all("--answer", answer or ()), asks=sys.stdin.isatty() and not json)
+        program = load(graph, input, config, asked=answers.any)
+        code = _shown(lambda: run(program, options, answers, shown=True), view=view)
     except UsageError as error:
         complain(error)
         code = 2

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from uuid import uuid4
 import typer
 
 from otel_stream.cli.options import UsageError
-from otel_stream.cli.running import Program
+from otel_stream.cli.running import Program, its_house
 
 GraphArgument = Annotated[
     str,
@@ -29,15 +30,34 @@ InputOption = Annotated[
 ConfigOption = Annotated[
     str, typer.Option("--config", metavar="JSON", help='The run\'s config: {"recursion_limit": 50}.')
 ]
+AnswerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--answer", metavar="JSON", help="What it is answered when it asks; again for the next question."
+    ),
+]
 
 
-def load(name: str, given: str, config: str) -> Program:
+def read_all(option: str, texts: Iterable[str]) -> list[Any]:
+    """Read what was given for an option that may be given again.
+
+    Raises:
+        UsageError: a text is no JSON.
+    """
+    return [_json(option, text) for text in texts]
+
+
+def load(name: str, given: str, config: str, *, asked: bool = False) -> Program:
     """Import a graph, and read its input.
+
+    Where it may be ``asked``, it is given a checkpointer in memory if it has none: it couldn't go on without.
 
     Raises:
         UsageError: there is no such graph, or a text is no JSON.
     """
     graph = _graph(name)
+    if asked and getattr(graph, "checkpointer", None) is None and hasattr(graph, "copy"):
+        graph = graph.copy(update={"checkpointer": its_house(graph, "checkpoint.memory").InMemorySaver()})
     said = _json("--config", config) if config else {}
     if not isinstance(said, dict) or not isinstance(said.get("configurable", {}), dict):
         raise UsageError('--config: give a mapping, such as {"configurable": {"user": "ada"}}')

@@ -6,11 +6,14 @@ import asyncio
 import os
 import sys
 import time
+from dataclasses import replace
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from msgspec import json
 
 from otel_stream.cli import exported
+from otel_stream.cli.answers import Answers
 from otel_stream.cli.display import PlainView, TerminalView, View
 from otel_stream.cli.notices import Notices
 from otel_stream.cli.options import RunOptions, UsageError
@@ -47,8 +50,19 @@ class Program(NamedTuple):
         LangGraphInstrumentor().instrument()
         return open_stream(self.graph, self.input, *configs, config=self.config)
 
+    def answered(self, answers: dict[str, Any]) -> Program:
+        """Return what goes on where it asked; ``answers`` are by the ids of interrupts."""
+        return self._replace(input=its_house(self.graph, "types").Command(resume=answers))
 
-def run(program: Program, options: RunOptions, *, shown: bool = False) -> int:
+
+def its_house(graph: Any, module: str) -> Any:
+    """Return a module of whose graph it is: LangGraph's, or our engine's, by whichever name that goes."""
+    made = type(graph).__module__
+    root = "langgraph" if made.startswith("langgraph.") else made.partition(".api")[0]
+    return import_module(f"{root}.{module}")
+
+
+def run(program: Program, options: RunOptions, answers: Answers | None = None, *, shown: bool = False) -> int:
     """Run it and return the exit code of the program; ``shown`` says that its result is printed, too.
 
     Raises:
@@ -59,9 +73,7 @@ def run(program: Program, options: RunOptions, *, shown: bool = False) -> int:
         handle = exported.start(program.name, options.telemetry)
         started = time.monotonic()
         try:
-            asyncio.run(
-                _print_parts(program, options, outcome) if options.json else _show(program, options, outcome)
-            )
+            asyncio.run(_run(program, options, outcome, answers or Answers()))
         except KeyboardInterrupt:
             outcome.interrupted = True
         except BrokenPipeError:
@@ -76,23 +88,36 @@ def run(program: Program, options: RunOptions, *, shown: bool = False) -> int:
     said = [text for text in (why, handle.destination if handle is not None else "") if text]
     unsaid = [notice for notice in notices.texts if not any(text in notice for text in said)]
     _account(options, outcome, exported.describe(handle), unsaid)
-    if shown and not options.json and outcome.code == 0:
+    if shown and not options.json and outcome.code in {0, 3}:
         print_json(json.format(encode(outcome.result), indent=2))
     return outcome.code
 
 
+async def _run(program: Program, options: RunOptions, outcome: Outcome, answers: Answers) -> None:
+    """Run it to its end, as often as it asks something that is answered."""
+    show = _print_parts if options.json else _show
+    await show(program, options, outcome)
+    while (said := answers.to(outcome.tally.interrupts)) is not None:
+        program = program.answered(said)
+        await show(program, options, outcome)
+
+
 async def _print_parts(program: Program, options: RunOptions, outcome: Outcome) -> None:
     """Print every part as a line of JSON."""
-    async with program.open(options.stream_config()) as stream:
+    async with program.open(replace(options.stream_config(), include_end=True)) as stream:
         (receiver,) = stream.receivers
+        before = outcome.account
         try:
             async for part in receiver:
+                if part.type == "end":
+                    outcome.tally.add(part)
+                    continue
                 outcome.tally.trace_id = outcome.tally.trace_id or part.trace_id
                 print_json(part.to_json())
         except ReceiverOverflowError:
             await stream.wait()  # the run goes on without us
         finally:
-            _note(outcome, receiver)
+            _note(outcome, receiver, before)
 
 
 async def _show(program: Program, options: RunOptions, outcome: Outcome) -> None:
@@ -100,12 +125,13 @@ async def _show(program: Program, options: RunOptions, outcome: Outcome) -> None
     configs = (CONFIG, options.stream_config())
     async with program.open(*configs) as stream:
         shown, receiver = stream.receivers
-        watching = _watch(shown, outcome.tally, _view(outcome, receiver))
+        before = outcome.account
+        watching = _watch(shown, outcome.tally, _view(outcome, receiver, before))
         try:
             # Both to their end, even if one fails: the account of a failed run is complete, too.
             watched, _ = await asyncio.gather(watching, _consume(receiver), return_exceptions=True)
         finally:
-            _note(outcome, receiver)
+            _note(outcome, receiver, before)
         if watched is not None:
             raise watched
         outcome.result = await stream.wait()
@@ -125,15 +151,15 @@ async def _consume(receiver: StreamReceiver) -> None:
         pass
 
 
-def _note(outcome: Outcome, receiver: StreamReceiver) -> None:
-    outcome.account = Account.of(receiver)
+def _note(outcome: Outcome, receiver: StreamReceiver, before: Account | None) -> None:
+    outcome.account = Account.of(receiver, before)
     outcome.receiver_failed = receiver.failed
 
 
-def _view(outcome: Outcome, receiver: StreamReceiver) -> View:
+def _view(outcome: Outcome, receiver: StreamReceiver, before: Account | None) -> View:
     console = Output()
     if console.is_terminal and not console.is_dumb_terminal:
-        return TerminalView(console, outcome.tally, lambda: Account.of(receiver))
+        return TerminalView(console, outcome.tally, lambda: Account.of(receiver, before))
     return PlainView(console, outcome.tally)
 
 

@@ -36,7 +36,9 @@ class Outcome:
             return 130
         if self.unread:
             return 141
-        return 1 if self.error or self.receiver_failed else 0
+        if self.error or self.receiver_failed:
+            return 1
+        return 3 if self.tally.interrupts else 0
 
     def verdict(self) -> str:
         """Return one sentence about an end that is no success, else ""."""
@@ -46,6 +48,10 @@ class Outcome:
             return f"the run failed: {str(self.error) or type(self.error).__name__}"
         if self.receiver_failed is not None:
             return f"the run went on without its consumer: {self.receiver_failed}"
+        if self.tally.interrupts:
+            return (
+                "the run waits for an answer: give --answer JSON for each question, or type it at a terminal"
+            )
         return ""
 
 

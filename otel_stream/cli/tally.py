@@ -56,9 +56,11 @@ class Account(NamedTuple):
     statistics: ReceiverStatistics
 
     @classmethod
-    def of(cls, receiver: StreamReceiver) -> Account:
-        """Return the account of this moment."""
-        return cls(tuple(mode for mode in MODES if mode in receiver.config.modes), receiver.statistics())
+    def of(cls, receiver: StreamReceiver, before: Account | None = None) -> Account:
+        """Return the account of this moment, with what there was ``before`` the run was resumed."""
+        statistics = receiver.statistics()
+        whole = statistics if before is None else before.statistics + statistics
+        return cls(tuple(mode for mode in MODES if mode in receiver.config.modes), whole)
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Tally:
     author: str = ""
     trace_id: str | None = None
     #: What it waits for a human to answer.
-    questions: tuple[Any, ...] = ()
+    interrupts: tuple[Any, ...] = ()
 
     def add(self, part: StreamPart) -> None:
         """Take note of one part."""
@@ -91,7 +93,12 @@ class Tally:
         elif part.type == "run":
             self._run(part.data)
         elif part.type == "end" and not part.ns:
-            self.questions = tuple(one.value for one in part.data.get("interrupts") or ())
+            self.interrupts = tuple(part.data.get("interrupts") or ())
+
+    @property
+    def questions(self) -> tuple[Any, ...]:
+        """Return what it asks."""
+        return tuple(one.value for one in self.interrupts)
 
     @property
     def retries(self) -> int:
@@ -110,6 +117,8 @@ class Tally:
         node = self._node(data["name"])
         if "result" not in data:
             node.started += 1
+        elif data.get("interrupts"):
+            node.started -= 1  # it waits, and starts again when it is answered
         elif data["error"] is None:
             node.done += 1
         else:

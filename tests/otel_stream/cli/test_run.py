@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ def add(state: State): return {"n": state.get("n", 0) + 1}
 def ask(state: State): return {"said": interrupt(f"is {state['n']} right?") if state["n"] > 8 else "yes"}
 graph = StateGraph(State).add_node("add", add).add_node("ask", ask)
 graph.add_edge(START, "add").add_edge("add", "ask")
+more = StateGraph(State).add_node("first", lambda s: {"said": interrupt("first?")})
+more.add_node("second", lambda s: {"said": f"{s['said']}{interrupt('second?')}"})
+twice = more.add_edge(START, "first").add_edge("first", "second")
 class Place: kept = graph.compile(name="kept")
 def fails(): raise ConnectionError("no such host")
 number = 5
@@ -29,6 +33,47 @@ LANGGRAPHS = OURS.replace(
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt""",
 )
+
+
+WAITS = "the run waits for an answer: give --answer JSON for each question, or type it at a terminal"
+
+
+#: The terminal becomes that of the session, so that Ctrl-C reaches it.
+AT_A_TERMINAL = """
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from otel_stream.cli import main
+main()
+"""
+
+
+def at_a_terminal(folder: Path, typed: bytes, *arguments: str) -> tuple[int, str]:
+    """Type it once the run asks; return the exit code, and what the terminal has shown."""
+    ours, theirs = pty.openpty()
+    ambient = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", AT_A_TERMINAL, "run", *arguments],
+        cwd=folder, env=ambient | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "xterm"},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    try:
+        while True:
+            try:
+                got = os.read(ours, 65536)
+            except OSError:  # it has ended
+                break
+            asked = b"Answer, text or JSON" in shown
+            shown += got
+            if not asked and b"Answer, text or JSON" in shown:
+                os.write(ours, typed)
+            if not got:
+                break
+        return process.wait(30), shown.decode()
+    finally:
+        process.kill()
+        os.close(ours)
 
 
 @pytest.fixture
@@ -43,7 +88,7 @@ def run(folder: Path, *arguments: str, input: str | None = None) -> subprocess.C
     return subprocess.run(
         [sys.executable, "-m", "otel_stream", "run", *arguments],
         cwd=folder, env=ambient | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}, input=input,
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
 
@@ -67,10 +112,49 @@ def test_input_is_read_from_where_it_is_said(folder: Path, how: str) -> None:
     ]  # fmt: skip
 
 
-def test_what_it_waits_for_is_shown(folder: Path) -> None:
-    done = run(folder, "ours:graph", "--input", '{"n": 8}')
-    assert done.returncode == 0
+@pytest.mark.parametrize("name", ["ours:graph", "theirs:graph"])
+def test_what_it_waits_for_is_shown_and_that_nobody_answers(folder: Path, name: str) -> None:
+    done = run(folder, name, "--input", '{"n": 8}')
+    assert (done.returncode, done.stderr) == (3, f"otel-stream: {WAITS}\n")
     assert 'waits for  "is 9 right?"' in done.stdout
+
+
+@pytest.mark.parametrize("name", ["ours:graph", "ours:Place.kept", "theirs:graph"])
+def test_what_it_asks_is_answered_by_what_was_given(folder: Path, name: str) -> None:
+    done = run(folder, name, "--input", '{"n": 8}', "--answer", '["yes", 9]')
+    display, _, result = done.stdout.partition("\n{")
+    assert (done.returncode, done.stderr, json.loads("{" + result)) == (0, "", {"n": 9, "said": ["yes", 9]})
+    assert "waits for" not in display
+    assert [line.split()[:2] for line in display.splitlines() if line.startswith(("add", "ask"))] == [
+        ["add", "1"], ["ask", "1"],
+    ]  # fmt: skip
+
+
+def test_answers_are_taken_in_order_and_one_too_few_leaves_it_waiting(folder: Path) -> None:
+    arguments = ["ours:twice", "--json", "--modes", "updates"]
+    done = run(folder, *arguments, "--answer", '"a"', "--answer", "2")
+    assert [json.loads(line)["data"] for line in done.stdout.splitlines() if "__interrupt__" not in line] == [
+        {"first": {"said": "a"}}, {"second": {"said": "a2"}},
+    ]  # fmt: skip
+    assert done.returncode == 0
+    one = run(folder, *arguments, "--answer", '"a"')
+    assert (one.returncode, one.stderr.splitlines()[-1]) == (3, f"otel-stream: {WAITS}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        (b"so it is\n", 0, '"said": "so it is"'),
+        (b'{"a": 1}\n', 0, '"a": 1'),
+        (b"\n", 3, WAITS),
+        (b"\x04", 3, WAITS),
+        (b"\x03", 130, "cancelled"),
+    ],
+)
+def test_who_sits_at_a_terminal_is_asked(folder: Path, typed: bytes, code: int, said: str) -> None:
+    got, shown = at_a_terminal(folder, typed, "ours:graph", "--input", '{"n": 8}')
+    assert (got, said in shown) == (code, True), shown
+    assert "The run asks: is 9 right?" in shown
 
 
 def test_telemetry_goes_to_a_file_if_one_is_named(folder: Path) -> None:
