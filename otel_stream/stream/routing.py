@@ -194,9 +194,21 @@ class Audience(NamedTuple):
     """Who listens now: ``told`` are the bits of the events that the exporter is told of."""
 
     members: tuple[Member, ...]
+    wants: Wants
+    #: Those who are told when a window may close.
+    passing: tuple[Sink, ...]
     exporter: Exporter
     told: int
     exports: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, members: tuple[Member, ...], exporter: Exporter, told: int, exports: frozenset[str]
+    ) -> Audience:
+        """Return the audience of ``members`` and the ``exporter``."""
+        wants = tuple([one.want for one in members])
+        passing = tuple([one.sink for one in members if one.want.windows])
+        return cls(members, wants, passing, exporter, told, exports)
 
 
 class Desk:
@@ -216,9 +228,8 @@ class Desk:
         """Return what is to be done about events of ``kind``; None if that is nothing."""
         told = bool(audience.told & kind.bit)
         tell = self._parts(kind, audience)
-        passing = [one.sink for one in audience.members if one.want.windows]
-        if passing and kind in _CLOSE_WINDOWS:
-            tell = _after(_pass_to(passing), tell)
+        if audience.passing and kind in _CLOSE_WINDOWS:
+            tell = _after(_pass_to(audience.passing), tell)
         if told:
             on_event = audience.exporter.on_event
             # First, so that a part can name its span; of an end last, so that the span of what ended is still
@@ -227,7 +238,7 @@ class Desk:
         return tell
 
     def _parts(self, kind: type[Event], audience: Audience) -> Tell | None:
-        planned = ways(kind, tuple(one.want for one in audience.members), audience.exports)
+        planned = ways(kind, audience.wants, audience.exports)
         if not planned:
             return None
         written = kind in _WRITTEN

@@ -81,6 +81,8 @@ class Stream:
         self._blocking: tuple[Sink, ...] | None = None
         self._everybody: tuple[Sink, ...] = ()
         self._desk = Desk()
+        #: The same as routing sees them; None if they have changed since.
+        self._present: Audience | None = None
         #: What is to be done about each kind of event.
         self._table: dict[type[Event], Tell] = {}
         #: Guards who is in the audience. Nothing of others is ever called under it.
@@ -99,7 +101,10 @@ class Stream:
 
     def _compiled(self, kind: type[Event]) -> Tell:
         with self._audience:
-            audience = Audience(tuple(self._members.values()), self, self._told, self._exported)
+            audience = self._present
+            if audience is None:
+                members = tuple(self._members.values())
+                audience = self._present = Audience.of(members, self, self._told, self._exported)
             tell = self._desk.compiled(kind, audience) or _ignore
             self._table[kind] = tell = self._ending(tell) if kind is RunEnded else tell
             return tell
@@ -166,7 +171,7 @@ class Stream:
     def _changed(self) -> None:
         """Forget what followed from who is there, and from what telemetry wants."""
         self._table = {}
-        self._blocking = None
+        self._present = self._blocking = None
         telemetry = self.telemetry
         self._told = 0 if telemetry is None else telemetry.interest
         self._exported = frozenset() if telemetry is None else telemetry.modes

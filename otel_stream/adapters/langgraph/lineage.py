@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
 
 from otel_stream.adapters.langgraph.task import NodeTask
 from otel_stream.adapters.langgraph.words import PUSH, TASKS
@@ -55,9 +56,13 @@ class Lineage:
         found: dict[tuple[str, NodeTask], None] = {}
         for name in task.triggers:
             if name not in lasting:
-                found.update((pair, None) for pair in _writes(self._before) if pair[0] == name)
-            elif channels[name].is_available():
-                found.update(((name, writer), None) for writer in lasting[name])
+                writers = [
+                    one for one, writes in self._before if name in map(_NAME, writes) and not one.hidden
+                ]
+            else:
+                writers = lasting[name] if channels[name].is_available() else []
+            for writer in writers:
+                found[name, writer] = None
         return tuple(found)
 
     def forget(self) -> None:
@@ -66,6 +71,10 @@ class Lineage:
             task.forget_sources()
         self._before = ()
         self._lasting = {name: [] for name in self._lasting}
+
+
+#: The channel of a write.
+_NAME: Final = itemgetter(0)
 
 
 def _writes(tasks: Iterable[Wrote]) -> Iterable[tuple[str, NodeTask]]:

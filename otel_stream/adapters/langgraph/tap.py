@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, current_task
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from threading import Lock
 from time import time_ns
 from typing import Any, Final
@@ -203,7 +204,7 @@ class Tap:
         """Report a superstep, the start of its tasks, and the end of those an earlier run has finished."""
         observer, step, now = self.observer, loop.step, time_ns()
         made = [self._task(loop, executable) for executable in loop.tasks.values()]
-        tasks = tuple(task for task in made if not task.hidden)
+        tasks = tuple([task for task in made if not task.hidden])
         self._step, self.closing, self._may_wait, self._visible = step, False, True, bool(tasks)
         if not tasks:
             return
@@ -284,7 +285,7 @@ class Tap:
         task = self._open.get(id)
         if task is None or task.end is not None or self._step is None:
             return
-        names = {name for name, _ in writes}
+        names = set(map(_NAME, writes))
         if names <= _ANSWERS:
             return
         if words.ERROR in names:
@@ -363,6 +364,8 @@ class Tap:
             self.observer.emit(events.CheckpointWritten(self.run, step, seconds, time_ns()))
 
 
+#: The channel of a write.
+_NAME: Final = itemgetter(0)
 #: Channels of what is written before a task has ended.
 _ANSWERS = frozenset({words.RESUME})
 _END_OF_BUBBLES = {GraphInterrupt: End.INTERRUPTED, ParentCommand: End.OK, GraphDrained: End.DRAINED}

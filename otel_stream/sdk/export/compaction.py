@@ -15,6 +15,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from otel_stream import semconv
+from otel_stream.sdk.export.repair import size_of
 from otel_stream.sdk.versions import (
     LogRecordExporter,
     LogRecordExportResult,
@@ -80,9 +81,11 @@ def requests(
     request: list[ReadableLogRecord] = []
     size = 0
     for item in items:
-        length = _length(item.log_record.body) + sum(
-            map(_length, (item.log_record.attributes or {}).values())
-        )
+        about: Any = item.log_record.attributes or {}
+        length = size_of(about)
+        if length is None:
+            length = sum(map(_length, about.values()))
+        length += _length(item.log_record.body)
         if request and size + length > longest:
             yield request
             request, size = [], 0

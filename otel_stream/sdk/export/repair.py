@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any, Final, cast
 
+import msgspec
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
@@ -75,8 +76,30 @@ def _described(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+def size_of(attributes: Mapping[str, Any]) -> int | None:
+    """Return how many bytes sound attributes take up, about; None where it takes a closer look to tell.
+
+    One call for all of them: to look at each from Python costs as much as it cost to make its span.
+    """
+    if not _PLAIN.issuperset(map(type, attributes.values())):
+        return None
+    try:
+        packed = _pack(dict(attributes))
+    except Exception:  # noqa: BLE001 - a text that is no Unicode, a number that is too long
+        return None
+    return None if _UNSIGNED in packed else len(packed)
+
+
+_PLAIN: Final = frozenset({str, int, bool, float, bytes, type(None)})
+_pack: Final = msgspec.msgpack.Encoder().encode
+#: What a number begins with that may have no sign bit to spare.
+_UNSIGNED: Final = b"\xcf"
+
+
 def _are_sound(attributes: Mapping[str, Any] | None) -> bool:
-    return attributes is None or all(key.isascii() and is_sound(value) for key, value in attributes.items())
+    if not attributes or size_of(attributes) is not None:
+        return True
+    return all(key.isascii() and is_sound(value) for key, value in attributes.items())
 
 
 def sound_attributes(attributes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

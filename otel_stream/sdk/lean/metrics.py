@@ -27,7 +27,9 @@ from otel_stream import semconv
 from otel_stream.forking import in_child
 from otel_stream.telemetry.scope import FixedAttributes
 
-#: Adds a measurement, and takes it for an exemplar if it is sampled.
+#: Adds an amount that was measured at a time in a context, and takes it for an exemplar if it is sampled.
+_Add: TypeAlias = Callable[[float, int, Context, bool], None]
+#: The same of a measurement.
 _Aggregate: TypeAlias = Callable[["_Clean", bool], None]
 #: Does so with many amounts; the measurement says the rest of each.
 _AggregateMany: TypeAlias = Callable[[Sequence[float], "_Clean", bool], None]
@@ -69,9 +71,7 @@ class LeanHistogram(ApiHistogram):
     def forget(self) -> None:
         """Look everything up again: in a forked child nothing has been added up yet."""
         #: By the identity of attributes, which are kept for that: how to add to what they have added up to.
-        self._known: dict[
-            int, tuple[FixedAttributes, tuple[_Aggregate, ...], tuple[_AggregateMany, ...]]
-        ] = {}
+        self._known: dict[int, tuple[FixedAttributes, tuple[_Add, ...], tuple[_AggregateMany, ...]]] = {}
 
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         """Record ``amount``, as the SDK does."""
@@ -82,10 +82,9 @@ class LeanHistogram(ApiHistogram):
                 self._look_up(attributes)
             return
         now = time_ns()
-        measurement = _Clean(amount, now, self._histogram, context, known[0])
         sampled = self._sampled(amount, now, attributes, context)
-        for aggregate in known[1]:
-            aggregate(measurement, sampled)
+        for add in known[1]:
+            add(amount, now, context, sampled)
 
     def record_many(self, amounts: Sequence[float], attributes: Attributes, context: Context) -> None:
         """Record ``amounts``, none of which is negative, as one after the other would be."""
@@ -103,26 +102,74 @@ class LeanHistogram(ApiHistogram):
             aggregate(amounts, measurement, sampled)
 
     def _look_up(self, attributes: FixedAttributes) -> None:
-        key, found = _hash_attributes(attributes), []
+        key = _hash_attributes(attributes)
+        found: list[_Add] = []
         many: list[_AggregateMany] = []
         for storage in self._consumer._reader_storages.values():
             for match in storage._get_or_init_view_instrument_match(self._histogram):
                 is_plain = not match._reset_on_collect and match._view._attribute_keys is None
                 aggregation = match._attributes_aggregation.get(key) if is_plain else None
-                found.append(match.consume_measurement if aggregation is None else aggregation.aggregate)
-                many.append(_adder(match) if aggregation is None else _adder(aggregation))
+                into = match if aggregation is None else aggregation
+                found.append(_adder(into, self._histogram, attributes))
+                many.append(_adder_of_many(into))
         self._known[id(attributes)] = attributes, tuple(found), tuple(many)
 
 
-def _adder(aggregation: Any) -> _AggregateMany:
-    """Return how to add many amounts to what ``aggregation``, or a match that has many, has added up."""
-    if not hasattr(aggregation, "aggregate"):
-        return partial(_add_each, aggregation.consume_measurement)
-    aggregate: _Aggregate = aggregation.aggregate
-    is_plain = type(aggregation) is _ExplicitBucketHistogramAggregation
-    if is_plain and type(aggregation._reservoir) is AlignedHistogramBucketExemplarReservoir:
-        return partial(_add_to_buckets, aggregation)
-    return partial(_add_each, aggregate)
+def _aggregate_of(into: Any) -> _Aggregate:
+    """Return how an aggregation, or a match that has many, takes a measurement."""
+    found: _Aggregate = into.aggregate if hasattr(into, "aggregate") else into.consume_measurement
+    return found
+
+
+def _is_plain(into: Any) -> bool:
+    """Whether it counts in buckets, and keeps the last of each as its exemplar."""
+    if type(into) is not _ExplicitBucketHistogramAggregation:
+        return False
+    reservoir: Any = into._reservoir
+    aligned = type(reservoir) is AlignedHistogramBucketExemplarReservoir
+    return aligned and tuple(reservoir._boundaries) == into._boundaries
+
+
+def _adder(into: Any, instrument: Histogram, attributes: FixedAttributes) -> _Add:
+    """Return how to add an amount to what ``into``, an aggregation or a match that has many, has added up."""
+    if _is_plain(into):
+        return _adder_to_buckets(into, attributes)
+    aggregate = _aggregate_of(into)
+
+    def add(amount: float, now: int, context: Context, sampled: bool) -> None:
+        aggregate(_Clean(amount, now, instrument, context, attributes), sampled)
+
+    return add
+
+
+def _adder_to_buckets(aggregation: Any, attributes: FixedAttributes) -> _Add:
+    """Return what does as the aggregation does, and looks for the bucket once instead of twice."""
+    boundaries, lock, extremes = aggregation._boundaries, aggregation._lock, aggregation._record_min_max
+    kept, keeping = aggregation._reservoir._reservoir_storage, aggregation._reservoir._lock
+
+    def add(amount: float, now: int, context: Context, sampled: bool) -> None:
+        place = bisect_left(boundaries, amount)
+        with lock:
+            counts = aggregation._value
+            if counts is None:
+                counts = aggregation._value = aggregation._get_empty_bucket_counts()
+            counts[place] += 1
+            aggregation._sum += amount
+            if extremes:
+                aggregation._min = min(aggregation._min, amount)
+                aggregation._max = max(aggregation._max, amount)
+        if sampled:
+            with keeping:
+                kept[place].offer(amount, now, attributes, context)
+
+    return add
+
+
+def _adder_of_many(into: Any) -> _AggregateMany:
+    """Return how to add many amounts to the same."""
+    if _is_plain(into):
+        return partial(_add_to_buckets, into)
+    return partial(_add_each, _aggregate_of(into))
 
 
 def _add_each(aggregate: _Aggregate, amounts: Sequence[float], measurement: _Clean, sampled: bool) -> None:

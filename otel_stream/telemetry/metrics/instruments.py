@@ -47,6 +47,8 @@ class Instruments:
         )
         self._runs = gauges.runs
         self._nodes = gauges.nodes
+        #: As many as there are names of graphs, and ways to end.
+        self._ends: dict[tuple[str, str], tuple[FixedAttributes, FixedAttributes]] = {}
         self._graph_names = gauges.graph_names
         self.error_types = gauges.error_types
 
@@ -69,6 +71,18 @@ class Instruments:
         if len(self._nodes) >= NODES and (graph, node) not in self._nodes:
             node = OTHER
         return _kept(self._nodes, (graph, node), {semconv.GRAPH_NAME: graph, semconv.GEN_AI_NODE_NAME: node})
+
+    def of_end(self, run: Run, end: End) -> tuple[FixedAttributes, FixedAttributes]:
+        """Return the attributes of a run of no agent's that has ended so: how it ended, and with its name."""
+        name = self.named(run)
+        known = self._ends.get((name, end.value))
+        if known is None:
+            about: Attributes = {semconv.GRAPH_NAME: name, semconv.GRAPH_RUN_END: end.value}
+            described = {semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN, self.graph_attribute: name, **about}
+            # Two threads may both make one; the first that is stored is everybody's.
+            made = FixedAttributes(about), FixedAttributes(described)
+            known = self._ends.setdefault((name, end.value), made)
+        return known
 
     def named(self, run: Run) -> str:
         """Return what a run's graph is called in metrics."""
@@ -132,25 +146,31 @@ class Metrics:
         instruments, run = self._instruments, event.run
         if scope.active is not None:
             scope.active.end()
-        name = instruments.named(run)
-        about: Attributes = {semconv.GRAPH_NAME: name, semconv.GRAPH_RUN_END: event.end.value}
+        usual = not event.end.failed and scope.tally is None
+        about, described = instruments.of_end(run, event.end) if usual else self._of_end(event, scope)
         instruments.run_supersteps.record(scope.supersteps, about, scope.context)
-        if event.end.failed:
-            # Another one: older SDKs keep what they are given, without a copy.
-            about = {**about, semconv.ERROR_TYPE: instruments.error_type(event.error, event.end)}
-            instruments.run_errors.add(1, about, scope.context)
+        instruments.run_duration.record(_seconds(scope.started, event.time), described, scope.context)
         if event.end is End.INTERRUPTED and run.parent is None:
             self._interrupted(event, scope)
-        attributes: Attributes = {
-            semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_RUN if scope.tally is None else semconv.SPAN_AGENT,
-            instruments.graph_attribute: name
-            if scope.tally is None
-            else instruments.named_agent(scope, name),
+        if scope.tally is not None:
+            instruments.agent_ended(scope, instruments.named(run))
+
+    def _of_end(self, event: events.RunEnded, scope: OpenRun) -> tuple[Attributes, Attributes]:
+        """Return the same as ``Instruments.of_end`` of an agent, or of what failed, which is counted."""
+        instruments = self._instruments
+        name = instruments.named(event.run)
+        ended: Attributes = {semconv.GRAPH_NAME: name, semconv.GRAPH_RUN_END: event.end.value}
+        about = ended
+        if event.end.failed:
+            # Another one: older SDKs keep what they are given, without a copy.
+            about = {**ended, semconv.ERROR_TYPE: instruments.error_type(event.error, event.end)}
+            instruments.run_errors.add(1, about, scope.context)
+        agent = scope.tally is not None
+        return ended, {
+            semconv.GEN_AI_OPERATION_NAME: semconv.SPAN_AGENT if agent else semconv.SPAN_RUN,
+            instruments.graph_attribute: instruments.named_agent(scope, name) if agent else name,
             **about,
         }
-        instruments.run_duration.record(_seconds(scope.started, event.time), attributes, scope.context)
-        if scope.tally is not None:
-            instruments.agent_ended(scope, name)
 
     def _interrupted(self, event: events.RunEnded, scope: OpenRun) -> None:
         ids = [str(interrupt.id) for interrupt in event.interrupts]
@@ -183,8 +203,12 @@ class Metrics:
         """Count the task as active."""
         known = scope.active = self._instruments.of_task(task)
         known.begin()
-        for source in {one.node: one for _, one in task.sources}.values():
-            self._instruments.edge_taken(self._instruments.of_task(source), known)
+        sources = task.sources
+        if len(sources) == 1:  # as nearly always
+            self._instruments.edge_taken(self._instruments.of_task(sources[0][1]), known)
+        elif sources:
+            for source in {one.node: one for _, one in sources}.values():
+                self._instruments.edge_taken(self._instruments.of_task(source), known)
         if run.step_started == 0:
             # Nobody is told of the starts of supersteps in an unsampled run: its tasks all start then.
             run.step_started, run.width = scope.started, 0
