@@ -50,7 +50,7 @@ from otel_stream.stream.modes import (
     Wrap,
     table_of,
 )
-from otel_stream.stream.sink import Outlet, Put, Sink, joined
+from otel_stream.stream.sink import NOWHERE, Outlet, Put, Sink, joined
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +243,9 @@ class Desk:
             return None
         written = kind in _WRITTEN
         root = [self._route(way, audience, deep=False, written=written) for way in planned]
-        if all(output.deep == output.everybody for way in planned for output in way.outputs):
+        if not audience.members or all(
+            output.deep == output.everybody for way in planned for output in way.outputs
+        ):
             deep = root
         else:
             deep = [
@@ -308,6 +310,9 @@ class Desk:
 
     def _route(self, way: Way, audience: Audience, *, deep: bool, written: bool) -> _Route:
         """Return what makes the data of one way and gives it to its consumers."""
+        if not audience.members:  # telemetry alone, as in nearly every run
+            exported = [(one.mode, one.wrap, NOWHERE.put, True) for one in way.outputs if one.exported]
+            return self._send(way.make, (), exported, NOWHERE, audience.exporter.on_parts, written=written)
         make, modes, wanted = way.make, [], []
         members: dict[Sink, Outlet] = {}
         for output in way.outputs:

@@ -81,11 +81,13 @@ def requests(
     request: list[ReadableLogRecord] = []
     size = 0
     for item in items:
-        about: Any = item.log_record.attributes or {}
+        record = item.log_record
+        about: Any = record.attributes or {}
         length = size_of(about)
         if length is None:
             length = sum(map(_length, about.values()))
-        length += _length(item.log_record.body)
+        body = record.body
+        length += len(body) if type(body) is str and body.isascii() else _length(body)
         if request and size + length > longest:
             yield request
             request, size = [], 0
