@@ -8,6 +8,8 @@ GRAMMARS := tests/grammars/node_modules
 CLIENTS := tests/otel_stream/web/clients/node_modules
 PAGE := otel_stream/view/page
 KAFKA := tests/scale/kafka
+# Ray looks at every distribution that is there when one of its processes starts: it has an environment of its own.
+SCALE := .venv-scale
 # A browser for `make test-page`: CHROMIUM names another one than the one on the path, which Debian's package brings.
 BROWSER := $(if $(CHROMIUM)$(shell command -v chromium || command -v chromium-browser),,install-chromium)
 # What the demo needs. A comma within $(call ...) would end an argument.
@@ -131,8 +133,14 @@ test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the t
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
 .PHONY: test-scale
-test-scale: $(VENV)/.dev backends $(KAFKA)/libs/.copied ## Run the tests that need a real Kafka broker, which Maven fetches (KILLS=20 to kill it more often)
-	$(BIN)/python -m pytest -n 0 --timeout 300 tests/scale $(ARGS)
+test-scale: test-ray $(VENV)/.dev backends $(KAFKA)/libs/.copied ## Run the tests that need a real Kafka broker, which Maven fetches (KILLS=20 to kill it more often)
+	$(BIN)/python -m pytest -n 0 --timeout 300 tests/scale --ignore tests/scale/ray $(ARGS)
+
+# Ray listens beyond loopback, wherever it is told to be: where we may, it has a network of its own.
+ALONE := $(shell unshare --net true 2>/dev/null && echo unshare --net || (unshare --user --map-root-user --net true 2>/dev/null && echo unshare --user --map-root-user --net))
+.PHONY: test-ray
+test-ray: $(SCALE)/.made ## Run the tests of nodes on a Ray cluster, in an environment of its own (RAY_ADDRESS names a cluster that is there)
+	$(if $(RAY_ADDRESS),,$(ALONE)) sh -c '$(if $(RAY_ADDRESS),,ip link set lo up;) RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 $(SCALE)/bin/python -m pytest -n 0 --timeout 300 tests/scale/ray $(ARGS)'
 
 .PHONY: page
 page: $(PAGE)/node_modules/.package-lock.json ## Build the viewer's page from its TypeScript into otel_stream/view/static
@@ -160,7 +168,7 @@ lock: $(VENV)/.dev ## Resolve every dependency again into constraints.txt
 
 .PHONY: clean
 clean: ## Remove what was built, the virtual environment included
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(SCALE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- set-up: a stamp per layer, so that `make demo` installs only what a demo needs ------------------
@@ -178,6 +186,17 @@ $(VENV)/.made:
 	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python '$(PYTHON)' $(VENV); \
 	else $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip; fi
 	@touch $@
+
+$(SCALE)/.made: $(VENV)/.made pyproject.toml constraints.txt
+	@rm -rf $(SCALE)
+	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python $(BIN)/python $(SCALE); \
+	else $(BIN)/python -m venv $(SCALE) && $(SCALE)/bin/python -m pip install --quiet --constraint constraints.txt --upgrade pip; fi
+	@$(MAKE) --no-print-directory VENV=$(SCALE) scale-environment
+	@touch $@
+
+.PHONY: scale-environment
+scale-environment:
+	@$(call INSTALL,--editable '.[$(EXTRAS),ray]' --group test)
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt README.md
 	@$(call INSTALL,--editable '.[$(RUNTIME)]')

@@ -62,15 +62,17 @@ from .errors import (
     NodeInterrupt,
     NodeTimeoutError,
     ParentCommand,
+    RemoteNodeError,
     TaskNotFound,
     ThreadBusyError,
     UnknownInterruptError,
+    WorkerLostError,
     is_invalid_resume,
 )
 from .graph.subscription import ChannelWriteEntry, NodeBuilder
 from .managed import IsLastStep, RemainingSteps
 from .messages import REMOVE_ALL_MESSAGES, Message, MessagesState, RemoveMessage, add_messages
-from .policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy, omit_payload
+from .policies import CachePolicy, Remote, RetryPolicy, TimeoutPolicy, TracePolicy, omit_payload
 from .run.failures import siblings_of
 from .run.interrupts import interrupt
 from .run.push import push_message
@@ -191,9 +193,12 @@ __all__ = [
     "TaskPayload",
     "TaskResultPayload",
     "TasksStreamPart",
+    "RemoteNodeError",
     "ThreadBusyError",
+    "WorkerLostError",
     "TimeoutPolicy",
     "Topic",
+    "Remote",
     "TracePolicy",
     "UnknownInterruptError",
     "UntrackedValue",

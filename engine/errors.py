@@ -76,6 +76,32 @@ class LeaseLostError(RuntimeError):
     """A run can't be sure any more that no other worker runs its thread, and stops."""
 
 
+class WorkerLostError(ConnectionError):
+    """The worker that ran a node elsewhere is gone, or out of reach.
+
+    ``begun``: whether the node may have begun there. It is not tried again then, unless it is declared
+    idempotent.
+    """
+
+    def __init__(self, node: str, why: str, *, begun: bool) -> None:
+        self.node = node
+        self.why = why
+        self.begun = begun
+        state = "was running on it, and may have done part of its work" if begun else "had not begun"
+        super().__init__(f"node {node!r} lost its worker ({why}); it {state}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_worker_lost, (self.node, self.why, self.begun))
+
+
+def _worker_lost(node: str, why: str, begun: bool) -> WorkerLostError:
+    return WorkerLostError(node, why, begun=begun)
+
+
+class RemoteNodeError(Exception):
+    """A node raised something elsewhere that can't be brought here: its type's name, and what it says."""
+
+
 class TaskNotFound(_AlsoLangGraphs, Exception):
     """A task that an executor was asked for does not exist."""
 

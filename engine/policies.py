@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple, cast
@@ -161,6 +161,46 @@ class TracePolicy:
 
     process_inputs: Callable[[Any], Any] | None = None
     process_outputs: Callable[[Any], Any] | None = None
+
+
+@dataclass(kw_only=True, frozen=True)
+class Remote:
+    """Where a node runs that outgrows the process of its graph: in a worker process on a Ray cluster.
+
+    ``num_cpus``, ``num_gpus`` and ``resources`` are what one worker takes of the cluster. Nodes whose
+    ``Remote`` is equal share workers: at most ``workers`` of them, each with at most ``concurrency`` tasks at
+    a time; further tasks wait for a place. ``setup`` is called once in each worker before its first task: it
+    loads a model, say, or calls ``otel_stream.configure()``.
+
+    A worker that dies fails the attempt with :class:`~engine.WorkerLostError`. What the node had done by then
+    nobody knows: a ``RetryPolicy`` tries again only if the node is declared ``idempotent``.
+
+    Raises:
+        ValueError: a number of CPUs or GPUs below 0, or less than one worker or task.
+    """
+
+    num_cpus: float = 1
+    num_gpus: float = 0
+    resources: Mapping[str, float] | None = None
+    concurrency: int = 1
+    workers: int = 1
+    idempotent: bool = False
+    setup: Callable[[], Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("num_cpus", "num_gpus"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"Remote.{name} must be 0 or more, not {getattr(self, name)!r}")
+        for name in ("concurrency", "workers"):
+            given = getattr(self, name)
+            if not isinstance(given, int) or given < 1:
+                raise ValueError(f"Remote.{name} must be a whole number, 1 or more, not {given!r}")
+
+    @property
+    def pool(self) -> tuple[Any, ...]:
+        """What nodes that share workers have in common."""
+        resources = tuple(sorted((self.resources or {}).items()))
+        return (self.num_cpus, self.num_gpus, resources, self.concurrency, self.workers, self.setup)
 
 
 def omit_payload(_value: Any) -> dict[str, Any]:

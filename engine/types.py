@@ -60,6 +60,9 @@ class Missing:
     def __repr__(self) -> str:
         return "MISSING"
 
+    def __reduce__(self) -> str:
+        return "MISSING"  # the same one in every process
+
 
 MISSING = Missing()
 

@@ -16,9 +16,10 @@ from ..graph.description import Description, NodeSpec
 from ..graph.node import Branch, Callback, annotated_destinations, first_parameter_schema, path_map_of
 from ..graph.schema import read_schema, same_channel
 from ..graph.spec import GraphSpec
-from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy, as_policies
+from ..policies import CachePolicy, Remote, RetryPolicy, TimeoutPolicy, TracePolicy, as_policies
 from ..types import END, START, All
 from .compiled import CompiledStateGraph, ContextT, InputT, OutputT, StateT
+from .remote.node import elsewhere
 
 
 class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
@@ -94,6 +95,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         destinations: Mapping[str, str] | Sequence[str] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
         trace_policy: TracePolicy | None = None,
+        on: Remote | None = None,
         **old: Any,
     ) -> Self:
         """Add a node: a function, coroutine function, runnable, a compiled graph, or a dict of such.
@@ -101,7 +103,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         Its name may be left out when the callable has one. ``defer`` runs it only when nothing else is left;
         ``destinations`` names where its Commands may go, for drawing. ``trace_policy`` says what LangChain's
         tracers are shown of its input and answer. What is in a dict LangChain calls side by side, with the
-        node's input; the answers are written to the keys.
+        node's input; the answers are written to the keys. ``on`` has it run elsewhere, on a Ray cluster.
 
         Raises:
             ValueError: the name is taken or reserved; a timeout of 0 or less.
@@ -118,6 +120,8 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         self._check_name(node)
         action = side_by_side(action) if isinstance(action, dict) else action
         callback = Callback.of(action, node)
+        if on is not None:
+            callback = elsewhere(callback, on)
         schema = input_schema or first_parameter_schema(action) or self.state_schema
         self._add_schema(schema)
         self.nodes[node] = NodeSpec(
@@ -130,6 +134,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
             trace_policy=trace_policy,
             ends=_destinations(destinations or annotated_destinations(action)),
             timeout=TimeoutPolicy.coerce(timeout),
+            on=on,
         )
         if error_handler is not None:
             self.nodes[node].error_handler = self._add_handler(f"__error_handler__{node}", error_handler)

@@ -220,7 +220,11 @@ class ModelCalls(Protocol):
     def complete(self, task: NodeTask, config: Config) -> None:
         """Add to a task's config what LangChain's and LangGraph's functions look for in it."""
 
-    def shown(self, task: NodeTask, id: str) -> None:
+    #: Ids of messages that were shown, and of those that only subgraphs have shown.
+    seen: set[str]
+    inside: set[str]
+
+    def shown(self, task: Task, id: str) -> None:
         """Take note that ``task`` shows a message."""
 
 

@@ -162,6 +162,7 @@ class Compiler:
             timeout=spec.timeout,
             error_handler=spec.error_handler,
             metadata=spec.metadata,
+            repeatable=spec.on is None or spec.on.idempotent,
         )
 
     def _branches(self, source: str, schema: Any) -> tuple[Branch, ...]:

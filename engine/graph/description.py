@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..channels import Channel
-from ..policies import CachePolicy, RetryPolicy, TimeoutPolicy, TracePolicy
+from ..policies import CachePolicy, Remote, RetryPolicy, TimeoutPolicy, TracePolicy
 from .node import Branch, Callback
 from .schema import Key
 
@@ -28,6 +28,8 @@ class NodeSpec:
     #: Where its Commands may go, and what to call that.
     ends: Mapping[str, str | None] = field(default_factory=dict)
     timeout: TimeoutPolicy | None = None
+    #: Where it runs, if not here.
+    on: Remote | None = None
 
     @property
     def runnable(self) -> Callback:

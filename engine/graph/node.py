@@ -311,6 +311,8 @@ class Node:
     trace: TracePolicy | None = None
     #: Keys whose reducer is ``add_messages``.
     conversations: frozenset[str] = frozenset()
+    #: Whether it may run again when nobody knows what it has done: a worker died that ran it elsewhere.
+    repeatable: bool = True
 
     def copy(self, update: Mapping[str, Any]) -> Node:
         """Return the same node with some fields changed."""

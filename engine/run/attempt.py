@@ -24,6 +24,7 @@ from ..errors import (
     NodeCancelledError,
     NodeTimeoutError,
     ParentCommand,
+    WorkerLostError,
     add_note,
 )
 from ..executors import finished
@@ -142,6 +143,8 @@ def _pause(task: NodeTask, error: Exception) -> float | None:
     """Return how long to wait before the next attempt, None if there is none."""
     if not task.spec.retry or task.env.failing.given_up:
         return None
+    if isinstance(error, WorkerLostError) and error.begun and not task.spec.repeatable:
+        return None
     try:
         for policy in task.spec.retry:
             if policy.matches(error):
@@ -152,6 +155,16 @@ def _pause(task: NodeTask, error: Exception) -> float | None:
 
 
 async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
+    answer = await answer_of(task, env, context)
+    if env.langchain is not None:
+        await finished(env.langchain.answer(task, answer))
+    if task.caller is not None:
+        return [(RETURN, answer)]
+    return await writes_of(task, context, answer)
+
+
+async def answer_of(task: NodeTask, env: RunEnv, context: Context) -> Any:
+    """Call the node's code, wait for the tasks that it has called, and return its answer."""
     callback = _callback_of(task, env)
     if task.first_attempt_at is None and callback.inject:
         task.first_attempt_at = time.time()
@@ -179,11 +192,7 @@ async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
     pad = task.scratch
     if pad is not None and pad.called:
         await settle(task, cancel=False)
-    if env.langchain is not None:
-        await finished(env.langchain.answer(task, answer))
-    if task.caller is not None:
-        return [(RETURN, answer)]
-    return await writes_of(task, context, answer)
+    return answer
 
 
 def _callback_of(task: NodeTask, env: RunEnv) -> Callback:

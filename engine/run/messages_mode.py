@@ -159,13 +159,13 @@ class LangChainHook:
             self._handler(task).node_output(task, answer)
         return None if self._chains is None else self._chains.node_ended(task, answer)
 
-    def shown(self, task: NodeTask, id: str) -> None:
+    def shown(self, task: Task, id: str) -> None:
         """Take note that ``task`` shows a message, so that it is not shown again when a node returns it."""
-        if self.nested or self.inside:
+        if self.nested or self.inside or task.run.ns:
             self.places(task, id)
         self.seen.add(id)
 
-    def places(self, task: NodeTask, id: str) -> None:
+    def places(self, task: Task, id: str) -> None:
         """Take note of where a message is shown, before it is in ``seen``."""
         self._place(task, (id,))
         if self.around is not None:
@@ -179,7 +179,7 @@ class LangChainHook:
             if self.around is not None:
                 self.around.shown_inside(id)
 
-    def _place(self, task: NodeTask, ids: Sequence[str]) -> None:
+    def _place(self, task: Task, ids: Sequence[str]) -> None:
         if task.run.ns:
             self.inside.update(id for id in ids if id not in self.seen)
         else:

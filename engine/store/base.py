@@ -15,7 +15,16 @@ Namespace: TypeAlias = tuple[str, ...]
 NamespacePath: TypeAlias = tuple[str, ...]
 NamespaceMatchType: TypeAlias = Literal["prefix", "suffix"]
 
-NOT_PROVIDED: Final[Any] = type("NotProvided", (), {"__repr__": lambda _: "NOT_PROVIDED"})()
+
+class _NotProvided:
+    def __repr__(self) -> str:
+        return "NOT_PROVIDED"
+
+    def __reduce__(self) -> str:
+        return "NOT_PROVIDED"
+
+
+NOT_PROVIDED: Final[Any] = _NotProvided()
 
 
 class InvalidNamespaceError(ValueError):

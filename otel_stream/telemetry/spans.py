@@ -85,7 +85,7 @@ class Spans:
             scope.span = span
             self._open[scope] = None
         # A copy of the context variables that the engine made for this run: it dies with it.
-        _attach(run.context, scope.context)
+        attach_in(run.context, scope.context)
 
     def _run_attributes(self, event: events.RunStarted, scope: OpenRun) -> Attributes:
         run = event.run
@@ -236,7 +236,7 @@ class Spans:
             )
             scope.attempt_ended = 0
             context = with_span(scope.attempt, context)
-        _attach(event.context, _with_what_is_set(event, context))
+        attach_in(event.context, _with_what_is_set(event, context))
 
     def attempt_ended(self, event: events.AttemptEnded, scope: OpenTask) -> None:
         """End the attempt's span if it is known to have failed.
@@ -316,7 +316,8 @@ def _with_what_is_set(event: events.AttemptStarted, context: Context) -> Context
     return with_span(get_current_span(context), {**context, **current})
 
 
-def _attach(variables: Variables, context: Context) -> None:
+def attach_in(variables: Variables, context: Context) -> None:
+    """Make ``context`` current for what runs in ``variables``."""
     try:
         variables.run(attach, context)
     except RuntimeError:

@@ -77,6 +77,8 @@ class Builder:
 
     def options(self, node: Node) -> dict[str, Any]:
         options: dict[str, Any] = {"defer": node.defer}
+        if hasattr(self.api, "on"):  # ours alone: where its nodes run
+            options["on"] = self.api.on
         if node.attempts > 1:
             options["retry_policy"] = self.api.RetryPolicy(
                 initial_interval=0.0001, jitter=False, max_attempts=node.attempts

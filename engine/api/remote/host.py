@@ -1,0 +1,325 @@
+"""Where a node runs that runs elsewhere: an actor, and a task that stands for the one of the graph."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from typing import Any, Final, NamedTuple
+
+from otel_stream.events import End, Run
+from otel_stream.telemetry.elsewhere import attempt_span, end_attempt, flush
+
+from ...core.continuation import Continuation
+from ...core.lineage import Lineage
+from ...core.naming import Naming
+from ...core.state import State
+from ...core.task import Failing, GraphRun, NodeTask, RunEnv, path_of
+from ...errors import GraphBubbleUp, GraphInterrupt, add_note
+from ...executors import async_executor
+from ...executors.ray import Said
+from ...graph.description import Description
+from ...graph.node import Callback, Node
+from ...graph.program import Program, View
+from ...graph.spec import GraphSpec
+from ...run.attempt import answer_of
+from ...run.messages_mode import langchain_hook
+from ...runtime import RunControl
+from ...task_config import CURRENT_TASK
+from .borrowed import BorrowedMemory, BorrowedStore, Questions, borrowed_saver
+from .outlet import Outlet
+from .pickling import dumps, loads
+from .told import RunAround
+
+#: Nodes whose code a worker keeps at hand.
+_NODES: Final = 256
+
+
+class Order(NamedTuple):
+    """A task, as its graph's process describes it. All of it can be pickled."""
+
+    node: str
+    metadata: Mapping[str, Any] | None
+    tags: tuple[str, ...]
+    id: str
+    step: int
+    seed: str
+    path: tuple[Any, ...]
+    triggers: tuple[str, ...]
+    attempt: int
+    first_attempt_at: float | None
+    #: The runs around it, the innermost first, each with the task that it is inside of.
+    runs: Sequence[RunAround]
+    naming: Naming
+    config: Mapping[str, Any]
+    context: Any
+    recursion_limit: int
+    checkpoint_id: str
+    checkpoint_ns: str
+    checkpoint_map: Mapping[str, str]
+    continuation: Sequence[Any]
+    #: Answers to its interrupts, and how many graphs it has called.
+    answers: Sequence[Any]
+    subgraphs: int
+    memory: Mapping[str, Any] | None
+    stores: bool
+    drain_reason: str | None
+    shows_life: bool
+    #: Messages that were shown before, and those that only subgraphs have shown.
+    seen: tuple[set[str], set[str]]
+    carrier: Mapping[str, str]
+
+
+class Outcome(NamedTuple):
+    """How a task has ended: its answer or what it raised, and what it noted down."""
+
+    end: str
+    value: Any = None
+    #: What was raised in words, should it not be possible to have it here.
+    words: str = ""
+    answers: Sequence[Any] = ()
+    answered: Sequence[Any] = ()
+    pushed: Sequence[tuple[str, Any]] = ()
+    subgraphs: int = 0
+    drain_reason: str | None = None
+
+
+class Host:
+    """The actor. It runs tasks of any node, whose code it is given the first time."""
+
+    def __init__(self) -> None:
+        self._nodes: OrderedDict[str, Callback] = OrderedDict()
+        self._tasks: dict[int, _Hosted] = {}
+        self._never = asyncio.Event()
+
+    async def ready(self, setup: Callable[[], Any] | None) -> None:
+        """Call what is to be called before the first task, once."""
+        if setup is not None and not hasattr(self, "_set_up"):
+            self._set_up = True
+            made = setup()
+            if hasattr(made, "__await__"):
+                await made
+
+    async def watch(self) -> None:
+        """Never return: whoever waits for it hears of this process's end."""
+        await self._never.wait()
+
+    async def begin(
+        self, number: int, interest: int, key: str, code: Sequence[Any], order: Order, value: Any, parts: Any
+    ) -> Said:
+        """Begin a task, and return the first of what there is to say of it."""
+        callback = await self._callback(key, code)
+        if parts:  # what was too large to be sent with each task
+            value = {**value, **{name: await ref for name, ref in parts.items()}}
+        hosted = self._tasks[number] = _Hosted(callback, order, value, interest)
+        hosted.start()
+        return await self._next(number, hosted, interest)
+
+    async def more(self, number: int, interest: int, answers: Sequence[Any]) -> Said:
+        """Return the next of what there is to say; what was said before has been heard."""
+        hosted = self._tasks[number]
+        hosted.questions.take(answers)
+        return await self._next(number, hosted, interest)
+
+    async def _next(self, number: int, hosted: _Hosted, interest: int) -> Said:
+        said = await hosted.outlet.next(interest)
+        if said.end is not None:
+            self._tasks.pop(number, None)
+        return said
+
+    async def stop(self, number: int, grace: float) -> bool:
+        """Stop a task; return whether it has ended within ``grace`` seconds."""
+        hosted = self._tasks.pop(number, None)
+        return True if hosted is None else await hosted.stop(grace)
+
+    async def leave(self) -> None:
+        """Export the telemetry of this process, which is about to be ended."""
+        await asyncio.to_thread(flush)
+
+    async def _callback(self, key: str, code: Sequence[Any]) -> Callback:
+        if key not in self._nodes:
+            self._nodes[key] = loads(await code[0])
+            if len(self._nodes) > _NODES:
+                self._nodes.popitem(last=False)
+        self._nodes.move_to_end(key)
+        return self._nodes[key]
+
+
+class _Hosted:
+    """One task in progress."""
+
+    def __init__(self, callback: Callback, order: Order, value: Any, interest: int) -> None:
+        self._order = order
+        run = _runs(order)
+        spec = Node(order.node, callback, metadata=order.metadata, tags=order.tags)
+        self.task = task = NodeTask(
+            run,
+            spec,
+            order.step,
+            seed=order.seed,
+            input=value,
+            path=order.path,
+            triggers=order.triggers,
+        )
+        task._id = order.id  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
+        task.attempt, task.first_attempt_at = order.attempt, order.first_attempt_at
+        self.outlet = Outlet(task, interest)
+        self.questions = Questions(self.outlet)
+        self._control = RunControl()
+        if order.drain_reason is not None:
+            self._control.request_drain(order.drain_reason)
+        self._running: asyncio.Task[None] | None = None
+        task.env = self._env(run)
+        if task.env.langchain is not None:
+            task.env.langchain.seen |= order.seen[0]
+            task.env.langchain.inside |= order.seen[1]
+        task.pad.answers, task.pad.subgraphs = order.answers, order.subgraphs
+        if order.shows_life:
+            task.progress = lambda: self.outlet.say(("life",))
+
+    def _env(self, run: GraphRun) -> RunEnv:
+        order, memory = self._order, None
+        if order.memory is not None:
+            saver = None
+            kept = dict(order.memory)
+            if kept.pop("lent"):
+                saver = borrowed_saver(
+                    self.questions, kept.pop("first_version"), langgraphs=kept.pop("langgraphs")
+                )
+            memory = BorrowedMemory(
+                self.questions, lambda: self.outlet.say(("took",)), checkpointer=saver, **kept
+            )
+        continuation = Continuation(None)
+        for name, known in zip(Continuation.__slots__, order.continuation, strict=True):
+            setattr(continuation, name, known)
+        program = Program(None, {}, {}, (), (), input_keys=())
+        view = View.of(())
+        return RunEnv(
+            spec=GraphSpec(run.graph, program, Description(dict, dict, dict, None)),
+            program=program,
+            run=run,
+            config=dict(order.config),
+            executor=async_executor(order.config.get("max_concurrency")),
+            observer=self.outlet,
+            view=view,
+            output=view,
+            state=State({}, checkpoint_id=order.checkpoint_id, track=False),
+            lineage=Lineage(frozenset(), {}),
+            failing=Failing(None),
+            continuation=continuation,
+            recursion_limit=order.recursion_limit,
+            memory=memory,
+            store=BorrowedStore(self.questions) if order.stores else None,
+            context=order.context,
+            control=self._control,
+            langchain=langchain_hook(self.outlet, None),
+            parent_task=_above(run),  # type: ignore[arg-type]
+            checkpoint_ns=order.checkpoint_ns,
+            checkpoint_map=order.checkpoint_map,
+        )
+
+    def start(self) -> None:
+        self._running = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self, grace: float) -> bool:
+        running = self._running
+        assert running is not None
+        if self.task.thread is not None:
+            self.task.thread.tell()
+        running.cancel()
+        return bool((await asyncio.wait((running,), timeout=grace))[0])
+
+    async def _run(self) -> None:
+        task, order = self.task, self._order
+        context = copy_context()
+        context.run(CURRENT_TASK.set, task)
+        span = attempt_span(order.carrier, context, order.node, order.id, order.attempt)
+        ended, error = End.CANCELLED, None
+        outcome = Outcome("cancelled")
+        try:
+            outcome = self._outcome("ok", await answer_of(task, task.env, context))
+            ended = End.OK
+        except GraphBubbleUp as bubble:
+            ended = End.INTERRUPTED if isinstance(bubble, GraphInterrupt) else End.OK
+            outcome = self._raised(bubble)
+        except asyncio.CancelledError:
+            pass  # it was stopped, or has cancelled itself: its graph knows which
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, the graph's process raises it
+            ended, error = End.ERROR, failure
+            add_note(failure, _where(failure))
+            outcome = self._raised(failure)
+        finally:
+            end_attempt(span, ended, error)
+            self.outlet.finish(outcome)
+
+    def _raised(self, error: BaseException) -> Outcome:
+        words = f"{type(error).__qualname__}: {error}"
+        try:
+            carried = dumps(error)
+            loads(carried)
+        except Exception:  # noqa: BLE001 - its class may do anything
+            carried = None
+        return self._outcome("raised", carried, words)
+
+    def _outcome(self, end: str, value: Any, words: str = "") -> Outcome:
+        pad = self.task.pad
+        asked = self._control.drain_reason
+        return Outcome(
+            end,
+            value,
+            words,
+            pad.answers,
+            pad.answered,
+            pad.pushed,
+            pad.subgraphs,
+            asked if asked != self._order.drain_reason else None,
+        )
+
+
+def _runs(order: Order) -> GraphRun:
+    """Return the run of the task, inside of those around it."""
+    run: GraphRun | None = None
+    context = copy_context()
+    for one in reversed(order.runs):
+        run = one.made(run, order.naming, context)
+    assert run is not None
+    return run
+
+
+class _Above:
+    """Stands for a task that the node's run is inside of: it says where that is, and has nothing else."""
+
+    memory = langchain = observer = None
+    end = None
+
+    def __init__(self, ns: str, above: _Above | None) -> None:
+        self.ns = ns
+        self.parent_task = above
+
+    @property
+    def env(self) -> _Above:
+        return self
+
+    @property
+    def around(self) -> _Above | None:
+        return self.parent_task
+
+    def heard_by(self, _: Any) -> None:
+        """Leave it: what is heard here is the node's own."""
+
+
+def _above(run: Run) -> _Above | None:
+    """Return what stands for the task that ``run`` is inside of; its namespace is that of the run's."""
+    task = run.parent
+    if task is None:
+        return None
+    return _Above("|".join((*path_of(task.run), f"{task.node}:{task.id}")), _above(task.run))
+
+
+def _where(error: BaseException) -> str:
+    trace = "".join(traceback.format_exception(error, chain=True)).rstrip()
+    return f"In process {os.getpid()} on {platform.node()}:\n{trace}"

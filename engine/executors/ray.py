@@ -1,0 +1,314 @@
+"""Tasks on a Ray cluster: workers, which are async actors, and the conversation with one about a task.
+
+A task is one call, ``begin``, and as many of ``more`` as it takes until its worker has nothing to say of it:
+what it says comes in groups, and the next one is asked for when there is room for it. So a node whose
+audience has none stands still, and one that only answers costs one call.
+
+It works in every world of ``executors``, as the rest of the engine does: what waits is a ``Waiter``.
+"""
+
+from __future__ import annotations
+
+import atexit
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
+from importlib import import_module
+from itertools import count
+from threading import Lock
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from anyio import CancelScope
+
+from otel_stream.stream.wakeup import Waiter, in_event_loop, stop_asked, waiter
+
+from ..errors import WorkerLostError, add_note
+from ..policies import Remote
+
+#: Seconds that a node is given to end which was stopped; its worker is ended then.
+STOP_GRACE: Final = 10.0
+#: Calls of a worker beside those of its tasks: those that stop tasks, and the one that tells of its death.
+_SPARE: Final = 16
+#: Tells calls apart.
+_numbers: Final = count(1)
+
+#: Takes what a worker says of a task, in order; returns what it is to be told, once there is room for more.
+Hear = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
+
+
+class RemoteCall(NamedTuple):
+    """A task that is to run elsewhere."""
+
+    node: str
+    #: What ``begin`` is given, besides the number of the call and what is wanted of it.
+    request: Sequence[Any]
+    #: Which events somebody wants now.
+    interest: Callable[[], int]
+    hear: Hear
+    #: What makes a waiter: ``ThreadWaiter`` where only the thread may wait.
+    wait: Callable[[], Waiter] = waiter
+
+
+class Said(NamedTuple):
+    """What a worker says at a time. ``end``: how the task ended, None while it goes on."""
+
+    items: Sequence[Any]
+    end: Any = None
+
+
+class Worker:
+    """One actor, as this process sees it."""
+
+    __slots__ = ("actor", "busy", "known", "left", "lost", "ready")
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        #: Tasks that it runs.
+        self.busy = 0
+        #: Why there is no reaching it any more.
+        self.lost: str | None = None
+        #: Whether it has answered, and is to be given no more tasks.
+        self.ready = self.left = False
+
+
+class Workers:
+    """The workers of nodes that share them, in this process. They end with it, or with ``close``."""
+
+    def __init__(self, remote: Remote, host: Callable[[], type[Any]]) -> None:
+        self._remote = remote
+        self._host = host
+        self._all: list[Worker] = []
+        self._lock = Lock()
+        self._waiting: list[Waiter] = []
+        _POOLS[self] = None
+
+    async def run(self, call: RemoteCall) -> Any:
+        """Run a task on one of them and return how it ended.
+
+        Raises:
+            WorkerLostError: the worker died, or is out of reach.
+            TypeError: what is sent to it, or comes back, is nothing that can be sent.
+        """
+        worker = await self._place(call.wait)
+        try:
+            await self._meet(worker, call)
+            return await self._converse(worker, call, next(_numbers))
+        finally:
+            self._leave(worker)
+
+    async def _converse(self, worker: Worker, call: RemoteCall, number: int) -> Any:
+        try:
+            said = await self._ask(worker, call, "begin", number, call.interest(), *call.request)
+            while True:
+                replies = await call.hear(said.items)
+                if said.end is not None:
+                    return said.end
+                said = await self._ask(worker, call, "more", number, call.interest(), replies)
+        except WorkerLostError:
+            raise
+        except BaseException:
+            # A cancellation that comes again must not keep the node from being seen off.
+            with CancelScope(shield=True) if call.wait is waiter and in_event_loop() else nullcontext():
+                await self._stop(worker, call, number)
+            raise
+
+    async def _meet(self, worker: Worker, call: RemoteCall) -> None:
+        """Wait until a worker has started and called ``setup``."""
+        if worker.ready:
+            return
+        try:
+            await _result(worker.actor.ready.remote(self._remote.setup), call.wait)
+        except _deaths() as death:
+            worker.lost = worker.lost or _reason(death)
+            raise WorkerLostError(call.node, worker.lost, begun=False) from death
+        except BaseException:
+            self._end(worker)  # its setup failed, or nobody waits for it; the next task tries another one
+            raise
+        if not worker.ready:
+            worker.ready = True
+            watched = worker.actor.watch.remote().future()
+            watched.add_done_callback(partial(self._gone, worker))
+
+    async def _ask(self, worker: Worker, call: RemoteCall, method: str, *args: Any) -> Said:
+        try:
+            said: Said = await _result(getattr(worker.actor, method).remote(*args), call.wait)
+        except _deaths() as death:
+            worker.lost = worker.lost or _reason(death)
+            self._end(worker)
+            raise WorkerLostError(call.node, worker.lost, begun=True) from death
+        except TypeError as error:
+            add_note(error, f"What node {call.node!r} is sent, or sends back, can't be pickled")
+            raise
+        return said
+
+    async def _stop(self, worker: Worker, call: RemoteCall, number: int) -> None:
+        """Stop a task and wait for its end; end the worker if it does not come."""
+        ended = False
+        with suppress(*_deaths()):
+            ended = await _result(worker.actor.stop.remote(number, STOP_GRACE), call.wait, stoppable=False)
+        worker.left = worker.left or not ended
+
+    # -- who has room -----------------------------------------------------------------------------
+
+    async def _place(self, wait: Callable[[], Waiter]) -> Worker:
+        while True:
+            with self._lock:
+                worker = self._free()
+                if worker is not None:
+                    worker.busy += 1
+                    return worker
+                news = wait()
+                self._waiting.append(news)
+            await news.wait()
+            if stop_asked():
+                raise CancelledError("the run of this node has ended")
+
+    def _free(self) -> Worker | None:
+        able = [one for one in self._all if one.lost is None and not one.left]
+        self._all = [one for one in self._all if one in able or one.busy]
+        least = min(able, key=lambda one: one.busy, default=None)
+        if least is not None and least.busy == 0:
+            return least
+        if len(able) < self._remote.workers:
+            made = Worker(self._actor())
+            self._all.append(made)
+            return made
+        return least if least is not None and least.busy < self._remote.concurrency else None
+
+    def _actor(self) -> Any:
+        ray, remote = joined(), self._remote
+        return (
+            ray.remote(self._host())
+            .options(
+                num_cpus=remote.num_cpus,
+                num_gpus=remote.num_gpus,
+                resources=dict(remote.resources) if remote.resources else None,
+                # What dies is not begun again behind our back.
+                max_restarts=0,
+                max_task_retries=0,
+                max_concurrency=2 * remote.concurrency + _SPARE,
+            )
+            .remote()
+        )
+
+    def _leave(self, worker: Worker) -> None:
+        with self._lock:
+            worker.busy -= 1
+            over = worker.left and not worker.busy
+        if over:
+            self._end(worker)
+        self._tell()
+
+    def _gone(self, worker: Worker, watched: Any) -> None:
+        worker.lost = worker.lost or _reason(watched.exception())
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.wake()
+
+    def _end(self, worker: Worker) -> None:
+        """See to it that a worker does nothing any more."""
+        worker.left = True
+        with suppress(Exception):
+            joined().kill(worker.actor, no_restart=True)
+
+    def close(self) -> None:
+        """End all workers, once they have exported their telemetry."""
+        with self._lock:
+            workers, self._all = self._all, []
+        leaving = []
+        for one in workers:
+            one.left = True
+            with suppress(Exception):
+                leaving.append(one.actor.leave.remote())
+        with suppress(Exception):
+            ray = joined()
+            ray.wait(leaving, num_returns=len(leaving), timeout=STOP_GRACE) if leaving else None
+            for one in workers:
+                ray.kill(one.actor, no_restart=True)
+
+
+_POOLS: Final[WeakKeyDictionary[Workers, None]] = WeakKeyDictionary()
+_SHARED: Final[dict[tuple[Any, ...], Workers]] = {}
+_LOCK: Final = Lock()
+
+
+def workers_of(remote: Remote, host: Callable[[], type[Any]]) -> Workers:
+    """Return the workers of nodes with this ``Remote``: the same for an equal one, made when first needed."""
+    with _LOCK:
+        if remote.pool not in _SHARED:
+            _SHARED[remote.pool] = Workers(remote, host)
+        return _SHARED[remote.pool]
+
+
+def close_workers() -> None:
+    """End the workers of this process; the next remote task makes new ones. Called when the process ends."""
+    with _LOCK:
+        pools = [*_SHARED.values()]
+        _SHARED.clear()
+    for pool in pools:
+        pool.close()
+
+
+def joined() -> ModuleType:
+    """Return Ray, whose cluster this process has joined.
+
+    Raises:
+        RuntimeError: it is not installed, or the process has joined none.
+    """
+    try:
+        ray = import_module("ray")
+    except ImportError as error:
+        raise RuntimeError(
+            'a node with on=Remote(...) runs on Ray, which is not installed: pip install "otel-stream[ray]"'
+        ) from error
+    if not ray.is_initialized():
+        raise RuntimeError(
+            "a node with on=Remote(...) runs on a Ray cluster, and this process has joined none: call "
+            'ray.init(address="HOST:PORT") first, or ray.init(_node_ip_address="127.0.0.1")'
+        )
+    _leave_before_ray()
+    return ray
+
+
+class _Leaving:
+    registered = False
+
+
+def _leave_before_ray() -> None:
+    # What is registered last is called first: Ray's own, which ends its connection, has been by now.
+    if not _Leaving.registered:
+        _Leaving.registered = True
+        atexit.register(close_workers)
+
+
+async def _result(ref: Any, wait: Callable[[], Waiter], *, stoppable: bool = True) -> Any:
+    """Wait for a call of an actor, wherever that is: on an event loop, or in a thread."""
+    future = ref.future()
+    while not future.done():
+        news = wait()
+        future.add_done_callback(partial(_wake, news))
+        if not future.done():
+            await news.wait(None if stoppable else STOP_GRACE)
+        if stoppable and not future.done() and stop_asked():
+            raise CancelledError("the run of this node has ended")
+    return future.result()
+
+
+def _wake(news: Waiter, _: Any) -> None:
+    news.wake()
+
+
+def _deaths() -> tuple[type[BaseException], ...]:
+    exceptions = import_module("ray.exceptions")
+    return (exceptions.RayActorError, exceptions.NodeDiedError, exceptions.WorkerCrashedError)
+
+
+def _reason(death: BaseException | None) -> str:
+    return "it has left" if death is None else type(death).__name__

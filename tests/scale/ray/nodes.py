@@ -1,0 +1,124 @@
+"""Nodes that run elsewhere, and the graph around one."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+from engine import (
+    START,
+    InMemorySaver,
+    InMemoryStore,
+    Remote,
+    Runtime,
+    StateGraph,
+    StreamWriter,
+    emit_message,
+    get_config,
+    get_stream_writer,
+    interrupt,
+)
+
+ELSEWHERE = Remote(num_cpus=0, concurrency=4)
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[Any], operator.add]
+    place: str
+    blob: bytes
+
+
+def graph(action, *, on: Remote | None = ELSEWHERE, checkpointer=None, store=None, **options):
+    made = StateGraph(State).add_node("work", action, on=on, **options).add_edge(START, "work")
+    return made.compile(checkpointer=checkpointer, store=store, name="elsewhere")
+
+
+def count(place: str) -> int:
+    """Add a line to a file; return how many there are: what is counted survives a process."""
+    with Path(place).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    return len(Path(place).read_text().splitlines())
+
+
+def sync_says(state, writer: StreamWriter):
+    for number in range(3):
+        writer({"number": number})
+    emit_message({"role": "ai", "content": "hello", "id": "m"})
+    return {"log": [get_config()["configurable"].get("user"), os.getpid() != state["log"][0]]}
+
+
+async def async_says(state):
+    writer = get_stream_writer()
+    for number in range(3):
+        await writer.write({"number": number})
+    emit_message({"role": "ai", "content": "hello", "id": "m"})
+    return {"log": [get_config()["configurable"].get("user"), os.getpid() != state["log"][0]]}
+
+
+async def floods(state):
+    writer = get_stream_writer()
+    for number in range(10_000):
+        count(state["place"])
+        await writer.write(number)
+
+
+async def sleeps(state):
+    count(state["place"])
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        count(state["place"])
+        raise
+
+
+async def beats(state, runtime: Runtime):
+    for _ in range(8):
+        await asyncio.sleep(0.5)
+        runtime.heartbeat()
+    return {"log": ["alive"]}
+
+
+def dies(state):
+    if count(state["place"]) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"log": ["lived"]}
+
+
+def asks(state):
+    return {"log": [interrupt("first?"), interrupt("second?")]}
+
+
+def fails(state):
+    raise ValueError("no", state["log"])
+
+
+def measures(state):
+    return {"log": [len(state["blob"])]}
+
+
+async def remembers(state, runtime: Runtime):
+    await runtime.store.aput(("notes",), "a", {"text": "kept"})
+    found = await runtime.store.aget(("notes",), "a")
+    return {"log": [found.value["text"]]}
+
+
+def blocks_its_thread(state):
+    count(state["place"])
+    time.sleep(600)
+
+
+def inner(checkpointer=None):
+    def begins(state, writer: StreamWriter):
+        writer("inside")
+        return {"log": ["begun"]}
+
+    made = StateGraph(State).add_node("begins", begins).add_node("asks", asks)
+    return made.add_edge(START, "begins").add_edge("begins", "asks").compile(checkpointer, name="inner")
+
+
+__all__ = ["InMemorySaver", "InMemoryStore"]
