@@ -24,7 +24,7 @@ from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metad
 from otel_stream.adapters.client_requests import tell_requests
 from otel_stream.adapters.client_streams import told
 from otel_stream.adapters.content import field
-from otel_stream.calls import Answered, Content, Operation, Usage
+from otel_stream.calls import Answered, Content, Operation, Usage, whole
 
 StreamT = TypeVar("StreamT")
 ClientT = TypeVar("ClientT")
@@ -69,7 +69,7 @@ class _Service:
 
     def answered(self, answer: Any) -> Answered:
         used, reason = field(answer, "usage"), field(answer, "stop_reason")
-        counts = {name: count for name in _COUNTS if (count := field(used, name)) is not None}
+        counts = {name: count for name in _COUNTS if (count := whole(field(used, name))) is not None}
         return Answered(
             id=field(answer, "id"),
             model=field(answer, "model"),
@@ -88,6 +88,10 @@ _COUNTS: Final = (
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
 )
+
+
+#: Kinds of deltas that say something.
+_SAID: Final = frozenset({"text_delta", "thinking_delta", "input_json_delta"})
 
 
 class _Reader:
@@ -109,6 +113,9 @@ class _Reader:
 
     def api(self, url: str) -> str | None:
         return None
+
+    def is_plain(self, event: Any) -> bool:
+        return getattr(event, "type", None) == "content_block_delta" and event.delta.type in _SAID
 
     def __call__(self, event: Any) -> Iterator[MessageChunk]:
         make = self._EVENTS.get(getattr(event, "type", None))
@@ -148,7 +155,7 @@ class _Reader:
 
     def _count(self, usage: Any) -> Usage:
         for name in _COUNTS:
-            count = getattr(usage, name, None)
+            count = whole(getattr(usage, name, None))
             if count is not None:
                 self._counts[name] = count
         self.usage = _usage(self._counts, usage)
@@ -170,5 +177,5 @@ def _usage(counts: Mapping[str, int], last: Any) -> Usage:
         output=written or 0,
         cache_read=cached,
         cache_write=stored,
-        reasoning=field(field(last, "output_tokens_details"), "thinking_tokens"),
+        reasoning=whole(field(field(last, "output_tokens_details"), "thinking_tokens")),
     )

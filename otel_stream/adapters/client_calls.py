@@ -51,6 +51,10 @@ class Reader(Protocol):
         """Return chunks of an event."""
         ...
 
+    def is_plain(self, event: Any) -> bool:
+        """Tell whether an event says nothing but more of the answer, once it is known whose that is."""
+        ...
+
     def api(self, url: str) -> str | None:
         """Return which of the service's interfaces is at an address, where it has several."""
         ...
@@ -70,14 +74,19 @@ class ClientCall:
         self._over = False
         self._said: list[MessageChunk] = []
         emit(CallStarted(task, call, started))
-        self._keeps = call.wants_answer
+        #: Whether chunks are wanted for what they say, not only for when they came.
+        self.keeps = call.wants_answer
+
+    def came(self) -> None:
+        """Take note of when a chunk came that says nothing but more of the answer."""
+        self._call.chunk_came(time_ns(), self._started)
 
     def heard(self, chunk: MessageChunk) -> None:
         """Take note of a chunk."""
         call = self._call
         if chunk.usage is None or chunk.content or not call.last_chunk:
             call.chunk_came(time_ns(), self._started)
-        if self._keeps:
+        if self.keeps:
             self._said.append(chunk)
 
     def end(self, error: BaseException | None = None) -> None:
@@ -86,7 +95,8 @@ class ClientCall:
             return
         self._over = True
         reader, call = self._reader, self._call
-        reasons = tuple(reason for _, reason in sorted(reader.finish_reasons.items()))
+        places = sorted(reader.finish_reasons, key=lambda place: whole(place) or 0)
+        reasons = tuple(str(reader.finish_reasons[place]) for place in places)
         call.answered = Answered(
             id=reader.id,
             model=reader.model,

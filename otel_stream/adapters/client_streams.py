@@ -87,8 +87,11 @@ class _Told:
             say(logger, logging.ERROR, "a model's call is not told of: %s", placed(error))
 
     def _end(self, error: BaseException | None = None) -> None:
-        if self._call is not None:
-            self._call.end(error)
+        try:
+            if self._call is not None:
+                self._call.end(error)
+        except Exception as trouble:  # noqa: BLE001 - what is not understood must not break the node
+            say(logger, logging.ERROR, "the end of a model's call is not told: %s", placed(trouble))
 
     def _tell(self, event: Any) -> None:
         node = self._speaker
@@ -96,6 +99,9 @@ class _Told:
             return
         call = self._call
         try:
+            if call is not None and not call.keeps and not node.wanted and self._read.is_plain(event):
+                call.came()  # of what nobody reads, no chunk is made
+                return
             for chunk in self._read(event):
                 if call is not None:
                     call.heard(chunk)

@@ -95,7 +95,7 @@ def parts(content: Any) -> Parts:
         return []
     if isinstance(content, str):
         return [_text(content)]
-    if isinstance(content, Mapping) or not isinstance(content, Iterable):
+    if isinstance(content, Mapping | bytes | bytearray | memoryview) or not isinstance(content, Iterable):
         return [_part(content)]
     return [_text(one) if isinstance(one, str) else _part(one) for one in content]
 
@@ -127,6 +127,8 @@ def _part(block: Any) -> dict[str, Any]:
 
 def _reference(block: Any, kind: str) -> dict[str, Any] | None:
     """Return what refers to an image, a sound or a file; None if the block is no such thing."""
+    if isinstance(block, bytes | bytearray | memoryview):
+        return _file(block)
     modality = next((shown for name, shown in _KINDS.items() if name in kind), None)
     if modality is None:
         return None
@@ -153,8 +155,14 @@ def _reference(block: Any, kind: str) -> dict[str, Any] | None:
     return {"type": kind, **about}
 
 
+def _file(data: Any) -> dict[str, Any]:
+    """Return what refers to bytes of which nothing is known."""
+    return {"type": "uri", "modality": "document", "uri": _digest(data)}
+
+
 def _digest(data: Any) -> str:
-    raw = data if isinstance(data, bytes) else str(data).encode(errors="replace")
+    is_raw = isinstance(data, bytes | bytearray | memoryview)
+    raw = data if is_raw else str(data).encode(errors="replace")
     return f"urn:sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
@@ -162,6 +170,8 @@ def _by_reference(value: Any) -> Any:
     """Return what a tool has answered, with references in place of what is no text."""
     if isinstance(value, list | tuple):
         return [_by_reference(one) for one in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _file(value)
     kind = field(value, "type") if isinstance(value, Mapping) else None
     if isinstance(kind, str):
         found = _reference(value, kind)

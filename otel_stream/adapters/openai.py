@@ -23,7 +23,7 @@ from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metad
 from otel_stream.adapters.client_requests import tell_requests
 from otel_stream.adapters.client_streams import told
 from otel_stream.adapters.content import field
-from otel_stream.calls import Answered, Content, Operation, Usage, text
+from otel_stream.calls import Answered, Content, Operation, Usage, text, whole
 
 StreamT = TypeVar("StreamT")
 ClientT = TypeVar("ClientT")
@@ -155,6 +155,12 @@ class _Reader:
     def api(self, url: str) -> str | None:
         return _api(url)
 
+    def is_plain(self, event: Any) -> bool:
+        if self.model is None or getattr(event, "usage", None) is not None:
+            return False
+        choices = getattr(event, "choices", None)
+        return choices is not None and len(choices) == 1 and not choices[0].finish_reason
+
     def __call__(self, event: Any) -> Iterator[MessageChunk]:
         kind = getattr(event, "type", None)
         if kind == "chunk":  # the client's helper wraps what the service sends
@@ -271,11 +277,12 @@ def _of_choice(choice: Any, name: str) -> MessageChunk:
     )
 
 
-def _counted(read: int | None, written: int | None, of_read: Any, of_written: Any) -> Usage:
+def _counted(read: Any, written: Any, of_read: Any, of_written: Any) -> Usage:
+    """Return counts of a service, those left out that are no whole numbers: servers of others vary."""
     return Usage(
-        input=read,
-        output=written,
-        cache_read=field(of_read, "cached_tokens"),
-        cache_write=field(of_read, "cache_write_tokens"),
-        reasoning=field(of_written, "reasoning_tokens"),
+        input=whole(read),
+        output=whole(written),
+        cache_read=whole(field(of_read, "cached_tokens")),
+        cache_write=whole(field(of_read, "cache_write_tokens")),
+        reasoning=whole(field(of_written, "reasoning_tokens")),
     )
