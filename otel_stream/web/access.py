@@ -12,11 +12,12 @@ import hmac
 import inspect
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -176,7 +177,8 @@ class Guard:
         except Problem as problem:
             await JSONResponse({"detail": problem.detail}, problem.status)(scope, receive, hardened)
             return
-        await self._app(scope, self._bounded(receive), hardened)
+        with suppress(ClientDisconnect):  # before its request was whole
+            await self._app(scope, self._bounded(receive), hardened)
 
     def _check_length(self, length: str) -> None:
         if len(length) > 18 or not length.isascii() or not length.isdigit():

@@ -17,7 +17,7 @@ from otel_stream.encoding import encode
 from otel_stream.parts import StreamPart
 from otel_stream.web import chat
 from otel_stream.web.access import Access
-from otel_stream.web.agent_server import said
+from otel_stream.web.bodies import said
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub, LiveRun
 from otel_stream.web.wire import data, traceparent_of

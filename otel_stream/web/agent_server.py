@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from otel_stream.config import MODES
-from otel_stream.encoding import decode, encode
+from otel_stream.encoding import encode
 from otel_stream.web.access import Access
+from otel_stream.web.bodies import said
 from otel_stream.web.following import events
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import GOING, Asked, Hub, LiveRun, Thread
@@ -31,24 +32,9 @@ _MODES: Final = {"messages-tuple": "messages"}
 
 
 def answer(value: Any, status: int = 200, **headers: str) -> Response:
-    """Return ``value``, whatever it is, as JSON."""
-    return Response(encode(value), status, headers, "application/json")
-
-
-async def said(request: Request) -> dict[str, Any]:
-    """Return the body of a request.
-
-    Raises:
-        Problem: it is no JSON, or no mapping.
-    """
-    text = await request.body()
-    try:
-        body = decode(text) if text else {}
-    except ValueError:
-        raise Problem(422, "The body is no JSON.") from None
-    if not isinstance(body, dict):
-        raise Problem(422, "The body is no mapping.")
-    return body
+    """Return ``value``, whatever it is, as JSON; names of headers are written with ``_`` for ``-``."""
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return Response(encode(value), status, named, "application/json")
 
 
 def last_event(request: Request, default: int) -> int:
@@ -155,7 +141,7 @@ class AgentServer:
             if asked.get("if_exists") == "do_nothing":
                 return answer(_told(self._hub.threads[str(id)]))
             raise Problem(409, "The thread exists: say if_exists='do_nothing', or choose another thread_id.")
-        made = self._hub.create(None if id is None else str(id), asked.get("metadata"))
+        made = self._hub.create(id, asked.get("metadata"))
         return answer(_told(made))
 
     async def search(self, request: Request) -> Response:
@@ -177,7 +163,7 @@ class AgentServer:
 
     async def update_thread(self, request: Request) -> Response:
         thread = await self._thread(request, "update")
-        thread.metadata |= (await said(request)).get("metadata") or {}
+        self._hub.describe(thread, (await said(request)).get("metadata"))
         return answer(_told(thread))
 
     async def delete_thread(self, request: Request) -> Response:
@@ -215,12 +201,16 @@ class AgentServer:
         if not served.keeps_threads:
             raise Problem(409, "The graph has no checkpointer, so its threads have no state to update.")
         config = config_of(thread, asked.get("checkpoint") or {"checkpoint_id": asked.get("checkpoint_id")})
-        made = await served.graph.aupdate_state(config, asked.get("values"), as_node=asked.get("as_node"))
+        try:
+            made = await served.graph.aupdate_state(config, asked.get("values"), as_node=asked.get("as_node"))
+        except Exception as error:  # noqa: BLE001 - whatever the graph says to values that make no sense
+            raise Problem(422, f"The graph refuses the update ({type(error).__name__}).") from None
         return answer({"checkpoint": made["configurable"], **made})
 
     async def history(self, request: Request) -> Response:
         thread = await self._thread(request, "read")
-        asked = await said(request) if request.method == "POST" else dict(request.query_params)
+        query = {name: request.query_params.get(name) for name in ("limit", "before")}
+        asked = await said(request) if request.method == "POST" else query
         return answer(await history_of(self._hub, thread, asked))
 
     # -- runs --------------------------------------------------------------------------------------------
@@ -246,7 +236,7 @@ class AgentServer:
         chunks = events(self._hub, run, -1, None)
         if body.get("on_disconnect") == "cancel":
             chunks = _cancelling(chunks, run)
-        place = f"{request.scope.get('root_path', '')}/threads/{run.thread.id}/runs/{run.id}"
+        place = f"{request.scope.get('root_path', '')}{run.place}"
         return self._hub.stream(chunks, {"location": f"{place}/stream", "content-location": place})
 
     async def join(self, request: Request) -> Response:
@@ -280,7 +270,7 @@ class AgentServer:
 
     async def begin(self, request: Request) -> Response:
         run, _ = await self._start(request)
-        return answer(run.to_json(), content_location=f"/threads/{run.thread.id}/runs/{run.id}")
+        return answer(run.to_json(), content_location=run.place)
 
     async def wait(self, request: Request) -> Response:
         run, _ = await self._start(request)
@@ -296,7 +286,7 @@ class AgentServer:
             return answer({"__error__": run.error})
         state = run.result if isinstance(run.result, Mapping) else {"output": run.result}
         shown = {**state, "__interrupt__": list(run.interrupts)} if run.interrupts else state
-        return answer(shown, content_location=f"/threads/{run.thread.id}/runs/{run.id}")
+        return answer(shown, content_location=run.place)
 
     async def runs(self, request: Request) -> Response:
         thread = await self._thread(request, "read")
@@ -316,9 +306,9 @@ class AgentServer:
     async def cancel(self, request: Request) -> Response:
         thread = await self._thread(request, "cancel")
         run = self._hub.run(thread, request.path_params["run"])
-        stopping = asyncio.ensure_future(run.cancel())
+        run.stop()
         if request.query_params.get("wait", "0") in {"1", "true"}:
-            await stopping
+            await run.ended.wait()
         return answer({}, 202)
 
 
@@ -338,8 +328,6 @@ def asked_of(body: Mapping[str, Any]) -> Asked:
         if mode not in known:
             raise Problem(422, f"stream_mode={mode!r} is not known: {', '.join(sorted(known))}.")
     config, metadata = body.get("config") or {}, body.get("metadata") or {}
-    if not isinstance(config, dict) or not isinstance(metadata, dict):
-        raise Problem(422, "config and metadata are mappings.")
     point = body.get("checkpoint") or {"checkpoint_id": body.get("checkpoint_id")}
     at = {name: point[name] for name in ("checkpoint_id", "checkpoint_ns") if point.get(name)}
     known_configurable = {

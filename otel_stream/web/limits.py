@@ -21,6 +21,8 @@ class Limits:
     ended_runs: int = 200
     #: Threads that are remembered besides what checkpointers keep.
     threads: int = 10_000
+    #: Bytes of what clients say of a thread, as JSON.
+    metadata_bytes: int = 16 << 10
     #: Who reads at the same time: all runs, and one.
     subscribers: int = 1000
     subscribers_per_run: int = 256

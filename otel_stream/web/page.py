@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -114,7 +115,8 @@ class Page:
             await PlainTextResponse(f"{problem.detail}\n", problem.status)(scope, receive, hardened)
             return
         assert self._app is not None
-        await self._app(scope, receive, hardened)
+        with suppress(ClientDisconnect):  # before its request was whole
+            await self._app(scope, receive, hardened)
 
     async def _ask(self, connection: HTTPConnection, path: str) -> None:
         exports, shows = path.startswith("/v1/"), path.startswith("/api/")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 from uuid import uuid4
 
 from otel_stream.encoding import encode
@@ -22,6 +23,8 @@ from otel_stream.web.wire import EventStream
 
 _logger = logging.getLogger(__name__)
 
+#: Characters that an id of a thread may have.
+_LONGEST_ID: Final = 1_000
 #: Statuses of runs that go on, in LangGraph's words.
 GOING: Final = frozenset({"pending", "running"})
 
@@ -122,6 +125,11 @@ class LiveRun:
         self._task: asyncio.Task[None] | None = None
         #: Chunks of messages that have come so far, by id.
         self._partial: dict[str, Any] = {}
+
+    @property
+    def place(self) -> str:
+        """Its path, as it may stand in a header: of ids, clients choose some."""
+        return f"/threads/{quote(self.thread.id, safe='')}/runs/{self.id}"
 
     def start(self) -> None:
         """Begin, behind what goes on in the thread."""
@@ -343,7 +351,10 @@ class Hub:
 
     def create(self, id: str | None = None, metadata: Mapping[str, Any] | None = None) -> Thread:
         """Make a thread; of those that nothing goes on in, the oldest is forgotten if there are too many."""
-        thread = Thread(id or str(uuid4()), dict(metadata or {}))
+        thread = Thread(id or str(uuid4()))
+        if len(thread.id) > _LONGEST_ID:
+            raise Problem(422, f"thread_id has more than {_LONGEST_ID} characters.")
+        self.describe(thread, metadata)
         self.threads[thread.id] = thread
         if len(self.threads) > self.limits.threads:
             idle = next((one for one in self.threads.values() if not one.going and one is not thread), None)
@@ -352,6 +363,17 @@ class Hub:
                 raise Problem(503, "There are too many threads in use: try again later.")
             self.forget(idle)
         return thread
+
+    def describe(self, thread: Thread, metadata: Mapping[str, Any] | None) -> None:
+        """Add to what is said of a thread.
+
+        Raises:
+            Problem: that is too much.
+        """
+        said = {**thread.metadata, **(metadata or {})}
+        if metadata and len(encode(said)) > self.limits.metadata_bytes:
+            raise Problem(413, f"metadata of a thread may have {self.limits.metadata_bytes} bytes as JSON.")
+        thread.metadata = said
 
     def forget(self, thread: Thread) -> None:
         """Forget a thread and its runs."""

@@ -20,7 +20,8 @@ from otel_stream.encoding import encode
 from otel_stream.parts import INTERRUPT, StreamPart, v1_payload
 from otel_stream.web import chat
 from otel_stream.web.access import Access
-from otel_stream.web.agent_server import answer, said
+from otel_stream.web.agent_server import answer
+from otel_stream.web.bodies import said
 from otel_stream.web.feed import Entry, Feed
 from otel_stream.web.following import helpings
 from otel_stream.web.graphs import LIFE

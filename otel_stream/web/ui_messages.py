@@ -16,7 +16,7 @@ from otel_stream.encoding import encode
 from otel_stream.parts import StreamPart
 from otel_stream.web import chat
 from otel_stream.web.access import Access
-from otel_stream.web.agent_server import said
+from otel_stream.web.bodies import said
 from otel_stream.web.problems import Problem
 from otel_stream.web.runs import Hub, LiveRun
 from otel_stream.web.wire import data
@@ -43,8 +43,11 @@ class UiMessages:
         if not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
             raise Problem(422, "messages is no list of messages.")
         last = messages[-1]  # those before it are the thread's
+        parts = last.get("parts")
         pieces = [
-            one for one in last.get("parts") or () if isinstance(one, dict) and one.get("type") == "text"
+            one
+            for one in (parts if isinstance(parts, list) else ())
+            if isinstance(one, dict) and one.get("type") == "text"
         ]
         said_now = "".join(str(one.get("text", "")) for one in pieces)
         input = {"messages": [{"role": "user", "content": said_now, "id": last.get("id")}]}

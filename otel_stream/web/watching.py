@@ -44,8 +44,9 @@ class SeenRun(LiveRun):
 
     ours = False
 
-    async def cancel(self) -> None:
-        raise Problem(409, "The run was started by its program, which alone can stop it.")
+    def stop(self) -> None:
+        if not self.ended.is_set():
+            raise Problem(409, "The run was started by its program, which alone can stop it.")
 
 
 class Watching(Forwarder):
