@@ -74,7 +74,7 @@ class Watching(Forwarder):
         if self._loop is None:
             self._engine.attach(self)
         if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
+            self._loop, self._due = asyncio.get_running_loop(), False
 
     def stop(self) -> None:
         """Do nothing: readers are ended, and the engine's runs are its own."""
@@ -91,13 +91,16 @@ class Watching(Forwarder):
             run.finish("interrupted")
 
     def forward(self, part: StreamPart, event: Event | None) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():  # the server has gone without a word
+            return
         if len(self._held) >= self._hub.limits.events and part.type not in {LIFE, "end"}:
             self._lost[part.run_id] += 1
             return
         self._held.append((part, self._lost.pop(part.run_id, 0)))
-        if not self._due and self._loop is not None and not self._loop.is_closed():
+        if not self._due:
             self._due = True
-            self._loop.call_soon_threadsafe(self._take_some)
+            loop.call_soon_threadsafe(self._take_some)
 
     def _take_some(self) -> None:
         assert self._loop is not None
