@@ -48,7 +48,9 @@ async def said(request: Request) -> dict[str, Any]:
 def _check(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         kind, types = _KINDS.get(name, ("", (object,)))
-        if value is not None and not isinstance(value, types):
+        # Some languages write an empty mapping as a list.
+        empty = value == [] and name in _MAPPINGS and name != "command"
+        if value is not None and not isinstance(value, types) and not empty:
             raise Problem(422, f"{name} is no {kind}.")
         if isinstance(value, list) and str in types and not all(isinstance(one, str) for one in value):
             raise Problem(422, f"{name} is no {kind}.")

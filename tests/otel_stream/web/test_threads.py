@@ -172,7 +172,7 @@ async def test_a_command_that_there_is_not_is_answered_as_one(method, error):
         ("commands", {"method": "run.start", "params": {"config": "x"}}, 422),
         ("commands", {"method": "run.start", "params": {"config": {"configurable": []}}}, 200),
         ("commands", {"method": "run.start", "params": {"config": {"configurable": [1]}}}, 422),
-        ("commands", {"method": "run.start", "params": {"assistant_id": ["x"]}}, 404),
+        ("commands", {"method": "run.start", "params": {"assistant_id": ["x"]}}, 422),
         ("commands", {"method": "input.respond", "params": {"responses": 5}}, 422),
         ("commands", {"method": "input.respond", "params": {"interrupt_id": {}}}, 422),
         ("stream/events", {}, 422),
