@@ -39,11 +39,12 @@ html_theme = "furo"
 html_title = f"otel-stream {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "_static/icon.svg"
 html_show_sourcelink = False
 html_show_sphinx = False
 html_copy_source = False
-pygments_style = "friendly"
-pygments_dark_style = "monokai"
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 html_sidebars = {
     "**": [
         "sidebar/brand.html",
@@ -88,9 +89,18 @@ def _keep_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
         lines[:0] = ["..", ""]
 
 
+def _tell_levels(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:  # noqa: ARG001
+    """Say of which level the headings of the navigation are, which who hears the page needs to know."""
+    if navigation := context.get("furo_navigation_tree"):
+        context["furo_navigation_tree"] = navigation.replace(
+            'role="heading"', 'role="heading" aria-level="2"'
+        )
+
+
 def setup(app: Any) -> None:
     """Read docstrings before napoleon does; a notebook's cell is Python that may await."""
     app.add_lexer("ipython", PythonLexer)
+    app.connect("html-page-context", _tell_levels, priority=900)
     app.connect("autodoc-process-docstring", _show_examples, priority=300)
     app.connect("autodoc-process-docstring", _list_fields, priority=400)
     app.connect("autodoc-process-docstring", _keep_colons, priority=450)

@@ -2,7 +2,7 @@
 
 The oldest OpenTelemetry of the range, two between, and the distributions that most people have. Each gets an
 environment, made once. The newest OpenTelemetry is where the whole suite runs. One more has models' clients,
-and what instruments them, and one a notebook's kernel.
+and what instruments them, one a notebook's kernel, and one Kubernetes' schemas.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ ENVIRONMENTS = {
         ("langsmith[otel]", "langgraph>=1,<2", "opentelemetry-instrumentation"), LANGGRAPH
     ),
     "distro": Environment(("opentelemetry-distro",), BESIDE),
+    "kubernetes": Environment(("kubernetes-validate", "pyyaml"), ("tests/versions/test_manifests.py",)),
     "notebook": Environment(
         ("ipykernel", "nbclient", "langgraph>=1,<2", "opentelemetry-instrumentation"),
         ("tests/versions/test_notebook.py",),
