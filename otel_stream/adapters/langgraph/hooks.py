@@ -266,6 +266,8 @@ class AsyncHooks(Hooks, _AsyncLoop):
         try:
             answer = await super().__aexit__(*error)
         except BaseException as last:
+            # One that is cancelled here may not have come to say where it leaves off.
+            guarded(sign, self, self.otel_stream_tap.run, waits=False, is_async=True)
             guarded(self.otel_stream_tap.ends, self, last)
             raise
         guarded(self.otel_stream_tap.ends, self, _raised(error))

@@ -158,6 +158,42 @@ def test_each_packet_links_to_who_sent_it() -> None:
     assert sorted(senders) == ["invoke_node one"] * 2 + ["invoke_node two"] * 2
 
 
+@pytest.mark.parametrize("turns", range(24))
+def test_a_run_that_is_cancelled_while_it_fails_is_the_one_that_the_next_goes_on_from(turns: int) -> None:
+    """At whichever turn of the event loop: LangGraph may not have begun to leave its stack."""
+    failing: list[asyncio.Task[Any]] = []
+
+    def later(left: int) -> None:
+        if left:
+            asyncio.get_running_loop().call_soon(later, left - 1)
+        else:
+            failing[0].cancel()
+
+    async def fail_once(state: State) -> State:
+        if state["log"] == ["in"] and not failed:
+            failed.append(True)
+            later(turns)
+            raise KeyError("no")
+        return {"log": ["done"]}
+
+    async def run_twice() -> None:
+        builder: Any = StateGraph(State).add_node("a", fail_once).add_edge(START, "a")
+        graph = builder.compile(checkpointer=InMemorySaver())
+        config: Any = {"configurable": {"thread_id": "1"}}
+        failing.append(asyncio.ensure_future(graph.ainvoke({"log": ["in"]}, config)))
+        await asyncio.wait(failing)
+        assert failing[0].cancelled() or isinstance(failing[0].exception(), KeyError)
+        assert await graph.ainvoke(None, config) == {"log": ["in", "done"]}
+
+    failed: list[bool] = []
+    with telemetry() as seen:
+        asyncio.run(run_twice())
+    first, second = sorted(
+        (span for span in seen.spans if span.parent is None), key=lambda span: span.start_time or 0
+    )
+    assert [link.context.span_id for link in second.links] == [first.context.span_id]
+
+
 def test_a_resumed_run_links_to_the_one_that_asked() -> None:
     saver = InMemorySaver()
 
