@@ -12,8 +12,9 @@ except ImportError as error:
 
 from otel_stream.web.access import Authorize, Identify
 from otel_stream.web.app import create_app
+from otel_stream.web.from_kafka import watch_app
 from otel_stream.web.limits import Limits
 from otel_stream.web.runs import Hub
 from otel_stream.web.wire import sse
 
-__all__ = ["create_app", "sse", "Limits", "Authorize", "Identify", "Hub"]
+__all__ = ["create_app", "sse", "watch_app", "Limits", "Authorize", "Identify", "Hub"]
