@@ -244,7 +244,9 @@ class Told:
         where: dict[str, Any] = {"namespace": []}
         self._silence(lambda _: True)
         for one in run.interrupts:
-            self._tell("input.requested", where, {"interrupt_id": one.id, "payload": one.value})
+            # The protocol's name is payload; LangGraph's client in Python looks for value.
+            asks = {"interrupt_id": one.id, "payload": one.value, "value": one.value}
+            self._tell("input.requested", where, asks)
         end: dict[str, Any] = {"event": _ENDS.get(run.status, "failed"), "graph_name": run.served.name}
         if run.error is not None:
             end |= {"event": "failed", "error": run.error["message"]}

@@ -87,7 +87,7 @@ async def test_a_run_is_told_from_its_beginning_to_what_it_asks_and_its_answer(g
         ("input.requested", 0),
         ("lifecycle", "interrupted", "talk", 0),
     ]
-    assert asked["payload"] == "go on?"
+    assert (asked["payload"], asked["value"]) == ("go on?", "go on?")
     assert [one["seq"] for one in first] == sorted({one["seq"] for one in first})
     assert all(one["id"] == str(one["seq"]) for one in first)
     assert [shape(one) for one in second] == [
