@@ -32,6 +32,12 @@ assert not [name for name in sys.modules if name.startswith(("opentelemetry.sdk"
 """
 
 
+def shown(page: str) -> list[str]:
+    """Return the programs that a page shows, not those in comments, which may need more than the wheel."""
+    visible = re.sub(r"<!--.*?-->", "", page, flags=re.DOTALL)
+    return re.findall(r"^```python\n(.*?)^```", visible, re.MULTILINE | re.DOTALL)
+
+
 def tried(wheel: Path, version: str, work: Path) -> dict[str, str]:
     """Return, by Python, how it went: "passed", "not here", or what went wrong."""
     return {python: _tried(wheel, version, python, work / python) for python in ADVERTISED}
@@ -43,9 +49,7 @@ def _tried(wheel: Path, version: str, python: str, work: Path) -> str:
         return "not here"
     bare = made(work / "bare", interpreter, str(wheel))
     whole = made(work / "whole", interpreter, f"{wheel}[otlp,view,web]")
-    samples = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
+    samples = shown((ROOT / "README.md").read_text(encoding="utf-8"))
     commands = [
         [str(bare), "-W", "error", "-c", _BARE.format(version=version)],
         [str(bare.parent / "otel-stream"), "--version"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import otel_stream
-from release import provenance, versions
+from release import provenance, smoke, versions
 from release.artefacts import ROOT, digest
 from release.pythons import ADVERTISED
 
@@ -82,3 +82,8 @@ def test_a_statement_names_each_file_by_what_is_in_it(tmp_path: Path) -> None:
 def test_each_python_that_is_advertised_is_new_enough() -> None:
     oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
     assert oldest == f">={ADVERTISED[0]}"
+
+
+def test_the_wheel_is_tried_with_what_the_readme_shows_and_nothing_that_is_hidden_in_it() -> None:
+    page = "<!--\n```python\nimport langgraph\n```\n-->\n\n```python\nimport engine\n```\n"
+    assert smoke.shown(page) == ["import engine\n"]
