@@ -16,6 +16,7 @@ BROWSER := $(if $(CHROMIUM)$(shell command -v chromium || command -v chromium-br
 RUNTIME := otlp,view
 # What `configure()` may be asked for, and tests ask for.
 EXTRAS := otlp,grpc,view,web,kafka
+ON_RAY := $(EXTRAS),ray
 PYTEST_ARGS ?= -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
@@ -174,8 +175,8 @@ clean: ## Remove what was built, the virtual environment included
 # -- set-up: a stamp per layer, so that `make demo` installs only what a demo needs ------------------
 
 INSTALL = if command -v uv >/dev/null 2>&1; \
-	then uv pip install --quiet --python $(BIN)/python --constraint constraints.txt $(1); \
-	else $(BIN)/python -m pip install --quiet --no-warn-script-location --constraint constraints.txt $(1); fi
+	then uv pip install --quiet --python $(or $(2),$(BIN))/python --constraint constraints.txt $(1); \
+	else $(or $(2),$(BIN))/python -m pip install --quiet --no-warn-script-location --constraint constraints.txt $(1); fi
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -191,12 +192,8 @@ $(SCALE)/.made: $(VENV)/.made pyproject.toml constraints.txt
 	@rm -rf $(SCALE)
 	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python $(BIN)/python $(SCALE); \
 	else $(BIN)/python -m venv $(SCALE) && $(SCALE)/bin/python -m pip install --quiet --constraint constraints.txt --upgrade pip; fi
-	@$(MAKE) --no-print-directory VENV=$(SCALE) scale-environment
+	@$(call INSTALL,--editable '.[$(ON_RAY)]' --group test,$(SCALE)/bin)
 	@touch $@
-
-.PHONY: scale-environment
-scale-environment:
-	@$(call INSTALL,--editable '.[$(EXTRAS),ray]' --group test)
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt README.md
 	@$(call INSTALL,--editable '.[$(RUNTIME)]')

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from otel_stream.adapters import content
@@ -62,7 +63,7 @@ class _Service:
     """What is told of answers that come as a whole."""
 
     provider = "anthropic"
-    paths: ClassVar[Mapping[str, Operation]] = {"/v1/messages": "chat"}
+    paths: Mapping[str, Operation] = MappingProxyType({"/v1/messages": "chat"})
 
     def api(self, url: str) -> str | None:
         return None

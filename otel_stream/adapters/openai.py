@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, cast
 
 from otel_stream.adapters import content
@@ -61,11 +62,9 @@ class _Service:
     """What is told of answers that come as a whole."""
 
     provider = "openai"
-    paths: ClassVar[Mapping[str, Operation]] = {
-        "/chat/completions": "chat",
-        "/responses": "chat",
-        "/embeddings": "embeddings",
-    }
+    paths: Mapping[str, Operation] = MappingProxyType(
+        {"/chat/completions": "chat", "/responses": "chat", "/embeddings": "embeddings"}
+    )
 
     def api(self, url: str) -> str | None:
         return _api(url)
