@@ -12,7 +12,7 @@ from otel_stream.telemetry.elsewhere import carrier
 
 from ...checkpoint.words import is_langgraphs
 from ...core.continuation import Continuation
-from ...core.task import NodeTask, RunEnv
+from ...core.task import Memory, NodeTask, RunEnv
 from ...errors import NodeCancelledError, RemoteNodeError
 from ...executors.ray import RemoteCall, joined, workers_of
 from ...run.resume import take_answer
@@ -144,8 +144,18 @@ def _config(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _keeper(env: RunEnv) -> Memory | None:
+    """Return what the run keeps, or the nearest one around it that keeps anything."""
+    around: RunEnv | None = env
+    while around is not None:
+        if around.memory is not None:
+            return around.memory
+        around = around.around
+    return None
+
+
 def _memory(env: RunEnv) -> dict[str, Any] | None:
-    memory = env.memory
+    memory = _keeper(env)
     if memory is None:
         return None
     saver = memory.checkpointer
@@ -158,10 +168,11 @@ def _memory(env: RunEnv) -> dict[str, Any] | None:
         }
     )
     return {
+        "own": memory is env.memory,
         "lent": saver is not None,
         **lent,
         "durability": memory.durability,
-        "pending": list(memory.pending),
+        "pending": list(memory.pending) if memory is env.memory else [],
         "answer": take_answer(env, keep=True),
     }
 
@@ -232,7 +243,7 @@ class _Hearer:
         env = self._task.env
         if method not in LENT[whom]:
             raise AttributeError(f"a node elsewhere asked for {whom}.{method}, which is not lent to it")
-        memory = env.memory
+        memory = _keeper(env)
         if whom == "memory":
             assert memory is not None
             return await memory.keep(*args)

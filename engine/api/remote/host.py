@@ -9,6 +9,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from otel_stream.events import End, Run
@@ -182,17 +183,13 @@ class _Hosted:
             task.progress = lambda: self.outlet.say(("life",))
 
     def _env(self, run: GraphRun) -> RunEnv:
-        order, memory = self._order, None
+        order, memory, above = self._order, None, _above(run)
         if order.memory is not None:
-            saver = None
-            kept = dict(order.memory)
-            if kept.pop("lent"):
-                saver = borrowed_saver(
-                    self.questions, kept.pop("first_version"), langgraphs=kept.pop("langgraphs")
-                )
-            memory = BorrowedMemory(
-                self.questions, lambda: self.outlet.say(("took",)), checkpointer=saver, **kept
-            )
+            own, lent = self._borrowed(dict(order.memory))
+            if own:
+                memory = lent
+            elif above is not None:
+                above.memory = lent
         continuation = Continuation(None)
         for name, known in zip(Continuation.__slots__, order.continuation, strict=True):
             setattr(continuation, name, known)
@@ -217,10 +214,20 @@ class _Hosted:
             context=order.context,
             control=self._control,
             langchain=langchain_hook(self.outlet, None),
-            parent_task=_above(run),  # type: ignore[arg-type]
+            parent_task=above,  # type: ignore[arg-type]
             checkpoint_ns=order.checkpoint_ns,
             checkpoint_map=order.checkpoint_map,
         )
+
+    def _borrowed(self, kept: dict[str, Any]) -> tuple[bool, BorrowedMemory]:
+        """Return what is kept by the task's run, or else by one around it, and which of the two."""
+        own, saver = kept.pop("own"), None
+        if kept.pop("lent"):
+            saver = borrowed_saver(
+                self.questions, kept.pop("first_version"), langgraphs=kept.pop("langgraphs")
+            )
+        took = partial(self.outlet.say, ("took",))
+        return own, BorrowedMemory(self.questions, took, checkpointer=saver, **kept)
 
     def start(self) -> None:
         self._running = asyncio.get_running_loop().create_task(self._run())
@@ -293,11 +300,12 @@ def _runs(order: Order) -> GraphRun:
 class _Above:
     """Stands for a task that the node's run is inside of: it says where that is, and has nothing else."""
 
-    memory = langchain = observer = None
+    langchain = observer = None
     end = None
 
     def __init__(self, ns: str, above: _Above | None) -> None:
         self.ns = ns
+        self.memory: BorrowedMemory | None = None
         self.parent_task = above
 
     @property

@@ -221,7 +221,7 @@ def test_the_page_says_what_happens(capsys) -> None:
     program = page.partition("```python\n")[2].partition("```")[0]
     exec(compile(program, "docs/ray.md", "exec", dont_inherit=True), {"__name__": "__main__"})
     assert capsys.readouterr().out.splitlines() == [
-        "values {'texts': ['a', 'bcd']}",
+        "values {'texts': ['a', 'bcd'], 'lengths': []}",
         "custom {'done': 1}",
         "custom {'done': 2}",
         "values {'texts': ['a', 'bcd'], 'lengths': [1, 3]}",
