@@ -134,11 +134,11 @@ test-backends: $(VENV)/.dev backends $(GRAMMARS)/.package-lock.json ## Run the t
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/backends $(ARGS)
 
 .PHONY: test-scale
-test-scale: test-ray $(VENV)/.dev backends $(KAFKA)/libs/.copied ## Run the tests that need a real Kafka broker, which Maven fetches (KILLS=20 to kill it more often)
+test-scale: $(VENV)/.dev backends $(KAFKA)/libs/.copied ## Run the tests that need a real Kafka broker, which Maven fetches (KILLS=20 to kill it more often)
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/scale --ignore tests/scale/ray $(ARGS)
 
 # Ray listens beyond loopback, wherever it is told to be: where we may, it has a network of its own.
-ALONE := $(shell unshare --net true 2>/dev/null && echo unshare --net || (unshare --user --map-root-user --net true 2>/dev/null && echo unshare --user --map-root-user --net))
+ALONE = $(shell unshare --net true 2>/dev/null && echo unshare --net || (unshare --user --map-root-user --net true 2>/dev/null && echo unshare --user --map-root-user --net))
 .PHONY: test-ray
 test-ray: $(SCALE)/.made ## Run the tests of nodes on a Ray cluster, in an environment of its own (RAY_ADDRESS names a cluster that is there)
 	$(if $(RAY_ADDRESS),,$(ALONE)) sh -c '$(if $(RAY_ADDRESS),,ip link set lo up;) RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 $(SCALE)/bin/python -m pytest -n 0 --timeout 300 tests/scale/ray $(ARGS)'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: make test-scale does it")
+ray = pytest.importorskip("ray", reason="Ray is not installed: make test-ray does it")
 
 from engine.executors.ray import close_workers  # noqa: E402
 
