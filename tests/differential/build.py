@@ -43,13 +43,12 @@ ERRORS = {error.__name__: error for error in (ValueError, KeyError, RuntimeError
 
 
 class Builder:
-    """Builds one graph, once; counts the attempts of its nodes."""
+    """Builds one graph, once; its nodes count their attempts."""
 
     def __init__(self, api: Any, *, is_async: bool) -> None:
         self.api = api
         #: Whether async nodes can be run; else all of them are made sync.
         self.is_async = is_async
-        self.attempts: Counter[str] = Counter()
 
     def schema(self, own_keys: bool) -> Any:
         keys: dict[str, Any] = {
@@ -107,13 +106,16 @@ class Builder:
         if inner is not None and not node.calls:
             return inner
 
+        # Of each node its own: nodes that run elsewhere share nothing with others of their name.
+        attempts: Counter[str] = Counter()
+
         def work(state: Any, writer: Any) -> dict[str, Any]:
             tag = f"{node.name}{state.get('item', '')}"
             write = writer if node.injected else self.api.get_stream_writer()
             for count in range(node.says):
                 write({"by": node.name, "says": f"{tag}.{count}"})
-            self.attempts[tag] += 1
-            if self.attempts[tag] <= node.fails:
+            attempts[tag] += 1
+            if attempts[tag] <= node.fails:
                 raise ConnectionError(f"{tag} failed at first")
             answers = [self.api.interrupt(f"{tag}?{count}") for count in range(node.asks)]
             if node.says and answers:
