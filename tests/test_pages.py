@@ -27,6 +27,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ ELSEWHERE = {
     "docs/kafka.md": "tests/scale/test_kafka.py",
     "docs/messages.md": "tests/otel_stream/adapters/test_openai.py",
     "docs/persistence.md": "tests/persistence/test_page.py",
+    "docs/ray.md": "tests/scale/ray/test_ray.py",
     "docs/testing.md": "tests/otel_stream/test_testing.py",
 }
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")])
@@ -80,7 +82,9 @@ class Block:
 
 
 def there(program: str) -> bool:
-    """Whether a program is on the path, and where it needs a daemon, that answers."""
+    """Whether a program is on the path, and where it needs a daemon, that answers; or a package installed."""
+    if find_spec(program) is not None:
+        return True
     if shutil.which(program) is None:
         return False
     asked = ["docker", "info"]

@@ -85,8 +85,13 @@ def _facts(outcome: Outcome, exported: Sequence[str]) -> list[tuple[str, str]]:
 
 def one_line(outcome: Outcome, exported: Sequence[str]) -> str:
     """Return the summary for where only parts may be printed."""
-    statistics = outcome.account.statistics if outcome.account else None
-    delivered, dropped = (statistics.delivered, statistics.dropped) if statistics else (0, 0)
+    account = outcome.account
+    counts = account.statistics.by_mode if account else {}
+    # The end that closes a stream is none of its parts.
+    delivered = sum(
+        of_mode.delivered for mode, of_mode in counts.items() if account and mode in account.modes
+    )
+    dropped = account.statistics.dropped if account else 0
     trace = f" Trace {outcome.tally.trace_id}." if outcome.tally.trace_id else ""
     parts = "part" if delivered == 1 else "parts"
     return f"{delivered:,} {parts}, {dropped:,} dropped.{trace} {'. '.join([*exported, ''])}".rstrip()
