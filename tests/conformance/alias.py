@@ -96,7 +96,9 @@ def missing(name: str) -> Missing:
 def engine_modules(target: str) -> list[ModuleType]:
     root = importlib.import_module(target)
     found = pkgutil.walk_packages(root.__path__, f"{target}.")
-    return [root, *(importlib.import_module(module.name) for module in found if ".demo" not in module.name)]
+    # The demo is a program; nodes elsewhere need Ray.
+    names = [module.name for module in found if not {"demo", "remote"} & set(module.name.split("."))]
+    return [root, *map(importlib.import_module, names)]
 
 
 class StandIn(ModuleType):
