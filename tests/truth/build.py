@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +99,7 @@ class NotingBuilder(Builder):
         self.notes = notes
         self.tracer = tracer
         self.handled = handled
+        self.attempts: Counter[str] = Counter()
         self.numbers = count()
         self.names = count()
 

@@ -38,9 +38,10 @@ from langgraph.types import interrupt""",
 WAITS = "the run waits for an answer: give --answer JSON for each question, or type it at a terminal"
 
 
-#: The terminal becomes that of the session, so that Ctrl-C reaches it.
+#: The terminal becomes that of the session, so that Ctrl-C reaches it; whoever runs the tests may ignore it.
 AT_A_TERMINAL = """
-import fcntl, termios
+import fcntl, signal, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from otel_stream.cli import main
 main()
