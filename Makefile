@@ -138,10 +138,16 @@ test-scale: $(VENV)/.dev backends $(KAFKA)/libs/.copied ## Run the tests that ne
 	$(BIN)/python -m pytest -n 0 --timeout 300 tests/scale --ignore tests/scale/ray $(ARGS)
 
 # Ray listens beyond loopback, wherever it is told to be: where we may, it has a network of its own.
-ALONE = $(shell unshare --net true 2>/dev/null && echo unshare --net || (unshare --user --map-root-user --net true 2>/dev/null && echo unshare --user --map-root-user --net))
+ALONE = $(shell unshare --net true 2>/dev/null && echo unshare --net || ($(OWN_USER) true 2>/dev/null && echo $(OWN_USER)))
+OWN_USER = unshare --user --map-current-user --keep-caps --net
+BESIDE_RAY = $(if $(RAY_ADDRESS),,$(ALONE)) sh -c '$(if $(RAY_ADDRESS),,ip link set lo up;) RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 $(SCALE)/bin/python $(1)'
 .PHONY: test-ray
-test-ray: $(SCALE)/.made ## Run the tests of nodes on a Ray cluster, in an environment of its own (RAY_ADDRESS names a cluster that is there)
-	$(if $(RAY_ADDRESS),,$(ALONE)) sh -c '$(if $(RAY_ADDRESS),,ip link set lo up;) RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 $(SCALE)/bin/python -m pytest -n 0 --timeout 300 tests/scale/ray $(ARGS)'
+test-ray: $(SCALE)/.made $(KAFKA)/libs/.copied ## Run the tests of nodes on a Ray cluster, in an environment of its own (RAY_ADDRESS names a cluster that is there)
+	$(call BESIDE_RAY,-m pytest -n 0 --timeout 300 tests/scale/ray $(ARGS))
+
+.PHONY: cluster-demo
+cluster-demo: $(SCALE)/.made $(KAFKA)/libs/.copied ## Run graphs in three workers and on two Ray nodes, watch them by Kafka, and kill a worker (ARGS=30 for more threads)
+	@$(call BESIDE_RAY,-m examples.cluster $(ARGS))
 
 .PHONY: page
 page: $(PAGE)/node_modules/.package-lock.json ## Build the viewer's page from its TypeScript into otel_stream/view/static
