@@ -158,9 +158,8 @@ class _Guarded(Channel):
     def fresh(self) -> Self:
         return type(self)(self.typ, self.key, self.guard)
 
-    def _take(self, values: Sequence[Any]) -> bool:
-        self.value = _one(self, values) if self.guard else values[-1]
-        return True
+    def _last(self, values: Sequence[Any]) -> Any:
+        return _one(self, values) if self.guard else values[-1]
 
 
 class UntrackedValue(_Guarded):
@@ -169,7 +168,10 @@ class UntrackedValue(_Guarded):
     __slots__ = ()
 
     def update(self, values: Sequence[Any]) -> bool:
-        return self._take(values) if values else False
+        if not values:
+            return False
+        self.value = self._last(values)
+        return True
 
     def saved(self) -> Any:
         return MISSING
@@ -188,7 +190,8 @@ class EphemeralValue(_Guarded):
 
     def update(self, values: Sequence[Any]) -> bool:
         if values:
-            return self._take(values)
+            self.value = values[0] if len(values) == 1 else self._last(values)
+            return True
         changed, self.value = self.value is not MISSING, MISSING
         return changed
 

@@ -110,7 +110,6 @@ class TaskConfig(dict[str, Any]):
     __slots__ = ("_filled", "_for_langgraph", "task")
 
     def __init__(self, task: NodeTask) -> None:
-        super().__init__()
         self.task = task
         self._filled = self._for_langgraph = False
 

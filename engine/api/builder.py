@@ -221,7 +221,7 @@ class StateGraph(Description, Generic[StateT, ContextT, InputT, OutputT]):
         schema = first_parameter_schema(path)
         if schema is not None:
             self._add_schema(schema)
-        callback.in_place = quick
+        callback.in_place = quick and callback.afunc is None
         branches[name] = Branch(name, callback, ends, own_schema=schema)
         return self
 

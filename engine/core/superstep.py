@@ -80,9 +80,11 @@ def _triggered(program: Program, state: State, updated: set[str] | None) -> Sequ
     if updated is None:
         return [name for name in sorted(program.nodes) if _is_triggered(program.nodes[name], state)]
     listeners = program.listeners
-    if updated.isdisjoint(listeners):
-        return ()
-    names = [name for channel in updated if channel in listeners for name in listeners[channel]]
+    heard = listeners.keys() & updated
+    if len(heard) == 1:
+        names: Sequence[str] = listeners[heard.pop()]
+    else:
+        names = [name for channel in heard for name in listeners[channel]]
     if len(names) > 1:
         names = sorted(set(names))
     if not state.track:

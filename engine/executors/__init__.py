@@ -7,10 +7,20 @@ rest of the engine is written once, as coroutines that ask it.
 from ..core.task import Executor
 from .asyncio import AsyncioExecutor
 from .background import on_trio
-from .base import InContext, finished, stops
+from .base import InContext, call_in_place, finished, stops
 from .threads import PAUSE, ThreadExecutor, drive
 
-__all__ = ["PAUSE", "Executor", "InContext", "ThreadExecutor", "async_executor", "drive", "finished", "stops"]
+__all__ = [
+    "PAUSE",
+    "Executor",
+    "InContext",
+    "ThreadExecutor",
+    "async_executor",
+    "call_in_place",
+    "drive",
+    "finished",
+    "stops",
+]
 
 
 def async_executor(max_concurrency: int | None) -> Executor:

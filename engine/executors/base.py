@@ -84,6 +84,17 @@ def _call(func: Any, context: Context, value: Any, kwargs: dict[str, Any] | None
         raise mistaken(error) from error
 
 
+def call_in_place(func: Any, context: Context, value: Any, kwargs: dict[str, Any] | None) -> Any:
+    """Call sync code, and a runnable that it answers with, where the run itself runs."""
+    try:
+        answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
+    except (StopIteration, GeneratorExit) as error:
+        raise mistaken(error) from error
+    if type(answer) not in PLAIN and is_runnable(answer):
+        return context.run(answer.invoke, value)
+    return answer
+
+
 async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
@@ -114,11 +125,9 @@ class LoopExecutor:
     async def call(
         self, callback: Callback, context: Context, value: Any, kwargs: dict[str, Any] | None
     ) -> Any:
-        """Await async code in place; send sync code to a thread, unless it was declared quick."""
+        """Await async code in place; send sync code to a thread."""
         afunc = callback.afunc
-        if afunc is None and callback.in_place:
-            answer = _call(callback.func, context, value, kwargs)
-        elif afunc is None:
+        if afunc is None:
             answer = await self._in_thread(callback, context, value, kwargs)
         else:
             made = context.run(afunc, value, **kwargs) if kwargs else context.run(afunc, value)

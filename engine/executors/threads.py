@@ -22,9 +22,9 @@ from otel_stream.events import End
 from otel_stream.stream.wakeup import CANCEL_TOKEN, CancelToken, ThreadWaiter
 
 from ..core.task import Done, NodeTask, RunCall, RunOne
-from ..graph.node import PLAIN, Callback, is_runnable
+from ..graph.node import Callback
 from .background import only
-from .base import finished, mistaken
+from .base import call_in_place, finished
 
 
 class _Pause:
@@ -123,13 +123,7 @@ class ThreadExecutor:
                 f'No synchronous function provided to "{callback.name}": it is async; '
                 f"use ainvoke or astream, or give the node a sync function"
             )
-        try:
-            answer = context.run(func, value, **kwargs) if kwargs else context.run(func, value)
-        except (StopIteration, GeneratorExit) as error:
-            raise mistaken(error) from error
-        if type(answer) not in PLAIN and is_runnable(answer):
-            answer = context.run(answer.invoke, value)
-        return answer
+        return call_in_place(func, context, value, kwargs)
 
     def begin(self, context: Context) -> None:
         """Let its nodes ask whether they should return, and take note of the thread."""

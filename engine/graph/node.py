@@ -48,7 +48,7 @@ class Callback:
     subgraph: Any = None
     #: What the user gave.
     original: Any = None
-    #: Whether sync code may run on the event loop's thread: a router that was declared quick.
+    #: Whether it is called on the event loop's thread: a sync router that was declared quick.
     in_place: bool = False
     #: The functions of one of LangGraph's own runnables, to call without it where nobody hears of its calls.
     bare: Callback | None = None
@@ -257,6 +257,10 @@ class Branch:
             InvalidUpdateError: a packet is sent to END.
             KeyError: the answer is not in ``path_map``.
         """
+        if type(answer) is str:  # one name, as nearly always
+            named = self.ends.get(answer) if self.ends else answer
+            if named is not None and named != START:
+                return [named]
         answer = ours(answer)
         answers = list(answer) if isinstance(answer, (list, tuple)) else [answer]
         if self.ends:
@@ -364,6 +368,8 @@ class Node:
             return []
         if type(answer) is dict and not self.root:
             writable = self.writable
+            if answer.keys() <= writable:
+                return list(answer.items())
             return [item for item in answer.items() if item[0] in writable]
         return self._control(answer, root_updates(answer) if self.root else self._updates(answer))
 
@@ -414,11 +420,13 @@ def goto_writes(command: Command[Any]) -> Writes:
 
 def target_writes(targets: Iterable[str | Send], value: Any = None) -> Writes:
     """Translate destinations into writes that schedule them; END schedules nothing."""
-    return [
-        (TASKS, target) if isinstance(target, Send) else (branch_to(target), value)
-        for target in targets
-        if target != END
-    ]
+    writes: Writes = []
+    for target in targets:
+        if isinstance(target, Send):
+            writes.append((TASKS, target))
+        elif target != END:
+            writes.append((branch_to(target), value))
+    return writes
 
 
 def _has_command(answer: Any) -> bool:

@@ -28,7 +28,7 @@ from ..errors import (
     add_note,
 )
 from ..executors import finished
-from ..graph.node import Callback, Writes
+from ..graph.node import Callback
 from ..langgraph import bubble_of
 from ..task_config import CURRENT_TASK
 from ..types import Command
@@ -65,16 +65,18 @@ async def _run_attempt(task: NodeTask, env: RunEnv) -> tuple[float, Exception] |
     pause: float | None = None
     again: tuple[float, Exception] | None = None
     try:
-        task.writes = await _attempt(task, env, context)
+        answer = await answer_of(task, env, context)
+        later = None if env.langchain is None else env.langchain.answer(task, answer)
+        if later is not None:
+            await later
+        called = task.caller is not None
+        task.writes = [(RETURN, answer)] if called else await writes_of(task, context, answer)
         task.end = End.OK
     except GraphInterrupt as interrupt:
         task.interrupts = tuple(interrupt.args[0] if interrupt.args else ())
         task.end = End.INTERRUPTED
     except ParentCommand as handoff:
-        if env.parent_task is None:  # there is nobody to hand anything to
-            _fail(task, handoff)
-        else:
-            task.error, task.end = handoff, End.OK
+        _hand_off(task, handoff)
     except GraphBubbleUp as bubble:
         task.error, task.end = bubble, End.DRAINED
     except Exception as error:  # noqa: BLE001 - whatever a node raises is the outcome of its task
@@ -96,6 +98,13 @@ async def _run_attempt(task: NodeTask, env: RunEnv) -> tuple[float, Exception] |
             retryable = task.spec.retryable
             observer.emit(AttemptEnded(task, task.attempt, failed, pause, time.time_ns(), retryable))
     return again
+
+
+def _hand_off(task: NodeTask, handoff: ParentCommand) -> None:
+    if task.env.parent_task is None:  # there is nobody to hand anything to
+        _fail(task, handoff)
+    else:
+        task.error, task.end = handoff, End.OK
 
 
 def _error_of_its_own(task: NodeTask, stop: BaseException) -> BaseException | None:
@@ -154,23 +163,17 @@ def _pause(task: NodeTask, error: Exception) -> float | None:
     return None
 
 
-async def _attempt(task: NodeTask, env: RunEnv, context: Context) -> Writes:
-    answer = await answer_of(task, env, context)
-    if env.langchain is not None:
-        await finished(env.langchain.answer(task, answer))
-    if task.caller is not None:
-        return [(RETURN, answer)]
-    return await writes_of(task, context, answer)
-
-
 async def answer_of(task: NodeTask, env: RunEnv, context: Context) -> Any:
     """Call the node's code, wait for the tasks that it has called, and return its answer."""
-    callback = _callback_of(task, env)
+    callback = task.spec.callback
+    if callback.bare is not None:
+        callback = _callback_of(task, env, callback, callback.bare)
     if task.first_attempt_at is None and callback.inject:
         task.first_attempt_at = time.time()
     try:
-        if env.langchain is not None:
-            await finished(env.langchain.attempt(task, context))
+        later = None if env.langchain is None else env.langchain.attempt(task, context)
+        if later is not None:
+            await later
         kwargs = inject(callback, task) if callback.inject else None
         if task.timeout is not None:
             answer = await env.executor.limited(task, context, kwargs)
@@ -195,12 +198,10 @@ async def answer_of(task: NodeTask, env: RunEnv, context: Context) -> Any:
     return answer
 
 
-def _callback_of(task: NodeTask, env: RunEnv) -> Callback:
+def _callback_of(task: NodeTask, env: RunEnv, callback: Callback, bare: Callback) -> Callback:
     """Return what to call: of a runnable its functions alone, unless somebody hears of its calls."""
-    callback = task.spec.callback
-    if callback.bare is None or task.timeout is not None:
-        return callback
-    return callback if env.langchain is not None and env.langchain.tells else callback.bare
+    told = env.langchain is not None and env.langchain.tells
+    return callback if told or task.timeout is not None else bare
 
 
 def _commands_for(task: NodeTask, handoff: ParentCommand) -> Any:

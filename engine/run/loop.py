@@ -350,8 +350,8 @@ class RunLoop:
                     await self._run_all(waiting)
                     break
                 await run_task(waiting[0])
-                done = self._done(waiting[0])
-                waiting = () if done is None else await done or ()
+                later = task_done(waiting[0])
+                waiting = () if later is None else await self._joined(later) or ()
             updated = self._merge([*over, *tasks] if over else tasks)
         except BaseException as failure:
             self.tasks = [*over, *self.tasks]
@@ -447,7 +447,8 @@ class RunLoop:
 
     def _show_values(self) -> None:
         self.shown = True
-        reports.values_changed(self.env, self.step)
+        if self.env.observer is not None:
+            reports.values_changed(self.env, self.step)
 
     def _show_checkpoint(self, checkpoints: Checkpoints, tasks: Sequence[NodeTask]) -> None:
         observer = self.env.observer

@@ -119,7 +119,7 @@ class LangChainHook:
     def attempt(self, task: NodeTask, context: Context) -> Later:
         """Prepare for the LangChain calls of an attempt, which runs in ``context``."""
         context.run(self._variable.set, TaskConfig(task))
-        if self._wanted and _may_hold_messages(task.input):
+        if self.observer is not None and self._wanted and _may_hold_messages(task.input):
             known = _langchain().ids_in(task.input)
             if self.nested or self.inside:
                 self._place(task, known)
@@ -155,7 +155,7 @@ class LangChainHook:
 
     def answer(self, task: NodeTask, answer: Any) -> Later:
         """Report messages that the node returns and that nobody has seen."""
-        if self._wanted and _may_hold_messages(answer):
+        if self.observer is not None and self._wanted and _may_hold_messages(answer):
             self._handler(task).node_output(task, answer)
         return None if self._chains is None else self._chains.node_ended(task, answer)
 

@@ -12,6 +12,7 @@ from otel_stream.events import RouteChosen
 from ..core.superstep import read_fresh
 from ..core.task import NodeTask
 from ..errors import ParentCommand
+from ..executors import call_in_place
 from ..graph.node import Branch, Callback, Writes, commands_in, target_writes
 from ..messages import named
 from ..runtime import make_runtime, task_writer
@@ -74,9 +75,14 @@ async def route(task: NodeTask, context: Context, branch: Branch, answer: Any, w
             value = branch.make(value)
     path = branch.path
     kwargs = inject(path, task) if path.inject else None
-    targets = branch.targets(await task.env.executor.call(path, context, value, kwargs))
+    if path.in_place:
+        answer = call_in_place(path.func, context, value, kwargs)
+    else:
+        answer = await env.executor.call(path, context, value, kwargs)
+    targets = branch.targets(answer)
     writes.extend(target_writes(targets))
-    _report_route(task, branch.name, targets)
+    if env.observer is not None:
+        _report_route(task, branch.name, targets)
 
 
 def _report_route(task: NodeTask, source: str, targets: Sequence[Any]) -> None:
