@@ -141,7 +141,7 @@ class InMemorySaver(BaseCheckpointSaver[int]):
         new = {(name, v): self._store(values[name]) for name, v in new_versions.items() if name in values}
         rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         about = self._store(get_checkpoint_metadata(config, metadata))
-        return self._put(config, checkpoint["id"], new, self._store(rest), about)
+        return self._put(config, checkpoint["id"], new_versions, new, self._store(rest), about)
 
     @property
     def takes_copies(self) -> bool:
@@ -160,17 +160,25 @@ class InMemorySaver(BaseCheckpointSaver[int]):
         values = checkpoint["channel_values"]
         rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         new = {(name, v): values[name] for name, v in new_versions.items() if name in values}
-        return self._put(
-            config, checkpoint["id"], new, rest, self._store(get_checkpoint_metadata(config, metadata))
-        )
+        about = self._store(get_checkpoint_metadata(config, metadata))
+        return self._put(config, checkpoint["id"], new_versions, new, rest, about)
 
     def _put(
-        self, config: Config, key: str, new: dict[tuple[str, Any], Any], rest: Any, metadata: Any
+        self,
+        config: Config,
+        key: str,
+        versions: ChannelVersions,
+        new: dict[tuple[str, Any], Any],
+        rest: Any,
+        metadata: Any,
     ) -> Config:
         thread_id, ns, parent = _address(config)
         saved = _Saved(rest, metadata, parent)
         with self._lock:
             here = self._threads.setdefault(thread_id, {}).setdefault(ns, _Namespace())
+            if len(new) < len(versions):  # those without a value are empty at that version
+                for emptied in versions.items():
+                    here.values.pop(emptied, None)
             here.values.update(new)
             here.checkpoints[key] = saved
             here.latest = max(here.latest, key)
