@@ -225,19 +225,23 @@ class Told:
             self._open[id], self._owners[id] = (where, ""), part.task_id
             self._tell("messages", where, {"event": "message-start", "role": "ai", "id": id})
             block = {"type": "text", "text": ""}
-            self._tell("messages", where, {"event": "content-block-start", "index": 0, "content": block})
+            self._said(where, id, {"event": "content-block-start", "index": 0, "content": block})
         where, so_far = self._open[id]
         self._open[id] = (where, so_far + text)
         delta = {"type": "text-delta", "text": text}
-        self._tell("messages", where, {"event": "content-block-delta", "index": 0, "delta": delta})
+        self._said(where, id, {"event": "content-block-delta", "index": 0, "delta": delta})
+
+    def _said(self, where: Mapping[str, Any], id: str, data: dict[str, Any]) -> None:
+        # LangGraph's client in Python tells messages that go on at once apart by it.
+        self._tell("messages", where, {**data, "message_id": id})
 
     def _silence(self, of: Callable[[str | None], bool]) -> None:
         for id in [id for id, owner in self._owners.items() if of(owner)]:
             del self._owners[id]
             where, text = self._open.pop(id)
             block = {"type": "text", "text": text}
-            self._tell("messages", where, {"event": "content-block-finish", "index": 0, "content": block})
-            self._tell("messages", where, {"event": "message-finish"})
+            self._said(where, id, {"event": "content-block-finish", "index": 0, "content": block})
+            self._said(where, id, {"event": "message-finish"})
 
     def ends(self, run: LiveRun) -> None:
         """Tell how a run has ended, and what it asks."""

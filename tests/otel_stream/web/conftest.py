@@ -5,6 +5,7 @@ import socket
 import socketserver
 import threading
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 import pytest
 import uvicorn
@@ -64,6 +65,10 @@ def traced(otel_globals):
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
 
 
+#: An event of whatever protocol that numbers them.
+EVENT = re.compile(rb"\r\nid: \d+\r\n(?:traceparent: \S+\r\n)?\r\n")
+
+
 class Cutting(socketserver.ThreadingTCPServer):
     """A way to a server; the first stream that comes back is cut behind its ``after``-th event."""
 
@@ -96,21 +101,20 @@ class Pipe(socketserver.BaseRequestHandler):
             there.shutdown(socket.SHUT_WR)
 
     def back(self, there):
-        held = b""
+        text, sent = b"", 0
         while got := there.recv(65536):
-            if self.server.cut.is_set() or (b"text/event-stream" not in got and not held):
-                self.request.sendall(got)
-                continue
-            held += got
-            ends = [
-                match.end() for match in re.finditer(rb"\r\nid: \d+\r\n(?:traceparent: \S+\r\n)?\r\n", held)
-            ]
-            if len(ends) >= self.server.after:
+            text += got
+            ends = (
+                () if self.server.cut.is_set() or b"text/event-stream" not in text else EVENT.finditer(text)
+            )
+            at = next(islice((end.end() for end in ends), self.server.after - 1, None), None)
+            if at is not None:
                 self.server.cut.set()
-                self.request.sendall(held[: ends[self.server.after - 1]])
+            self.request.sendall(text[sent:at])
+            if at is not None:
                 self.request.shutdown(socket.SHUT_RDWR)
                 return
-        self.request.sendall(held)
+            sent = len(text)
 
 
 @pytest.fixture
