@@ -185,6 +185,9 @@ GRAPH_RUN_ID: Final = "graph.run.id"
 GRAPH_RUN_TOKENS: Final = "graph.run.tokens"
 #: double. Present if not 0. What those of the run's calls whose price is known cost in US dollars.
 GRAPH_RUN_COST: Final = "graph.run.cost"
+#: int. Present if not 0. Stream parts that the receivers of this run alone which were there at its end had
+#: lost.
+GRAPH_RUN_DROPPED: Final = "graph.run.dropped"
 #: string[]. Tags given to the run; redacted like content.
 GRAPH_RUN_TAGS: Final = "graph.run.tags"
 #: boolean. Present if true. The run goes on from a checkpoint.

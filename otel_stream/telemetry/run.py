@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import metadata
 from typing import Any, ClassVar, Final
-from weakref import WeakSet, finalize
+from weakref import ReferenceType, WeakSet, finalize, ref
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.trace import NoOpTracer
@@ -77,6 +77,7 @@ class RunTelemetry:
         "_logs",
         "_metrics",
         "_options",
+        "_receivers",
         "_recording",
         "_run",
         "_spans",
@@ -107,6 +108,8 @@ class RunTelemetry:
         #: The root run, once it has started, and who was there before it.
         self._run: Run | None = None
         self._early: list[Receiver] = []
+        #: Receivers of this run alone, which say at its end what they have lost.
+        self._receivers: list[ReferenceType[Receiver]] = []
         #: What went wrong inside the SDK or its processors.
         self.failures = 0
         self.modes: frozenset[str] = options.modes - {ROUTES} if self._logs is not None else frozenset()
@@ -138,8 +141,11 @@ class RunTelemetry:
                 self._failed(error)
 
     def on_receiver(self, receiver: Receiver) -> None:
-        """Let metrics ask ``receiver`` what becomes of its parts, from now on. Never raises."""
+        """Ask ``receiver`` what becomes of its parts, from now on. Never raises."""
         try:
+            if not receiver.lasting and (self._logs is not None or self._recording is not None):
+                alive = (one for one in self._receivers if one() is not None)
+                self._receivers = [*alive, ref(receiver)]
             if self._metrics is not None and self._run is not None:
                 self._metrics.watch(receiver, self._run)
             elif self._metrics is not None:
@@ -223,11 +229,17 @@ class RunTelemetry:
                 self._metrics.run_ended(event, scope)
         finally:
             try:
+                if event.run.parent is None and self._receivers:
+                    scope.dropped = self._lost()
                 if self._logs is not None and event.run.parent is None:
-                    self._logs.end(event)
+                    self._logs.end(event, scope.dropped)
             finally:
                 if self._recording is not None:
                     self._recording.run_ended(event, scope)
+
+    def _lost(self) -> int:
+        found = (receiver() for receiver in self._receivers)
+        return sum(one.account.statistics().dropped for one in found if one is not None)
 
     def _superstep_started(self, event: events.SuperstepStarted) -> None:
         scope: OpenRun | None = event.run.telemetry

@@ -98,6 +98,7 @@ class OpenRun:
         "conversation",
         "conversation_told",
         "cost",
+        "dropped",
         "error_type",
         "failed_step",
         "folded",
@@ -129,6 +130,8 @@ class OpenRun:
         #: The id of that span, in hexadecimal; None without one.
         self.step_id: str | None = None
         self.step_started = 0
+        #: Parts that its receivers have lost, known at its end.
+        self.dropped = 0
         #: What the run failed with; and the superstep that did, which waits to be told.
         self.error_type: str | None = None
         self.failed_step: SuperstepEnded | None = None

@@ -145,6 +145,8 @@ class Spans:
             span.set_attribute(semconv.GRAPH_RUN_TOKENS, scope.tokens)
         if scope.cost:
             span.set_attribute(semconv.GRAPH_RUN_COST, scope.cost)
+        if scope.dropped:
+            span.set_attribute(semconv.GRAPH_RUN_DROPPED, scope.dropped)
         if end.failed:
             self._fail(span, end, error)
         span.end(time)

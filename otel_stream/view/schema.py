@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 #: Counts up when the tables change; a store of another version is put aside.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Log events that a unit may have: their number stands in the lower bits of their id.
 LOG_BITS: Final = 28
 
@@ -39,7 +39,8 @@ CREATE TABLE unit (
     answered TEXT,               -- the run that resumes it
     seen INTEGER NOT NULL,       -- when something of it came last, by our clock
     version INTEGER NOT NULL,    -- the commit that changed it last
-    indexed INTEGER NOT NULL     -- the version of which its text is in the index
+    indexed INTEGER NOT NULL,    -- the version of which its text is in the index
+    dropped INTEGER NOT NULL DEFAULT 0 -- parts that its receivers had lost at its end
 );
 CREATE INDEX unit_started ON unit (started DESC) WHERE listed;
 CREATE INDEX unit_state ON unit (state, started DESC) WHERE listed;
@@ -95,6 +96,8 @@ CREATE VIRTUAL TABLE words USING fts5 (
 );
 """
 
+_SINCE_1: Final = "ALTER TABLE unit ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;"
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the store for writing, and make its tables if it is new.
@@ -114,6 +117,8 @@ def connect(path: Path) -> sqlite3.Connection:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version == 1:
+        connection.executescript(f"BEGIN; {_SINCE_1} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version != VERSION:
         connection.close()
         raise sqlite3.DatabaseError(f"{str(path)!r} was made by another version; name another --data folder")

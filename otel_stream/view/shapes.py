@@ -80,6 +80,8 @@ def unit(row: sqlite3.Row) -> Row:
             found[name] = row[name]
     if row["ended"] is not None:
         found["ended"] = _ms(row["ended"])
+    if row["dropped"]:
+        found["dropped"] = row["dropped"]
     return found
 
 

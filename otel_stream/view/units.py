@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, Final
 
 from otel_stream import semconv
@@ -21,7 +22,7 @@ _FAILED: Final = 2
 _COLUMNS: Final = (
     "id", "key", "trace", "trace_id", "listed", "name", "thread", "service", "started", "ended", "state",
     "root", "steps", "errors", "tokens", "spans", "logs", "question", "resumes",
-    "answered", "seen", "version", "indexed",
+    "answered", "seen", "version", "indexed", "dropped",
 )  # fmt: skip
 _INSERT: Final = f"INSERT INTO unit VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _SET: Final = ", ".join(f"{name} = ?" for name in _COLUMNS[1:])
@@ -59,6 +60,7 @@ class Unit:
         self.seen: int
         self.version: int
         self.indexed: int
+        self.dropped: int
         for name, value in zip(_COLUMNS, columns, strict=True):
             setattr(self, name, value)
 
@@ -137,7 +139,7 @@ class Units:
         id = self._last
         unit = Unit(
             id, key, id if trace is None else trace, trace_id, 1, "", None, service, start, None, "running",
-            "", 0, 0, 0, 0, 0, None, None, None, 0, 0, 0,
+            "", 0, 0, 0, 0, 0, 0, None, None, None, 0, 0, 0,
             fresh=True,
         )  # fmt: skip
         self._kept[key] = unit
@@ -186,6 +188,12 @@ def _learn_from_root(units: Units, run_id: str, span: Span) -> None:
     if span.end is not None:
         unit.ended = span.end
         unit.state = str(attributes.get(semconv.GRAPH_RUN_END, "error" if span.status == _FAILED else "ok"))
+        _learn_of_drops(unit, attributes)
+
+
+def _learn_of_drops(unit: Unit, attributes: Mapping[str, Any]) -> None:
+    dropped = attributes.get(semconv.GRAPH_RUN_DROPPED)
+    unit.dropped = dropped if type(dropped) is int and 0 <= dropped < 2**40 else unit.dropped
 
 
 def learn_from_log(unit: Unit, log: Log) -> None:
@@ -205,6 +213,7 @@ def learn_from_log(unit: Unit, log: Log) -> None:
     if semconv.GRAPH_RUN_END in attributes:
         unit.state, unit.ended = str(attributes[semconv.GRAPH_RUN_END]), log.time
         unit.root = unit.root or log.span
+        _learn_of_drops(unit, attributes)
     asked = attributes.get(semconv.GRAPH_VALUES_INTERRUPTS)
     if asked:
         unit.question = str(asked)[:_QUESTION]

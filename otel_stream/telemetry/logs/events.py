@@ -101,8 +101,8 @@ class Logs:
             text = writer.text(part.data, body.PATHS.get(mode, ()))
             self._send(part, context, self._fitted(text, writer, attributes), attributes)
 
-    def end(self, event: RunEnded) -> None:
-        """Emit what was waiting for the end of the root run, and that it ended."""
+    def end(self, event: RunEnded, dropped: int = 0) -> None:
+        """Emit what was waiting for the root run's end, that it ended, and what its receivers had lost."""
         if self._messages is not None:
             self._emit_messages(self._messages.end())
         self._chains.clear()
@@ -113,6 +113,8 @@ class Logs:
             )
             attributes = self._attributes(part, run)
             attributes[semconv.GRAPH_RUN_END] = event.end.value
+            if dropped:
+                attributes[semconv.GRAPH_RUN_DROPPED] = dropped
             self._send(part, context, event.end.value, attributes)
 
     # -- values -------------------------------------------------------------------------------

@@ -50,6 +50,8 @@ class Receiver(Protocol):
     """What is asked of a receiver."""
 
     config: StreamConfig
+    #: Whether it has the parts of more runs than one.
+    lasting: bool
 
     @property
     def account(self) -> Account: ...

@@ -195,6 +195,20 @@ def test_a_large_state_is_told_in_outline_and_the_rest_where_it_is_asked_for(
             states.value("run", 1, path)
 
 
+def test_a_run_says_what_its_receivers_have_lost_by_its_span_or_its_log_event(
+    writer: Writer, reader: Reader
+) -> None:
+    by_span = {"name": "invoke_workflow triage", "graph.run.id": "one", "graph.run.end": "ok"}
+    writer.write(batch(span("01", **by_span, **{"graph.run.dropped": 12})))
+    writer.write(
+        batch(log(0, "graph.run_end", "ok", "two", **{"graph.run.end": "ok", "graph.run.dropped": 3}))
+    )
+    writer.write(
+        batch(log(0, "graph.run_end", "ok", "three", **{"graph.run.end": "ok", "graph.run.dropped": "x"}))
+    )
+    assert {run["key"]: run.get("dropped") for run in reader.runs()} == {"one": 12, "two": 3, "three": None}
+
+
 def test_a_store_of_another_version_is_named_and_left_alone(path: Path) -> None:
     connection = schema.connect(path)
     connection.execute("PRAGMA user_version = 99")

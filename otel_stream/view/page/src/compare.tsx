@@ -84,11 +84,11 @@ function PairRow({ pair }: { pair: Pair }) {
   return (
     <tr class={!a || !b ? "alone" : ""}>
       <th scope="row">{pair.node.join(" / ")}</th>
-      <td class="number">{pair.visit}</td>
-      <td class="number">{a ? <><span class={`sign ${a.look}`}>{SIGN[a.look]}</span> {duration(a.took)}{a.times > 1 ? <span class="kind"> ×{a.times}</span> : null}</> : "–"}</td>
-      <td class="number">{b ? <><span class={`sign ${b.look}`}>{SIGN[b.look]}</span> {duration(b.took)}{b.times > 1 ? <span class="kind"> ×{b.times}</span> : null}</> : "–"}</td>
-      <td class={`number${much && change > 0 ? " bad" : ""}`}>{change === null ? (a ? "only A" : "only B") : `${change > 0 ? "▲" : "▼"} ${duration(Math.abs(change))}`}</td>
-      <td>{a?.step ?? "–"} → {b?.step ?? "–"}</td>
+      <td class="number" data-label="visit">{pair.visit}</td>
+      <td class="number" data-label="A">{a ? <><span class={`sign ${a.look}`}>{SIGN[a.look]}</span> {duration(a.took)}{a.times > 1 ? <span class="kind"> ×{a.times}</span> : null}</> : "–"}</td>
+      <td class="number" data-label="B">{b ? <><span class={`sign ${b.look}`}>{SIGN[b.look]}</span> {duration(b.took)}{b.times > 1 ? <span class="kind"> ×{b.times}</span> : null}</> : "–"}</td>
+      <td class={`number${much && change > 0 ? " bad" : ""}`} data-label="difference">{change === null ? (a ? "only A" : "only B") : `${change > 0 ? "▲" : "▼"} ${duration(Math.abs(change))}`}</td>
+      <td data-label="steps">{a?.step ?? "–"} → {b?.step ?? "–"}</td>
     </tr>
   );
 }
@@ -110,8 +110,8 @@ function States({ a, b }: { a: Outline | null; b: Outline | null }) {
               <tr key={name} class={same ? "" : "differs"}>
                 <th scope="row">{name}</th>
                 <td>{same ? "=" : "~"}</td>
-                <td class="value">{said(left).slice(0, 400)}</td>
-                <td class="value">{same ? "" : said(right).slice(0, 400)}</td>
+                <td class="value" data-label={same ? "both" : "A"}>{said(left).slice(0, 400)}</td>
+                <td class="value" data-label="B">{same ? "" : said(right).slice(0, 400)}</td>
               </tr>
             );
           })}

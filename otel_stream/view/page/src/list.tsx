@@ -117,7 +117,7 @@ export function ListPage({ about }: { about: About | null }) {
         <div class="scroll">
           <table class="runs">
             <thead>
-              <tr><th>state</th><th>graph</th><th>thread</th><th>began</th><th class="number">took</th><th class="number">steps</th><th class="number">spans</th><th class="number">tokens</th><th class="number">errors</th><th>service</th><th><span class="away">compare</span></th></tr>
+              <tr><th>state</th><th>graph</th><th>thread</th><th>began</th><th class="number">took</th><th class="number">steps</th><th class="number">spans</th><th class="number">tokens</th><th class="number">errors</th><th class="number">drops</th><th>service</th><th><span class="away">compare</span></th></tr>
             </thead>
             <tbody>
               {rows.map((run, n) => <RunRow key={run.key} run={run} now={now} here={n === cursor} picked={picked.includes(run.key)} pick={() => pick(run.key)} />)}
@@ -147,7 +147,8 @@ function RunRow({ run, now, here, picked, pick }: { run: Run; now: number; here:
       <td class="number">{run.steps || ""}</td>
       <td class="number">{count(run.spans)}</td>
       <td class="number">{run.tokens ? count(run.tokens) : ""}</td>
-      <td class={`number${run.errors ? " bad" : ""}`}>{run.errors ? count(run.errors) : ""}</td>
+      <td class={`number${run.errors ? " bad" : ""}`} data-label="errors">{run.errors ? count(run.errors) : ""}</td>
+      <td class={`number${run.dropped ? " bad" : ""}`} data-label="dropped" title={run.dropped ? "Parts that receivers of this run had lost at its end" : undefined}>{run.dropped ? count(run.dropped) : ""}</td>
       <td class="service">{run.service}</td>
       <td><input type="checkbox" checked={picked} aria-label={`compare ${run.name} of ${clock(run.started)}`} onChange={pick} /></td>
     </tr>

@@ -304,6 +304,7 @@ function Head({ model, about, now }: { model: Model; version: number; about: Abo
       <span>{clock(run.started)}</span>
       {run.tokens > 0 && <span>{count(run.tokens)} tokens</span>}
       {run.errors > 0 && <span class="bad">{count(run.errors)} errors</span>}
+      {run.dropped !== undefined && <span class="bad" title="Parts that receivers of this run had lost at its end">{count(run.dropped)} dropped</span>}
       {run.answered && <a href={href(["run", run.answered])}>answered in {run.answered.slice(0, 8)}</a>}
       {run.resumes && <a href={href(["run", run.resumes])}>resumes {run.resumes.slice(0, 8)}</a>}
       {silent && <span class="bad" title="It may have been killed, or its telemetry does not arrive">silent for {duration(now - run.seen)}</span>}

@@ -21,6 +21,8 @@ export interface Run {
   question?: string;
   resumes?: string;
   answered?: string;
+  /** Parts that its receivers had lost at its end. */
+  dropped?: number;
 }
 
 export interface Span {
