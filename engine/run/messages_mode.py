@@ -189,10 +189,13 @@ class LangChainHook:
 class NodeSpeaker:
     """The task that is running, as clients that are not LangChain's know it: who speaks through them."""
 
-    __slots__ = ("_task",)
+    __slots__ = ("_about", "_metadata", "_task")
 
     def __init__(self, task: NodeTask) -> None:
         self._task = task
+        #: What goes with the chunks of one message, and what of that its client has told.
+        self._about: dict[str, Any] = {}
+        self._metadata: Mapping[str, Any] | None = None
 
     @property
     def wanted(self) -> bool:
@@ -207,7 +210,9 @@ class NodeSpeaker:
     def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
         task = self._task
         observer, hook = task.env.observer, task.env.langchain
-        about = {**task_metadata(task), **metadata}
+        if metadata is not self._metadata:
+            self._metadata, self._about = metadata, {**task_metadata(task), **metadata}
+        about = self._about
         show_life(task)
         if observer is None or NOSTREAM in (about.get("tags") or ()):
             return
@@ -257,16 +262,16 @@ def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def _told_by_model(task: NodeTask, hook: LangChainHook | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what goes with a chunk of a model's; of one call it is the same each time."""
+    """Return what goes with a chunk of a model's: of one call always the same, as LangGraph does it."""
     known = None if hook is None else hook.told
     if known is not None and known[0] is task and known[1] is metadata:
-        return dict(known[2])
+        return known[2]
     found = {**task_metadata(task), **metadata}
     if "tags" not in metadata:
         found.pop("tags", None)
     _in_subgraph(task, found)
     if hook is not None:
-        hook.told = task, metadata, dict(found)
+        hook.told = task, metadata, found
     return found
 
 

@@ -16,7 +16,7 @@ It imports nothing of the client: what an event is, is read off its fields.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar, cast
 
@@ -118,41 +118,42 @@ class _Reader:
     def is_plain(self, event: Any) -> bool:
         return getattr(event, "type", None) == "content_block_delta" and event.delta.type in _SAID
 
-    def __call__(self, event: Any) -> Iterator[MessageChunk]:
+    def __call__(self, event: Any) -> Sequence[MessageChunk]:
         make = self._EVENTS.get(getattr(event, "type", None))
-        if make is not None:
-            yield from make(self, event)
+        return () if make is None else make(self, event)
 
-    def _start(self, event: Any) -> Iterator[MessageChunk]:
+    def _start(self, event: Any) -> Sequence[MessageChunk]:
         self.id = event.message.id
         self._id = self.id or self._id
         self.model = getattr(event.message, "model", None)
         self._count(event.message.usage)
-        yield MessageChunk(id=self._id, content="")
+        return (MessageChunk(id=self._id, content=""),)
 
-    def _block(self, event: Any) -> Iterator[MessageChunk]:
+    def _block(self, event: Any) -> Sequence[MessageChunk]:
         block = event.content_block
-        if block.type in {"tool_use", "server_tool_use"}:
-            call = ToolCallChunk(index=event.index, id=block.id, name=block.name)
-            yield MessageChunk(id=self._id, content="", tool_calls=(call,))
+        if block.type not in {"tool_use", "server_tool_use"}:
+            return ()
+        call = ToolCallChunk(index=event.index, id=block.id, name=block.name)
+        return (MessageChunk(id=self._id, content="", tool_calls=(call,)),)
 
-    def _delta(self, event: Any) -> Iterator[MessageChunk]:
+    def _delta(self, event: Any) -> Sequence[MessageChunk]:
         delta = event.delta
         if delta.type == "text_delta":
-            yield MessageChunk(id=self._id, content=delta.text)
-        elif delta.type == "thinking_delta":
-            yield MessageChunk(id=self._id, content="", reasoning=delta.thinking)
-        elif delta.type == "input_json_delta":
+            return (MessageChunk(id=self._id, content=delta.text),)
+        if delta.type == "thinking_delta":
+            return (MessageChunk(id=self._id, content="", reasoning=delta.thinking),)
+        if delta.type == "input_json_delta":
             call = ToolCallChunk(index=event.index, args=delta.partial_json)
-            yield MessageChunk(id=self._id, content="", tool_calls=(call,))
+            return (MessageChunk(id=self._id, content="", tool_calls=(call,)),)
+        return ()
 
-    def _end(self, event: Any) -> Iterator[MessageChunk]:
+    def _end(self, event: Any) -> Sequence[MessageChunk]:
         counted = self._count(event.usage)
         if event.delta.stop_reason:
             self.finish_reasons[0] = event.delta.stop_reason
-        yield MessageChunk(
-            id=self._id, content="", usage=usage_metadata(counted), finish_reason=event.delta.stop_reason
-        )
+        told = usage_metadata(counted)
+        reason = event.delta.stop_reason
+        return (MessageChunk(id=self._id, content="", usage=told, finish_reason=reason),)
 
     def _count(self, usage: Any) -> Usage:
         for name in _COUNTS:
@@ -162,7 +163,7 @@ class _Reader:
         self.usage = _usage(self._counts, usage)
         return self.usage
 
-    _EVENTS: ClassVar[dict[Any, Callable[..., Iterator[MessageChunk]]]] = {
+    _EVENTS: ClassVar[dict[Any, Callable[..., Sequence[MessageChunk]]]] = {
         "message_start": _start,
         "content_block_start": _block,
         "content_block_delta": _delta,

@@ -6,7 +6,7 @@ The request was sent before anybody hears of the stream, so the call has begun t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter, time_ns
 from typing import Any, Protocol
 
@@ -47,7 +47,7 @@ class Reader(Protocol):
     #: By the place of the answer among several.
     finish_reasons: dict[int, str]
 
-    def __call__(self, event: Any) -> Any:
+    def __call__(self, event: Any) -> Iterable[MessageChunk]:
         """Return chunks of an event."""
         ...
 

@@ -99,13 +99,15 @@ class _Told:
             return
         call = self._call
         try:
-            if call is not None and not call.keeps and not node.wanted and self._read.is_plain(event):
-                call.came()  # of what nobody reads, no chunk is made
+            wanted = node.wanted
+            if not wanted and (call is None or not call.keeps) and self._read.is_plain(event):
+                if call is not None:  # of what nobody reads, no chunk is made
+                    call.came()
                 return
             for chunk in self._read(event):
                 if call is not None:
                     call.heard(chunk)
-                if node.wanted:
+                if wanted:
                     node.show(as_part(chunk), self._metadata)
         except Exception as error:  # noqa: BLE001 - what is not understood must not break the node
             self._speaker = None

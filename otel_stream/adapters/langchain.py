@@ -393,16 +393,27 @@ def _told_at_once() -> None:
 
 
 @cache
-def _blank() -> AIMessageChunk:
-    return AIMessageChunk(content="")
+def _state_of_text() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what pickle keeps of a chunk that says nothing, and its fields."""
+    blank = AIMessageChunk(id="", content="", additional_kwargs={}, response_metadata={})
+    blank = blank.model_copy(update=dict.fromkeys(_LISTS, ()))  # which lists they are is told, too
+    state = blank.__getstate__()
+    return state, state["__dict__"]
+
+
+_LISTS: Final = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
 
 
 def _of_text(chunk: MessageChunk) -> AIMessageChunk:
-    """Return a chunk of nothing but text: a copy, which takes a fifth of making one."""
-    fresh: dict[str, Any] = {"id": chunk.id, "content": chunk.content}
-    fresh |= {"additional_kwargs": {}, "response_metadata": {}}
-    fresh |= {"tool_calls": [], "invalid_tool_calls": [], "tool_call_chunks": []}
-    return _blank().model_copy(update=fresh)
+    """Return a chunk of nothing but text, as pickle would make it again: in a sixth of the time."""
+    state, fields = _state_of_text()
+    fresh: dict[str, Any] = {**fields, "id": chunk.id, "content": chunk.content}
+    fresh["additional_kwargs"], fresh["response_metadata"] = {}, {}
+    fresh["tool_calls"], fresh["invalid_tool_calls"], fresh["tool_call_chunks"] = [], [], []
+    made = AIMessageChunk.__new__(AIMessageChunk)
+    told = state["__pydantic_fields_set__"].copy()
+    made.__setstate__({**state, "__dict__": fresh, "__pydantic_fields_set__": told})
+    return made
 
 
 def as_langchain_chunk(chunk: MessageChunk) -> AIMessageChunk:

@@ -15,7 +15,7 @@ It imports nothing of the client: what an event is, is read off its fields.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -160,14 +160,14 @@ class _Reader:
         choices = getattr(event, "choices", None)
         return choices is not None and len(choices) == 1 and not choices[0].finish_reason
 
-    def __call__(self, event: Any) -> Iterator[MessageChunk]:
+    def __call__(self, event: Any) -> Sequence[MessageChunk]:
+        if getattr(event, "choices", None) is not None:  # asked first: a field that is missing takes longer
+            return self._completion(event)
         kind = getattr(event, "type", None)
         if kind == "chunk":  # the client's helper wraps what the service sends
-            event = event.chunk
-        if getattr(event, "choices", None) is not None:
-            yield from self._completion(event)
-        elif kind in self._RESPONSE:
-            yield from self._RESPONSE[kind](self, event)
+            return self(event.chunk)
+        make = self._RESPONSE.get(kind)
+        return () if make is None else make(self, event)
 
     def _name(self, given: str | None = None) -> str:
         # Not every server that speaks this protocol gives an answer an id.
@@ -177,21 +177,23 @@ class _Reader:
 
     # -- chat completions --------------------------------------------------------------------------
 
-    def _completion(self, event: Any) -> Iterator[MessageChunk]:
+    def _completion(self, event: Any) -> Sequence[MessageChunk]:
         if self.model is None:
             self._about(event)
+        found = []
         for choice in event.choices:
             name = self._name(event.id)
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
                 self._about(event)
             # Several answers to one question are several messages.
-            yield _of_choice(choice, f"{name}:{choice.index}" if choice.index else name)
+            found.append(_of_choice(choice, f"{name}:{choice.index}" if choice.index else name))
         usage = getattr(event, "usage", None)
         if usage is not None:
             self.usage = _usage(usage)
             self._about(event)
-            yield MessageChunk(id=self._name(event.id), content="", usage=usage_metadata(self.usage))
+            found.append(MessageChunk(id=self._name(event.id), content="", usage=usage_metadata(self.usage)))
+        return found
 
     def _about(self, said: Any) -> None:
         """Take note of what the service says of itself: at the start, and again at the end."""
@@ -201,47 +203,42 @@ class _Reader:
 
     # -- responses ---------------------------------------------------------------------------------
 
-    def _created(self, event: Any) -> Iterator[MessageChunk]:
+    def _created(self, event: Any) -> Sequence[MessageChunk]:
         self._name(event.response.id)
         self._about(event.response)
-        yield from ()
+        return ()
 
-    def _text(self, event: Any) -> Iterator[MessageChunk]:
-        yield MessageChunk(id=self._name(), content=event.delta)
+    def _text(self, event: Any) -> Sequence[MessageChunk]:
+        return (MessageChunk(id=self._name(), content=event.delta),)
 
-    def _refusal(self, event: Any) -> Iterator[MessageChunk]:
-        yield MessageChunk(id=self._name(), content="", refusal=event.delta)
+    def _refusal(self, event: Any) -> Sequence[MessageChunk]:
+        return (MessageChunk(id=self._name(), content="", refusal=event.delta),)
 
-    def _reasoning(self, event: Any) -> Iterator[MessageChunk]:
-        yield MessageChunk(id=self._name(), content="", reasoning=event.delta)
+    def _reasoning(self, event: Any) -> Sequence[MessageChunk]:
+        return (MessageChunk(id=self._name(), content="", reasoning=event.delta),)
 
-    def _item(self, event: Any) -> Iterator[MessageChunk]:
+    def _item(self, event: Any) -> Sequence[MessageChunk]:
         item = event.item
-        if item.type == "function_call":
-            call = ToolCallChunk(
-                index=event.output_index, id=item.call_id, name=item.name, args=item.arguments
-            )
-            yield MessageChunk(id=self._name(), content="", tool_calls=(call,))
+        if item.type != "function_call":
+            return ()
+        call = ToolCallChunk(index=event.output_index, id=item.call_id, name=item.name, args=item.arguments)
+        return (MessageChunk(id=self._name(), content="", tool_calls=(call,)),)
 
-    def _arguments(self, event: Any) -> Iterator[MessageChunk]:
+    def _arguments(self, event: Any) -> Sequence[MessageChunk]:
         call = ToolCallChunk(index=event.output_index, args=event.delta)
-        yield MessageChunk(id=self._name(), content="", tool_calls=(call,))
+        return (MessageChunk(id=self._name(), content="", tool_calls=(call,)),)
 
-    def _completed(self, event: Any) -> Iterator[MessageChunk]:
+    def _completed(self, event: Any) -> Sequence[MessageChunk]:
         response = event.response
         if response.usage is not None:
             self.usage = _usage(response.usage)
         reason = _reason(response) or "completed"
         self._about(response)
         self.finish_reasons[0] = reason
-        yield MessageChunk(
-            id=self._name(response.id),
-            content="",
-            usage=None if self.usage is None else usage_metadata(self.usage),
-            finish_reason=reason,
-        )
+        counted = None if self.usage is None else usage_metadata(self.usage)
+        return (MessageChunk(id=self._name(response.id), content="", usage=counted, finish_reason=reason),)
 
-    _RESPONSE: ClassVar[dict[Any, Callable[..., Iterator[MessageChunk]]]] = {
+    _RESPONSE: ClassVar[dict[Any, Callable[..., Sequence[MessageChunk]]]] = {
         "response.created": _created,
         "response.output_item.added": _item,
         "response.output_text.delta": _text,
