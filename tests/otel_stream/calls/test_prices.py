@@ -10,6 +10,7 @@ from genai_prices import Usage, calc_price
 
 from tests.otel_stream.calls.conftest import LATEST, USAGE, Model, RateLimitError, one_node
 from tests.otel_stream.calls.services import Answers
+from tests.otel_stream.calls.test_clients import CONFIG
 from tests.otel_stream.calls.test_requests import COMPLETION, Api, asking
 
 PRICED = "gpt-4o-2024-08-06"
@@ -167,11 +168,12 @@ def test_a_failed_call_is_an_event_where_calls_are(watch: Any, content: str, *, 
         OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT="true",
     )
     with pytest.raises(RateLimitError):
-        one_node(engine, asks(Priced(error=RateLimitError("canary")))).invoke({})
+        one_node(engine, asks(Priced(error=RateLimitError("canary")))).invoke({}, CONFIG)
     told = seen()
     name = f"gen_ai.client.{'inference' if latest else 'operation'}.exception"
     (failure,) = [log for log in told.logs if log.event_name == name]
     assert failure.severity_number.name == "WARN"
     assert failure.attributes["exception.type"].endswith("RateLimitError")
+    assert failure.attributes["gen_ai.conversation.id"] == "thread-7"
     assert failure.attributes.get("exception.message") == ("canary" if content == "EVENT_ONLY" else None)
     assert told.violations() == []
