@@ -5,13 +5,25 @@ import base64
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 
 from otel_stream.telemetry import resolve, set_options
 from otel_stream.telemetry.redaction import Redaction
 from tests.otel_stream.calls.conftest import CAPTURE, LATEST, Model, one_node
 from tests.otel_stream.calls.services import Answers
+from tests.otel_stream.calls.test_clients import (
+    ANTHROPIC,
+    OPENAI,
+    Anthropic,
+    OpenAI,
+    ask_all,
+    ask_all_later,
+    completion,
+    run,
+)
 from tests.otel_stream.calls.test_requests import APIS, COMPLETION, FULL, MESSAGE, RESPONSE, Api
 
 CANARY = "canary-4711"
@@ -195,3 +207,65 @@ def test_what_a_service_says_as_it_refuses_is_content(watch: Any, name: str, *, 
     told = seen()
     assert [log.event_name for log in told.logs if log.event_name.endswith("exception")] != []
     assert CANARY not in told.text()
+
+
+def told_by(client: str) -> list[Any]:
+    """Return the events of a stream that says the canary wherever it can, once whole and once in pieces."""
+    half = len(CANARY) // 2
+    pieces = CANARY, CANARY[:half], CANARY[half:]
+    if client == "openai":
+        words = [{name: one} for one in pieces for name in ("content", "refusal", "reasoning_content")]
+        call = {"index": 0, "id": "c", "type": "function"}
+        asked = [
+            {"tool_calls": [{**call, "function": {"name": "search", "arguments": one}}]}
+            for one in (f'{{"q":"{pieces[1]}', f'{pieces[2]}"}}')
+        ]
+        return [OPENAI[0], *map(completion, words), *map(completion, asked), *OPENAI[-3:]]
+    deltas = [
+        *({"type": "text_delta", "text": one} for one in pieces),
+        *({"type": "thinking_delta", "thinking": one} for one in pieces),
+    ]
+    said = [{"type": "content_block_delta", "index": 0, "delta": one} for one in deltas]
+    asked = [
+        {**ANTHROPIC[6], "delta": {"type": "input_json_delta", "partial_json": one}}
+        for one in (f'{{"q":"{pieces[1]}', f'{pieces[2]}"}}')
+    ]
+    return [*ANTHROPIC[:2], *said, *ANTHROPIC[4:6], *asked, *ANTHROPIC[8:]]
+
+
+@pytest.mark.parametrize("shown", ["off", "on", "redacted"])
+@pytest.mark.parametrize("later", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+def test_what_is_streamed_leaves_only_where_content_is_on(
+    watch: Any, graphs: Any, service: Any, client: str, shown: str, *, later: bool
+) -> None:
+    environ = (
+        {CAPTURE: "SPAN_AND_EVENT"} if shown != "off" else {"OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT": "1"}
+    )
+    seen = watch(**environ)
+    if shown == "redacted":
+        set_options(resolve(environ=environ, redaction=Redaction(patterns=[CANARY])))
+    service.events = told_by(client)
+    api = OpenAI() if client == "openai" else Anthropic()
+    run(one_node(graphs, (ask_all_later if later else ask_all)(api, service.url)), later=later)
+    told = seen()
+    assert len(told.of("chat")) == 1
+    assert (CANARY in told.text()) is (shown == "on")
+    assert told.violations() == []
+
+
+@pytest.mark.parametrize("shown", ["off", "on", "redacted"])
+def test_what_is_looked_up_leaves_only_where_content_is_on(watch: Any, graphs: Any, shown: str) -> None:
+    environ = {CAPTURE: "SPAN_AND_EVENT"} if shown != "off" else {}
+    seen = watch(**environ)
+    if shown == "redacted":
+        set_options(resolve(environ=environ, redaction=Redaction(patterns=[CANARY])))
+
+    class Found(BaseRetriever):
+        def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
+            return [Document(CANARY, id="d1", metadata={"from": CANARY})]
+
+    one_node(graphs, lambda state: {"said": str(Found().invoke(CANARY))[:0]}).invoke({})
+    told = seen()
+    assert len(told.of("retrieval")) == 1
+    assert (CANARY in told.text()) is (shown == "on")

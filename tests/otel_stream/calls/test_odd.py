@@ -1,14 +1,34 @@
 """What services and programs say oddly: it is told as far as it goes, and breaks no node."""
 
+import asyncio
+import gc
 import hashlib
+import json
 from typing import Any
 
 import pytest
 
 import engine
+from otel_stream.adapters import anthropic as of_anthropic
 from otel_stream.adapters import content
+from otel_stream.adapters import openai as of_openai
 from tests.otel_stream.calls.conftest import CAPTURE, one_node
-from tests.otel_stream.calls.test_clients import ANTHROPIC, OPENAI, Anthropic, OpenAI, ask_all, run
+from tests.otel_stream.calls.services import Answers
+from tests.otel_stream.calls.test_clients import (
+    ANTHROPIC,
+    ANTHROPIC_ASKS,
+    OPENAI,
+    OPENAI_ASKS,
+    Anthropic,
+    OpenAI,
+    api,
+    ask_all,
+    completion,
+    run,
+)
+from tests.otel_stream.calls.test_requests import COMPLETION, Api
+
+__all__ = ["api"]
 
 DIGEST = f"urn:sha256:{hashlib.sha256(b'secret').hexdigest()}"
 FILE = {"type": "uri", "modality": "document", "uri": DIGEST}
@@ -72,3 +92,105 @@ def test_what_a_service_says_oddly_breaks_no_node(
     assert usage == list(counts)
     assert [one.getMessage() for one in caplog.records if one.name.startswith("otel_stream")] == []
     assert told.violations() == []
+
+
+#: A character in two halves, as JSON may have it, and as a service may cut it.
+HALVES = "\ud83d", "\ude00"
+
+
+def cut_openai() -> list[Any]:
+    said = [completion({"content": half}) for half in HALVES]
+    search = {"id": "call-1", "type": "function"}
+    pieces = [
+        {"index": 0, **search, "function": {"name": "search", "arguments": f'{{"q":"{HALVES[0]}'}},
+        {"index": 0, "function": {"arguments": f'{HALVES[1]}"}}'}},
+    ]
+    return [OPENAI[0], *said, *(completion({"tool_calls": [one]}) for one in pieces), *OPENAI[-3:]]
+
+
+def cut_anthropic() -> list[Any]:
+    said = [{"type": "text_delta", "text": half} for half in HALVES]
+    pieces = [f'{{"q":"{HALVES[0]}', f'{HALVES[1]}"}}']
+    asked = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    places = dict(zip((2, 3, 6, 7), (*said, *asked), strict=True))
+    return [{**one, "delta": places[n]} if n in places else one for n, one in enumerate(ANTHROPIC)]
+
+
+@pytest.mark.parametrize(
+    ("api", "events"),
+    [(OpenAI(), cut_openai()), (Anthropic(), cut_anthropic())],
+    ids=["openai", "anthropic"],
+)
+def test_what_is_cut_within_a_character_is_whole_again(
+    watch: Any, graphs: Any, service: Any, api: Any, events: Any
+) -> None:
+    seen = watch(**{CAPTURE: "SPAN_AND_EVENT"})
+    service.events = events
+    run(one_node(graphs, ask_all(api, service.url)), later=False)
+    told = seen()
+    (call,) = told.of("chat")
+    (message,) = json.loads(call.attributes["gen_ai.output.messages"])
+    text, asked = message["parts"]
+    assert (text["content"], asked["arguments"]) == ("\U0001f600", {"q": "\U0001f600"})
+    assert told.violations() == []
+
+
+@pytest.mark.parametrize("capture", ["NO_CONTENT", "SPAN_AND_EVENT"])
+def test_an_image_however_big_is_its_digest(watch: Any, capture: str) -> None:
+    seen, image = watch(**{CAPTURE: capture}), "QUJD" * 3_000_000
+    url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
+    openai = Api("openai")
+
+    def ask(state: Any) -> Any:
+        with openai.client(answers.url, later=False) as client:
+            openai.ask(client, messages=[{"role": "user", "content": [url, url]}])
+
+    with Answers(COMPLETION) as answers:
+        one_node(engine, ask).invoke({})
+    told = seen()
+    (call,) = told.of("chat")
+    asked = call.attributes.get("gen_ai.input.messages", "")
+    assert asked.count("urn:sha256:") == (2 if capture == "SPAN_AND_EVENT" else 0)
+    assert len(told.text()) < 100_000
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["sync", "async"])
+def test_a_stream_that_is_left_to_the_collector_is_over_with_its_node(
+    watch: Any, graphs: Any, service: Any, api: Any, caplog: Any, *, later: bool
+) -> None:
+    seen = watch()
+
+    def ask(state: Any) -> Any:
+        with api.make(service.url) as client:
+            around: list[Any] = [iter(api.open(client))]
+            around.append(around)  # which only the collector finds
+            next(around[0])
+            del around
+            gc.collect()
+
+    async def ask_later(state: Any) -> Any:
+        async with api.amake(service.url) as client:
+            stream = await self_standing(api, client)
+            around: list[Any] = [aiter(stream)]
+            around.append(around)
+            await anext(around[0])
+            del around, stream
+            gc.collect()
+            await asyncio.sleep(0)  # the loop closes it
+
+    run(one_node(graphs, ask_later if later else ask), later=later)
+    told = seen()
+    (call,), (node,) = told.of("chat"), told.of("invoke_node")
+    assert call.end_time <= node.end_time
+    assert (call.status.status_code.name, "error.type" in call.attributes) == ("UNSET", False)
+    assert [
+        one.getMessage() for one in caplog.records if one.name.startswith(("otel_stream", "asyncio"))
+    ] == []
+    assert told.violations() == []
+
+
+async def self_standing(api: Any, client: Any) -> Any:
+    """Return a stream that no context manager ends."""
+    if isinstance(api, OpenAI):
+        return of_openai.stream_messages(await client.chat.completions.create(**OPENAI_ASKS))
+    return of_anthropic.stream_messages(await client.messages.create(**ANTHROPIC_ASKS, stream=True))
