@@ -139,7 +139,7 @@ class Units:
         id = self._last
         unit = Unit(
             id, key, id if trace is None else trace, trace_id, 1, "", None, service, start, None, "running",
-            "", 0, 0, 0, 0, 0, 0, None, None, None, 0, 0, 0,
+            "", 0, 0, 0, 0, 0, None, None, None, 0, 0, 0, 0,
             fresh=True,
         )  # fmt: skip
         self._kept[key] = unit
