@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otel_stream.cli.options import UsageError
-from otel_stream.cli.terminal import complain, print_json, say
+from otel_stream.cli.terminal import complain, exit_code, print_json, say
 from otel_stream.config import MODES
 from otel_stream.encoding import encode, printable
 
@@ -49,17 +47,7 @@ def replay(
     code is 0 if everything is there, 1 if something is missing or can't be trusted, 2 if there is
     nothing to tell.
     """
-    try:
-        code = _replay(file, run, modes, json, state_at)
-        sys.stdout.flush()
-    except UsageError as error:
-        complain(error)
-        code = 2
-    except BrokenPipeError:
-        # Python flushes stdout once more at its end, and would complain that nobody is there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    raise typer.Exit(code)
+    raise typer.Exit(exit_code(lambda: _replay(file, run, modes, json, state_at)))
 
 
 def _replay(file: str, run: str, modes: str, json: bool, state_at: int | None) -> int:

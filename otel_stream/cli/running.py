@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from dataclasses import replace
 from importlib import import_module
@@ -19,7 +17,7 @@ from otel_stream.cli.notices import Notices
 from otel_stream.cli.options import RunOptions, UsageError
 from otel_stream.cli.summary import Outcome, one_line, print_summary
 from otel_stream.cli.tally import CONFIG, Account, Tally
-from otel_stream.cli.terminal import Output, complain, print_json
+from otel_stream.cli.terminal import Output, complain, nobody_reads, print_json
 from otel_stream.config import StreamConfig
 from otel_stream.encoding import encode
 from otel_stream.stream.receiver import ReceiverOverflowError, StreamReceiver
@@ -165,8 +163,7 @@ def _view(outcome: Outcome, receiver: StreamReceiver, before: Account | None) ->
 
 def _account(options: RunOptions, outcome: Outcome, telemetry: list[str], notices: list[str]) -> None:
     if outcome.unread:
-        # Python flushes stdout once more at its end, and would complain that nobody is there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()
     elif options.json:
         complain(one_line(outcome, telemetry))
         for notice in notices:

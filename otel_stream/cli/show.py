@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ import typer
 from rich.cells import cell_len, set_cell_size
 
 from otel_stream.cli.options import UsageError
-from otel_stream.cli.terminal import Output, complain, line
+from otel_stream.cli.terminal import Output, complain, exit_code, line
 from otel_stream.cli.tree import OTHER, SIGNS, Line, Tree, duration
 from otel_stream.encoding import printable
 
@@ -56,17 +54,7 @@ def show(
 
     The exit code is 0 if no run that is shown failed, 1 if one did, 2 if there is nothing to show.
     """
-    try:
-        code = _show(what, run, data, unfold=unfold)
-        sys.stdout.flush()
-    except UsageError as error:
-        complain(error)
-        code = 2
-    except BrokenPipeError:
-        # Python flushes stdout once more at its end, and would complain that nobody is there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    raise typer.Exit(code)
+    raise typer.Exit(exit_code(lambda: _show(what, run, data, unfold=unfold)))
 
 
 def _show(what: str | None, run: str, data: str | None, *, unfold: bool) -> int:
@@ -160,6 +148,7 @@ def _tree(console: Output, reader: Reader, run: dict[str, Any], *, unfold: bool)
     said += [f"thread {run['thread']}"] if "thread" in run else []
     said += [run["service"]] if run["service"] else []
     said += [f"{run['tokens']:,} tokens"] if run["tokens"] else []
+    said += [f"{run['dropped']:,} parts dropped"] if "dropped" in run else []
     said += [f"run {run['key']}"] if run["graph"] else []
     console.print(
         line((f"{sign} {run['name']}", f"bold {colour}"), f"  {' · '.join(said)} · trace {run['trace']}")

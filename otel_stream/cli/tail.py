@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
 import typer
 
 from otel_stream.cli.options import UsageError
-from otel_stream.cli.terminal import Output, complain, line
+from otel_stream.cli.terminal import Output, complain, exit_code, line
 from otel_stream.cli.tree import OTHER, SIGNS, duration, label
 
 if TYPE_CHECKING:
@@ -59,22 +59,20 @@ def tail(
 
     Programs are heard of as by otel-stream view, which has to run, in whichever terminal or browser.
     """
+    shown = Shown(tuple(mode for mode in modes.split(",") if mode), spans=spans)
     try:
-        viewer = _viewer(data)
-        shown = Shown(tuple(mode for mode in modes.split(",") if mode), spans=spans)
-        for one in _lines(Viewer(viewer), query, shown):
-            Output(soft_wrap=True).print(one)
-            sys.stdout.flush()
-        complain("the viewer was stopped")
-        code = 0
-    except UsageError as error:
-        complain(error)
-        code = 2
+        code = exit_code(lambda: _tail(query, shown, data))
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:
-        code = 141
     raise typer.Exit(code)
+
+
+def _tail(query: str, shown: Shown, data: str | None) -> int:
+    for one in _lines(Viewer(_viewer(data)), query, shown):
+        Output(soft_wrap=True).print(one)
+        sys.stdout.flush()
+    complain("the viewer was stopped")
+    return 0
 
 
 def _viewer(data: str | None) -> Listening:
@@ -280,6 +278,7 @@ def _of_run(run: Row) -> Iterator[News]:
         end = run["state"]
         said = f"{_ENDS.get(end, end)} {duration(run['ended'] - run['started'])}"
         said += f" · {run['tokens']:,} tokens" if run["tokens"] else ""
+        said += f" · {run['dropped']:,} parts dropped" if "dropped" in run else ""
         said += f" · asks: {run['question']}" if "question" in run else ""
         yield News("-", run["ended"], 3, end, run["name"], said)
 

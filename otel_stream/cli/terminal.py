@@ -6,8 +6,9 @@ control characters, changes of direction) is shown as Python writes it in a stri
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import typer
@@ -15,6 +16,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from otel_stream.cli.options import UsageError
 from otel_stream.encoding import printable
 
 
@@ -26,6 +28,25 @@ def say(text: str, *, err: bool = False) -> None:
 def complain(error: object) -> None:
     """Print one line on standard error that begins with the program's name."""
     say(f"otel-stream: {error}", err=True)
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """Return what ``work`` returns; 2 if it can't be done as it was asked for, 141 if nobody reads on."""
+    try:
+        code = work()
+        sys.stdout.flush()
+    except UsageError as error:
+        complain(error)
+        return 2
+    except BrokenPipeError:
+        nobody_reads()
+        return 141
+    return code
+
+
+def nobody_reads() -> None:
+    """Let stdout lead nowhere: Python flushes it once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(text: bytes) -> None:
