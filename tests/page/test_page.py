@@ -1,5 +1,6 @@
 """The page in real Chromium, against a live viewer and programs that run while it watches."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -10,9 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from otel_stream.cli.view import environment
+from otel_stream.view.places import Listening
+from otel_stream.web import create_app
 from tests.otel_stream.view.viewers import ROOT, viewer
+from tests.otel_stream.web import graphs
+from tests.otel_stream.web.conftest import Server
 from tests.page.conftest import HERE
 
 
@@ -83,6 +90,34 @@ def test_what_a_hostile_run_shows_is_text_and_ends_no_page(
     with viewer(tmp_path) as found:
         subprocess.run(
             [sys.executable, "-m", "tests.page.hostile"], cwd=ROOT, env=environment(found.listening),
-            check=True, timeout=60,
+            check=True, timeout=120,
         )  # fmt: skip
         drive("hostile.mjs", found.listening.link, chromium, pictures)
+
+
+def test_ten_thousand_spans_scroll_and_ten_megabytes_open_and_the_page_goes_on(
+    tmp_path: Path, chromium: str, pictures: Path
+) -> None:
+    file = tmp_path / "large.otlp.jsonl"
+    content = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"}
+    subprocess.run(
+        [sys.executable, "-m", "tests.page.large", file], cwd=ROOT, env={**os.environ, **content},
+        check=True, timeout=200,
+    )  # fmt: skip
+    with viewer(tmp_path / "data", str(file)) as found:
+        drive("large.mjs", found.listening.link, chromium, pictures)
+
+
+def test_the_page_below_a_prefix_is_as_it_is_by_itself(
+    tmp_path: Path, chromium: str, pictures: Path, otel_globals: None
+) -> None:
+    served = create_app(graphs.ours(), token="a-secret", page=tmp_path / "runs")
+    with Server(Starlette(routes=[Mount("/agents", served)])) as server:
+        view = f"{server.url}/agents/view"
+        listening = Listening(view, None, "a-secret", 0, takes=True)
+        subprocess.run(
+            [sys.executable, "-m", "tests.page.hostile"], cwd=ROOT, env=environment(listening),
+            check=True, timeout=120,
+        )  # fmt: skip
+        drive("prefix.mjs", f"{view}/#t=a-secret", chromium, pictures)
+        asyncio.run_coroutine_threadsafe(served.state.hub.aclose(), served.state.hub.pace.loop).result(20)
