@@ -17,6 +17,7 @@ from otel_stream.encoding import decode, joined
 from otel_stream.view import ingest
 from otel_stream.view.feed import Crowded, Feed
 from otel_stream.view.guard import Guard, Rules
+from otel_stream.view.items import LARGEST
 from otel_stream.view.messages import conversation
 from otel_stream.view.reading import NotThere, Reader
 from otel_stream.view.states import States
@@ -31,6 +32,8 @@ _FILES: Final = {
 }
 #: Longest query, in characters.
 _LONGEST: Final = 1_000
+#: Digits of a number in a path.
+_DIGITS: Final = 18
 
 
 class Answers:
@@ -52,11 +55,11 @@ class Answers:
             Route(run, self.run),
             Route(f"{run}/spans/{{id}}", self.span),
             Route(f"{run}/parts", self.parts),
-            Route(f"{run}/parts/{{number:int}}", self.body),
+            Route(f"{run}/parts/{{number}}", self.body),
             Route(f"{run}/states", self.states),
-            Route(f"{run}/states/{{seq:int}}", self.state),
-            Route(f"{run}/states/{{seq:int}}/value", self.value),
-            Route(f"{run}/states/{{seq:int}}/json", self.whole),
+            Route(f"{run}/states/{{seq}}", self.state),
+            Route(f"{run}/states/{{seq}}/value", self.value),
+            Route(f"{run}/states/{{seq}}/json", self.whole),
             Route(f"{run}/messages", self.messages),
             Route(f"{run}/logs", self.logs),
             Route(f"{run}/account", self.account),
@@ -74,7 +77,7 @@ class Answers:
         rows = self._reader.runs(
             _text(asked.get("q", "")),
             int(_number(asked.get("limit")) or 100),
-            None if before is None else int(before * 1e6),
+            None if before is None else _nanoseconds(before),
             failed_first="failed" in asked,
         )
         return _json({"runs": rows})
@@ -115,7 +118,7 @@ class Answers:
     def body(self, request: Request) -> Response:
         """The whole body of a log event, as text."""
         return PlainTextResponse(
-            self._reader.body(request.path_params["key"], request.path_params["number"]),
+            self._reader.body(request.path_params["key"], _whole(request, "number")),
             headers={"Cache-Control": "no-store"},
         )
 
@@ -125,7 +128,7 @@ class Answers:
 
     def state(self, request: Request) -> Response:
         """The outline of a state, and what changed."""
-        return _json(self._states.outline(request.path_params["key"], request.path_params["seq"]))
+        return _json(self._states.outline(request.path_params["key"], _whole(request, "seq")))
 
     def value(self, request: Request) -> Response:
         """What is at ``path``, a list as JSON, in a state; its items from ``start`` on."""
@@ -136,11 +139,11 @@ class Answers:
         if not isinstance(path, list) or not all(isinstance(one, str | int) for one in path):
             raise HTTPException(400, "path: give a list of keys and numbers, as JSON")
         start = max(0, int(_number(request.query_params.get("start")) or 0))
-        return _json(self._states.value(request.path_params["key"], request.path_params["seq"], path, start))
+        return _json(self._states.value(request.path_params["key"], _whole(request, "seq"), path, start))
 
     def whole(self, request: Request) -> Response:
         """A state as JSON, to be kept."""
-        content = self._states.whole(request.path_params["key"], request.path_params["seq"])
+        content = self._states.whole(request.path_params["key"], _whole(request, "seq"))
         return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     def messages(self, request: Request) -> Response:
@@ -188,6 +191,18 @@ def _not_there(_: Request, error: Exception) -> Response:
 
 def _json(value: Any) -> Response:
     return Response(joined(value), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _whole(request: Request, name: str) -> int:
+    text = str(request.path_params[name])
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise NotThere(f"{text[:40]!r} is no number of ours")
+    return int(text)
+
+
+def _nanoseconds(milliseconds: float) -> int:
+    """Return a time as the store has it, no later than it can be there."""
+    return max(-LARGEST, min(int(milliseconds * 1e6), LARGEST))
 
 
 def _number(text: str | None) -> float | None:

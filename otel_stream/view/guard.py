@@ -76,7 +76,7 @@ class Rules:
         """Refuse what a browser sends for a page of another origin."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         if site not in {"same-origin", "none"} or (
-            origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+            origin is not None and _place(origin) != headers.get("host", "").lower()
         ):
             raise Refused(403, "requests of other origins are refused")
 
@@ -86,6 +86,13 @@ class Rules:
         right = hmac.compare_digest(token.strip().encode("utf-8", "replace"), self._token)
         if scheme.lower() != "bearer" or not right:
             raise Refused(401, "open the page by the link that the program printed: it has the token")
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # no address at all
+        return None
 
 
 def _is_address(name: str) -> bool:

@@ -107,7 +107,10 @@ class Access:
 
     def is_allowed(self, origin: str, host: str) -> bool:
         """Whether a page of ``origin`` may ask."""
-        own = urlsplit(origin).netloc.lower() == host.lower() and host != ""
+        try:
+            own = urlsplit(origin).netloc.lower() == host.lower() and host != ""
+        except ValueError:  # no address at all
+            return False
         return own or origin.rstrip("/").lower() in self.origins
 
     async def ask(

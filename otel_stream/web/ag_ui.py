@@ -8,6 +8,7 @@ the trace.
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -43,8 +44,21 @@ class AgUi:
             raise Problem(422, "state is a mapping, and messages a list.")
         input = {**state, **({"messages": messages} if messages else {})}
         command = (body.get("forwardedProps") or {}).get("command")
-        run = await chat.begin(self._hub, self._access, request, thread_id, input, command)
+        run = self._hub.known(run_id)
+        if run is not None and run.thread.id == thread_id and not command:  # asked for again: it was cut
+            await self._access.ask(request, "read", thread_id, run_id)
+            self._hub.has_room(run.feed)
+        else:
+            id = run_id if run is None and _is_uuid(run_id) else None
+            run = await chat.begin(self._hub, self._access, request, thread_id, input, command, id)
         return self._hub.stream(chat.told(self._hub, run, _Telling(run_id)))
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 class _Telling:

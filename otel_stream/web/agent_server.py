@@ -116,7 +116,7 @@ class AgentServer:
         await self._may(request, "read")
         graph = self._hub.graph(request.path_params["assistant"]).graph
         asked = request.query_params.get("xray", "false").lower()
-        xray: bool | int = int(asked) if asked.isdigit() and len(asked) < 3 else asked == "true"
+        xray: bool | int = int(asked) if asked.isdecimal() and len(asked) < 3 else asked == "true"
         return answer(graph.get_graph(xray=xray).to_json())
 
     async def schemas(self, request: Request) -> Response:
@@ -168,8 +168,8 @@ class AgentServer:
 
     async def delete_thread(self, request: Request) -> Response:
         thread = await self._thread(request, "delete")
-        for run in thread.going:
-            await run.cancel()
+        while going := thread.going:  # another one may begin meanwhile
+            await going[0].cancel()
         served = self._hub.graph(thread.graph) if thread.graph else None
         if (
             served is not None
@@ -255,7 +255,7 @@ class AgentServer:
 
     async def _all_runs(self, thread: Thread) -> AsyncIterator[bytes]:
         seen = {run.id for run in thread.runs.values() if run.status not in GOING}
-        while not self._hub.stopping.is_set():
+        while not (self._hub.stopping.is_set() or thread.gone):
             news = thread.news
             for run in [run for run in thread.runs.values() if run.id not in seen]:
                 seen.add(run.id)
@@ -267,6 +267,8 @@ class AgentServer:
                     await news.wait()
             except TimeoutError:
                 yield HEARTBEAT
+        if thread.gone:
+            yield event("otel", b'{"end":"thread_gone"}')
 
     async def begin(self, request: Request) -> Response:
         run, _ = await self._start(request)

@@ -59,7 +59,13 @@ async def told(hub: Hub, run: LiveRun, telling: Telling) -> AsyncIterator[bytes]
 
 
 async def begin(
-    hub: Hub, access: Access, request: Request, thread_id: str, input: Any, command: Mapping[str, Any] | None
+    hub: Hub,
+    access: Access,
+    request: Request,
+    thread_id: str,
+    input: Any,
+    command: Mapping[str, Any] | None,
+    run_id: str | None = None,
 ) -> LiveRun:
     """Start a run of the thread, which is made if there is none.
 
@@ -70,7 +76,7 @@ async def begin(
     await access.ask(request, "create_run", thread_id)
     served: Served = hub.graph(request.path_params.get("graph"))
     thread = await hub.thread(thread_id, create=True)
-    asked = Asked(None if command else input, command, modes=MODES, subgraphs=True)
+    asked = Asked(None if command else input, command, modes=MODES, subgraphs=True, run_id=run_id)
     return await hub.start(thread, served, asked)
 
 

@@ -61,6 +61,8 @@ class Thread:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: Set whenever a run of it begins.
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Whether it is forgotten: nothing will happen in it any more.
+    gone: bool = False
     #: What happens in it in the words of the thread-centric protocol, once somebody has spoken that.
     told: Teller | None = None
 
@@ -376,8 +378,12 @@ class Hub:
         thread.metadata = said
 
     def forget(self, thread: Thread) -> None:
-        """Forget a thread and its runs."""
+        """Forget a thread and its runs; whoever reads it has come to the end."""
         self.threads.pop(thread.id, None)
+        thread.gone = True
+        thread.news.set()
+        if thread.told is not None:
+            thread.told.feed.close()
         for id in thread.runs:
             self._runs.pop(id, None)
 

@@ -137,7 +137,7 @@ class Threads:
                 gap += wanted.write(helping.newest) if helping.newest is not None else b""
             if text := gap + helping.text(wanted):
                 yield text
-        yield event("otel", b'{"end":"server_stops"}')
+        yield event("otel", encode({"end": "server_stops" if self._hub.stopping.is_set() else "thread_gone"}))
 
 
 class Wanted(NamedTuple):

@@ -1,4 +1,4 @@
-"""A run of more than 10,000 spans, with a state of more than 10 MB, and a receiver that loses parts; to a file."""
+"""A run of 10,000 spans and more, with a state of 10 MB, and a receiver that loses parts; to a file."""
 
 import asyncio
 import operator

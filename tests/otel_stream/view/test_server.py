@@ -265,6 +265,26 @@ def test_telemetry_that_may_not_be_is_refused(
     assert shared.get("about")["takes"] is True
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"runs?before={number}" for number in ("9007199254740990", "-9007199254740990", "1e15", "nan")),
+        *(
+            f"runs/{'ab' * 16}/{kind}/{number}"
+            for kind in ("parts", "states")
+            for number in ("9" * 5_000, "9" * 20, "-1", "%C2%B2")
+        ),
+    ],
+)
+def test_a_number_that_can_not_be_is_refused_or_found_nowhere(shared: Viewer, path: str) -> None:
+    assert shared.client.get(f"/api/{path}").status_code in {200, 400, 404}
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//", "null"])
+def test_an_origin_that_is_no_address_is_refused(shared: Viewer, origin: str) -> None:
+    assert shared.client.get("/api/about", headers={"Origin": origin}).status_code == 403
+
+
 def test_nothing_is_changed_by_what_a_page_could_send(shared: Viewer) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         assert shared.client.request(method, "/api/runs").status_code == 405

@@ -65,7 +65,8 @@ def traced(otel_globals):
     trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
 
 
-#: An event of whatever protocol that numbers them.
+#: An event of a protocol that numbers them, and of one that does not.
+PLAIN = re.compile(rb"data: [^\n]*\n\n")
 EVENT = re.compile(rb"\r\nid: \d+\r\n(?:traceparent: \S+\r\n)?\r\n")
 
 
@@ -75,9 +76,9 @@ class Cutting(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, port, after):
+    def __init__(self, port, after, event):
         super().__init__(("127.0.0.1", 0), Pipe)
-        self.to, self.after = port, after
+        self.to, self.after, self.event = port, after, event
         self.cut = threading.Event()
         #: The first line and Last-Event-ID of every request.
         self.asked = []
@@ -105,7 +106,9 @@ class Pipe(socketserver.BaseRequestHandler):
         while got := there.recv(65536):
             text += got
             ends = (
-                () if self.server.cut.is_set() or b"text/event-stream" not in text else EVENT.finditer(text)
+                ()
+                if self.server.cut.is_set() or b"text/event-stream" not in text
+                else self.server.event.finditer(text)
             )
             at = next(islice((end.end() for end in ends), self.server.after - 1, None), None)
             if at is not None:
@@ -121,8 +124,8 @@ class Pipe(socketserver.BaseRequestHandler):
 def cutting():
     made = []
 
-    def make(server, after):
-        made.append(Cutting(server.port, after))
+    def make(server, after, event=EVENT):
+        made.append(Cutting(server.port, after, event))
         threading.Thread(target=made[-1].serve_forever, daemon=True).start()
         return made[-1]
 

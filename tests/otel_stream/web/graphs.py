@@ -20,17 +20,24 @@ def talking(kind: Any, add_messages: Any, interrupt: Any, saver: Any, writer: An
 
     model = FakeListChatModel(responses=[WORDS])
 
+    def mode(state: State) -> str:
+        """What is asked for, by clients that send nothing but messages in the first one."""
+        said = state.get("messages")
+        return state.get("mode") or (said[0].content if said else "")
+
     async def speak(state: State) -> dict[str, Any]:
         writer()({"progress": 1})
-        if state.get("mode") == "fail":
+        if mode(state) == "fail":
             raise ValueError("kaboom")
-        if state.get("mode") == "slow":
+        if mode(state) == "slow":
             await asyncio.Event().wait()
         said = await model.ainvoke([HumanMessage("go")])
+        if mode(state) == "hold":
+            await asyncio.Event().wait()
         return {"messages": [said], "log": ["speak"]}
 
     def check(state: State) -> dict[str, Any]:
-        if state.get("mode") == "ask":
+        if mode(state) == "ask":
             return {"log": [f"answered {interrupt('go on?')}"]}
         return {"log": ["check"]}
 

@@ -1,7 +1,9 @@
 """LangGraph's own Python client, and RemoteGraph, unchanged."""
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langgraph.pregel.remote import RemoteGraph
+from langgraph.types import Command
 from langgraph_sdk import get_client
 from langgraph_sdk.errors import ConflictError, NotFoundError
 
@@ -147,6 +149,25 @@ async def test_remote_graph_runs_streams_and_shows_state(client, serving, graph)
         (0, "updates"),
     ]
     assert sorted(drawing.nodes) == ["__end__", "__start__", "check", "inner", "speak"]
+
+
+async def test_remote_graph_streams_tokens_is_asked_and_answers_though_it_is_cut(
+    client, serving, cutting, graph
+):
+    config = {"configurable": {"thread_id": "22222222-1111-4111-8111-111111111111"}}
+    asking = {"messages": [HumanMessage("hi", id="1")], "mode": "ask"}
+    with serving(graph) as server:
+        way = cutting(server, 9)
+        remote = RemoteGraph("talk", client=client(way.url))
+        streamed = remote.astream(asking, config, stream_mode=["messages", "updates"])
+        first = [(part.event, part.data) async for part in streamed]
+        assert way.cut.is_set()
+        state = await remote.aget_state(config)
+        last = [part async for part in remote.astream(Command(resume="yes"), config, stream_mode="updates")]
+    assert "".join(data[0]["content"] for mode, data in first if mode == "messages") == graphs.WORDS
+    assert [[*data] for mode, data in first if mode == "updates"] == [["speak"], ["__interrupt__"]]
+    assert (state.next, [one.value for one in state.interrupts]) == (("check",), ["go on?"])
+    assert [[*one] for one in last] == [["check"], ["inner"]]
 
 
 async def test_a_run_that_fails_says_so_as_far_as_it_may(client, serving, graph):

@@ -1,5 +1,6 @@
 """Whatever a client sends, it is answered by a status that says what is wrong, and by no failure of ours."""
 
+import asyncio
 import itertools
 from urllib.parse import quote
 
@@ -109,3 +110,64 @@ async def test_who_leaves_before_its_request_is_whole_is_no_failure():
     }  # fmt: skip
     await create_app(greeter())(scope, receive, send)  # it would raise, and its server log a traceback
     assert sent == []
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//", "null", "http://localhost:x", "a b"])
+async def test_an_origin_that_is_no_address_is_refused(origin):
+    async with asking(create_app(greeter())) as client:
+        got = [
+            await client.request(method, "/ok", headers={"origin": origin}) for method in ("GET", "OPTIONS")
+        ]
+    assert [one.status_code for one in got] == [403, 403]
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "-1", "1e9", "9" * 5_000, "\udc80"])
+async def test_what_looks_like_a_number_in_an_address_is_used_or_refused(number):
+    text = quote(number, errors="surrogatepass")
+    async with asking(create_app(greeter())) as client:
+        await client.post("/threads", json={"thread_id": "t"})
+        got = [
+            await client.get(f"/assistants/greeter/graph?xray={text}"),
+            await client.get(f"/threads/t/history?limit={text}"),
+            await client.get(f"/threads/t/history?before={text}"),
+        ]
+    assert [one.status_code for one in got if one.status_code >= 500] == []
+
+
+@pytest.mark.parametrize("last", ["9" * 4_000, "9" * 5_000, "-7", "1_0", "0x1", "\u00b2"])
+async def test_a_last_event_that_never_was_is_the_end_the_beginning_or_refused(otel_globals, last):
+    app = create_app(greeter())
+    app.state.hub.pace.hurry = True  # no reader waits for its turn
+    async with asking(app) as client:
+        run = (await client.post("/threads", json={"thread_id": "t"})).json()
+        run = (await client.post("/threads/t/runs", json={"input": {}})).json()["run_id"]
+        await client.get(f"/threads/t/runs/{run}/join")
+        header = [(b"last-event-id", last.encode("latin-1"))]
+        got = await client.get(f"/threads/t/runs/{run}/stream", headers=header)
+    assert got.status_code in (200, 422)
+    assert last != "-7" or got.text.startswith("event: metadata")
+
+
+@pytest.mark.parametrize("stream", ["GET /threads/t/stream", "POST /threads/t/stream/events"])
+async def test_who_reads_a_thread_that_is_deleted_is_told(otel_globals, stream):
+    method, path = stream.split()
+    reads = asyncio.Event()
+
+    def authorize(identity, action, thread_id, run_id):
+        if action == "read":
+            reads.set()
+        return True
+
+    app = create_app(greeter(), authorize=authorize, limits=Limits(heartbeat=0.01))
+    app.state.hub.pace.hurry = True  # no reader waits for its turn
+    async with asking(app) as client:
+        begun = {"method": "run.start", "params": {"input": {}}}
+        await client.post("/threads/t/commands", json=begun)
+        reading = asyncio.create_task(client.request(method, path, json={"channels": ["lifecycle"]}))
+        await reads.wait()
+        deleted = await client.delete("/threads/t")
+        text = (await asyncio.wait_for(reading, 20)).text
+        assert (await client.get("/threads/t")).status_code == 404
+    assert deleted.status_code == 204
+    assert text.rstrip().endswith('data: {"end":"thread_gone"}')
+    assert app.state.hub.subscribers == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.otel_stream.web import graphs
+from tests.otel_stream.web.conftest import PLAIN
 
 CLIENTS = Path(__file__).parent / "clients"
 pytestmark = [
@@ -111,4 +112,30 @@ def test_vercels_transport_assembles_the_message(serving, traced, graph):
         "nodes": [["speak", "done"], ["check", "done"], ["inner", "done"]],
         "traced": True,
         "gone": None,
+    }
+
+
+@pytest.mark.parametrize("package", ["@ag-ui/client", "ag-ui-client-0"])
+def test_ag_uis_client_that_was_cut_has_the_same_run_from_its_beginning(serving, cutting, graph, package):
+    with serving(graph) as server:
+        way = cutting(server, 9, PLAIN)
+        told = _run("ag_ui_cut.mjs", f"{way.url}/ag-ui", package)
+        runs = [run for thread in server.app.state.hub.threads.values() for run in thread.runs]
+    assert (len(runs), way.cut.is_set(), told["before"]) == (1, True, 9)
+    assert told["said"] == [graphs.WORDS]
+    assert [one for one in told["events"] if len(one) == 1] == [*graphs.WORDS]
+    assert [one for one in told["events"] if one.startswith("RUN_")] == ["RUN_STARTED", "RUN_FINISHED"]
+    assert told["log"][-1] == "look"
+
+
+def test_vercels_transport_goes_on_where_it_was_cut_and_answers_what_is_asked(serving, cutting, graph):
+    with serving(graph) as server:
+        way = cutting(server, 9, PLAIN)
+        told = _run("ui_cut.mjs", f"{way.url}/chat", f"{server.url}/chat")
+    assert way.cut.is_set()
+    assert 0 < told.pop("cut") < len(graphs.WORDS)
+    assert told == {
+        "text": [graphs.WORDS],
+        "asked": ["go on?"],
+        "nodes": [["check", "done"], ["inner", "done"]],
     }
