@@ -13,7 +13,9 @@ from functools import update_wrapper
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from ..channels import EphemeralValue, LastValue
+from ..checkpoint.lease import ThreadLease
 from ..deprecated import by_old_name, refuse_others
+from ..graph.compiler import check_lease
 from ..graph.description import Description
 from ..graph.functions import task_node
 from ..graph.node import Callback, Node, Writes, callable_name, is_coroutine_function
@@ -123,7 +125,11 @@ class entrypoint:  # noqa: N801 - LangGraph's name
     """Make a function of one input a graph.
 
     It may also take ``previous``, ``writer``, ``store``, ``config`` and ``runtime``.
-    ``entrypoint.final(value=..., save=...)`` returns one value and remembers another.
+    ``entrypoint.final(value=..., save=...)`` returns one value and remembers another. ``lease``: a
+    ``PostgresLease`` or ``SqliteLease``, so that of several workers only one at a time runs a thread.
+
+    Raises:
+        TypeError: ``lease`` is none.
     """
 
     final = _Final
@@ -137,6 +143,8 @@ class entrypoint:  # noqa: N801 - LangGraph's name
         cache_policy: CachePolicy | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: Any = None,
+        *,
+        lease: ThreadLease | None = None,
         **old: Any,
     ) -> None:
         context_schema = by_old_name(old, "config_schema", "context_schema", context_schema)
@@ -149,6 +157,7 @@ class entrypoint:  # noqa: N801 - LangGraph's name
         self.cache_policy = cache_policy
         self.retry_policy = as_policies(retry_policy)
         self.timeout = TimeoutPolicy.coerce(timeout)
+        self.lease = check_lease(lease, "entrypoint")
 
     def __call__(self, function: Callable[..., Any]) -> CompiledStateGraph:
         """Compile ``function``.
@@ -197,9 +206,8 @@ class entrypoint:  # noqa: N801 - LangGraph's name
             context_schema=self.context_schema,
             edges={(START, callback.name): None},
         )
-        return CompiledStateGraph(
-            GraphSpec("LangGraph", program, described, self.checkpointer, self.store, self.cache)
-        )
+        stores = (self.checkpointer, self.store, self.cache)
+        return CompiledStateGraph(GraphSpec("LangGraph", program, described, *stores, lease=self.lease))
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

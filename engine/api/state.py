@@ -12,6 +12,7 @@ from ..checkpoint.saver import Saver, trusting
 from ..core.task import without_ids
 from ..executors import Executor, ThreadExecutor, async_executor, drive
 from ..graph.spec import GraphSpec
+from ..run.leasing import leased_for_update, still
 from ..types import Config, StateSnapshot, StateUpdate
 from .config import merge_configs
 from .launch import own_namespace
@@ -71,6 +72,7 @@ class StateApi:
 
         Raises:
             InvalidUpdateError: it can't be told which node wrote last; name one.
+            ThreadBusyError: the graph has a lease, and another worker has the thread.
         """
         return self.bulk_update_state(config, [[StateUpdate(values, as_node, task_id)]])
 
@@ -224,6 +226,8 @@ async def _update(owner: GraphSpec, config: Config, supersteps: Sequence[Any], e
     graph, place = _place(owner, config, for_update=True)
     place["configurable"].pop(_LENT, None)
     checkpointer = _trusted(checkpointer, owner, graph)
-    for index, updates in enumerate(supersteps):
-        place = await update_thread(graph, checkpointer, place, updates, executor, first=index == 0)
+    async with leased_for_update(executor, owner.lease, place["configurable"]["thread_id"]) as held:
+        for index, updates in enumerate(supersteps):
+            await still(executor, held)
+            place = await update_thread(graph, checkpointer, place, updates, executor, first=index == 0)
     return place

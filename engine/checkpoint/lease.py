@@ -58,8 +58,8 @@ class Held:
 class ThreadLease:
     """Who may run a thread: ``graph.compile(checkpointer=saver, lease=PostgresLease(url))``.
 
-    ``wait``: the seconds that a run waits for a thread that another one has, ``math.inf`` for as long as it
-    takes; then, or at once by default, it fails with ``ThreadBusyError``.
+    ``wait``: the seconds that a run, or an update of the state, waits for a thread that another one has,
+    ``math.inf`` for as long as it takes; then, or at once by default, it fails with ``ThreadBusyError``.
 
     Raises:
         ValueError: ``wait`` is no time.
@@ -76,12 +76,17 @@ class ThreadLease:
         self._forget_parents()
         with self._lock:
             if thread_id in self._held:
-                return "another run of this process"
+                return "another run, or update, of this process"
             who = self._take(thread_id)
             if who is not None:
                 return who
             held = self._held[thread_id] = Held(self, thread_id)
             return held
+
+    def holds(self, thread_id: str) -> bool:
+        """Whether this process has taken ``thread_id``."""
+        self._forget_parents()
+        return thread_id in self._held
 
     def release(self, held: Held) -> None:
         """Let go of ``held``. Never raises: what can't be told the database lasts no longer than it must."""

@@ -40,7 +40,7 @@ def check_checkpointer(checkpointer: Any) -> None:
     )
 
 
-def check_lease(lease: Any) -> ThreadLease | None:
+def check_lease(lease: Any, where: str = "compile") -> ThreadLease | None:
     """Return ``lease``.
 
     Raises:
@@ -48,7 +48,7 @@ def check_lease(lease: Any) -> ThreadLease | None:
     """
     if lease is None or isinstance(lease, ThreadLease):
         return lease
-    raise TypeError(f"compile: lease={lease!r} is no lease; give a PostgresLease or a SqliteLease")
+    raise TypeError(f"{where}: lease={lease!r} is no lease; give a PostgresLease or a SqliteLease")
 
 
 class Compiler:

@@ -1,4 +1,4 @@
-"""Taking the lease of a thread before it is run, and seeing that it is still held."""
+"""Taking the lease of a thread before it is run or changed, and seeing that it is still held."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Final, TypeVar
 import anyio
 
 from ..checkpoint.lease import Held, ThreadLease
-from ..core.task import RunEnv
+from ..core.task import Executor, RunEnv
 from ..errors import ThreadBusyError
+from ..task_config import CURRENT_TASK
 from . import reporting as reports
 
 T = TypeVar("T")
@@ -32,31 +33,56 @@ async def leased(env: RunEnv, input: Any) -> AsyncIterator[Held | None]:
         yield None
         return
     try:
-        held = await _taken(env, lease, thread_id)
+        held = await _taken(env.executor, lease, thread_id)
     except BaseException:
         reports.run_started(env, input, False)  # what ends has begun
         raise
-    try:
+    async with _released(env.executor, held):
         yield held
-    finally:
-        with anyio.CancelScope(shield=True) if env.executor.is_async else nullcontext():
-            await _blocking(env, held.release)
 
 
-async def still(env: RunEnv, held: Held | None) -> None:
+@asynccontextmanager
+async def leased_for_update(
+    executor: Executor, lease: ThreadLease | None, thread_id: str
+) -> AsyncIterator[Held | None]:
+    """Hold a thread whose state is changed from outside of a run; a node of a run on it has it already.
+
+    Raises:
+        ThreadBusyError: another worker has it, for longer than is waited for it.
+    """
+    task = CURRENT_TASK.get()
+    inside = task is not None and task.run.root.thread_id == thread_id
+    if lease is None or (inside and lease.holds(thread_id)):
+        yield None
+        return
+    held = await _taken(executor, lease, thread_id)
+    async with _released(executor, held):
+        yield held
+
+
+async def still(executor: Executor, held: Held | None) -> None:
     """See that the thread is still held.
 
     Raises:
         LeaseLostError: it is not.
     """
     if held is not None:
-        await _blocking(env, held.check)
+        await _blocking(executor, held.check)
 
 
-async def _taken(env: RunEnv, lease: ThreadLease, thread_id: str) -> Held:
+@asynccontextmanager
+async def _released(executor: Executor, held: Held) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True) if executor.is_async else nullcontext():
+            await _blocking(executor, held.release)
+
+
+async def _taken(executor: Executor, lease: ThreadLease, thread_id: str) -> Held:
     deadline, pause = time.monotonic() + lease.wait, _PAUSES[0]
     while True:
-        taken = await _take(env, lease, thread_id)
+        taken = await _take(executor, lease, thread_id)
         if isinstance(taken, Held):
             return taken
         left = deadline - time.monotonic()
@@ -66,11 +92,11 @@ async def _taken(env: RunEnv, lease: ThreadLease, thread_id: str) -> Held:
                 f"thread {thread_id!r} is being run by {taken}{waited}: try again later, or have the lease "
                 "wait for it: wait=<seconds>"
             )
-        await env.executor.sleep(min(pause, left))
+        await executor.sleep(min(pause, left))
         pause = min(2 * pause, _PAUSES[1])
 
 
-async def _take(env: RunEnv, lease: ThreadLease, thread_id: str) -> Held | str:
+async def _take(executor: Executor, lease: ThreadLease, thread_id: str) -> Held | str:
     taken: list[Held | str] = []
     left = False
 
@@ -81,7 +107,7 @@ async def _take(env: RunEnv, lease: ThreadLease, thread_id: str) -> Held | str:
         return taken[0]
 
     try:
-        return await _blocking(env, take)
+        return await _blocking(executor, take)
     except BaseException:
         left = True  # a thread that takes it goes on, and nobody would know
         _let_go(taken)
@@ -94,8 +120,8 @@ def _let_go(taken: list[Held | str]) -> None:
             one.release()
 
 
-async def _blocking(env: RunEnv, call: Callable[[], T]) -> T:
+async def _blocking(executor: Executor, call: Callable[[], T]) -> T:
     """Make a call that blocks, where it holds up nothing else."""
-    if env.executor.is_async:
+    if executor.is_async:
         return await anyio.to_thread.run_sync(call)
     return call()

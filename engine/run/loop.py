@@ -151,7 +151,7 @@ class RunLoop:
             await self._start()
             while tasks := self._next():
                 if held is not None:
-                    await still(self.env, held)
+                    await still(self.env.executor, held)
                 await self._superstep(tasks)
             if not self.fleeting:
                 self._take_result()

@@ -1,6 +1,7 @@
 """A worker that runs a thread under a lease: ``python -m tests.persistence.leaseholder KIND PLACE MARK TTL``.
 
-Its second node waits for a file ``MARK``.go; before that it makes ``MARK``.there. Without input it goes on.
+With ``entrypoint`` behind that it runs a function, not a graph. Its second node, or task, waits for a file
+``MARK``.go; before that it makes ``MARK``.there.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from engine import START, PostgresLease, SqliteLease, StateGraph
+from engine import START, PostgresLease, SqliteLease, StateGraph, entrypoint, task
 
 THREAD = {"configurable": {"thread_id": "one"}}
 
@@ -43,7 +44,25 @@ def graph_of(wait_here=lambda: None):
     return graph.add_edge(START, "first").add_edge("first", "second")
 
 
-def main(kind, place, mark, ttl):
+def entrypoint_of(wait_here, **options):
+    @task
+    def first():
+        return "first"
+
+    @task
+    def second():
+        wait_here()
+        return "second"
+
+    @entrypoint(**options)
+    def remembers(said, previous=None):
+        log = [*(previous or []), said, first().result(), second().result()]
+        return entrypoint.final(value={"log": log}, save=log)
+
+    return remembers
+
+
+def main(kind, place, mark, ttl, program="graph"):
     trace.set_tracer_provider(TracerProvider())
     there, go = Path(f"{mark}.there"), Path(f"{mark}.go")
 
@@ -54,8 +73,11 @@ def main(kind, place, mark, ttl):
 
     with saver_of(kind, place) as saver:
         saver.setup()
-        graph = graph_of(wait_here).compile(checkpointer=saver, lease=lease_of(kind, place, ttl=float(ttl)))
-        print(graph.invoke({"log": ["in"]}, THREAD))
+        options = {"checkpointer": saver, "lease": lease_of(kind, place, ttl=float(ttl))}
+        if program == "entrypoint":
+            print(entrypoint_of(wait_here, **options).invoke("in", THREAD))
+        else:
+            print(graph_of(wait_here).compile(**options).invoke({"log": ["in"]}, THREAD))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from engine import InMemorySaver, LeaseLostError, PostgresLease, SqliteLease, ThreadBusyError
 from otel_stream import semconv
-from tests.persistence.leaseholder import THREAD, graph_of, lease_of, saver_of
+from tests.persistence.leaseholder import THREAD, entrypoint_of, graph_of, lease_of, saver_of
 
 KINDS = ["sqlite", "postgres"]
 pytestmark = [pytest.mark.xdist_group("postgres"), pytest.mark.timeout(120)]
@@ -47,10 +47,11 @@ def worker(threads, tmp_path):
     """Start a worker in a process of its own, which stands still in its second node."""
     started = []
 
-    def start(kind, ttl=30):
+    def start(kind, ttl=30, program="graph"):
         mark = tmp_path / f"{kind}-{len(started)}"
+        about = (kind, threads[kind], mark, str(ttl), program)
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.persistence.leaseholder", kind, threads[kind], mark, str(ttl)],
+            [sys.executable, "-m", "tests.persistence.leaseholder", *about],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -119,6 +120,85 @@ def test_a_worker_that_is_killed_is_followed_by_one_that_waits_and_linked_in_the
     assert link.attributes[semconv.GRAPH_RUN_ID] == run.attributes[semconv.GRAPH_RESUME_RUN_ID]
     nodes = [span.name for span in exporter.get_finished_spans() if span.name.startswith("invoke_node")]
     assert nodes == ["invoke_node second"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thread_whose_function_another_process_runs_is_refused_and_gone_on_with_when_that_dies(
+    threads, worker, kind
+):
+    process, _ = worker(kind, ttl=2, program="entrypoint")
+    ran = []
+    with saver_of(kind, threads[kind]) as saver:
+
+        def function(wait):
+            lease = lease_of(kind, threads[kind], wait=wait)
+            return entrypoint_of(lambda: ran.append("here"), checkpointer=saver, lease=lease)
+
+        with pytest.raises(
+            ThreadBusyError, match=rf"'one' is being run by the worker '.*:{process.pid}': try"
+        ):
+            function(wait=0).invoke("another", THREAD)
+        assert ran == []
+        process.send_signal(signal.SIGKILL)
+        assert function(wait=60).invoke(None, THREAD) == {"log": ["in", "first", "second"]}
+        assert function(wait=0).invoke("more", THREAD)["log"][3:] == ["more", "first", "second"]
+    assert ran == ["here", "here"]
+    assert_free(kind, threads)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_state_of_a_thread_that_another_process_runs_is_updated_when_that_has_ended(
+    threads, worker, kind
+):
+    process, go = worker(kind)
+    with saver_of(kind, threads[kind]) as saver:
+
+        def graph(wait):
+            lease = lease_of(kind, threads[kind], wait=wait)
+            return graph_of().compile(checkpointer=saver, lease=lease)
+
+        with pytest.raises(
+            ThreadBusyError, match=rf"'one' is being run by the worker '.*:{process.pid}': try"
+        ):
+            graph(wait=0).update_state(THREAD, {"log": ["changed"]}, as_node="second")
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(graph(wait=60).update_state, THREAD, {"log": ["changed"]}, as_node="second")
+            go.touch()
+            waiting.result()
+        assert graph(wait=0).get_state(THREAD).values["log"] == ["in", "first", "second", "changed"]
+    assert_free(kind, threads)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_update_that_is_cancelled_while_it_waits_leaves_nothing_held_and_nothing_changed(
+    threads, anyio_backend
+):
+    held = PostgresLease(threads["postgres"]).take("one")
+    async with AsyncPostgresSaver.from_conn_string(threads["postgres"]) as saver:
+        lease = PostgresLease(threads["postgres"], wait=60)
+        graph = graph_of().compile(checkpointer=saver, lease=lease)
+        with anyio.move_on_after(0.05) as scope:
+            await graph.aupdate_state(THREAD, {"log": ["changed"]}, as_node="second")
+        assert scope.cancelled_caught
+        held.release()
+        assert (await graph.aget_state(THREAD)).values == {}
+        await graph.aupdate_state(THREAD, {"log": ["changed"]}, as_node="second")
+        assert (await graph.aget_state(THREAD)).values == {"log": ["changed"]}
+    assert_free("postgres", threads)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_may_update_the_thread_of_its_own_run(threads, kind):
+    def change():
+        graph.update_state(THREAD, {"log": ["changed"]}, as_node="second")
+
+    with saver_of(kind, threads[kind]) as saver:
+        lease = lease_of(kind, threads[kind])
+        graph = graph_of(change).compile(checkpointer=saver, lease=lease)
+        assert graph.invoke({"log": []}, THREAD)["log"] == ["first", "second"]
+        logs = [state.values.get("log") for state in graph.get_state_history(THREAD)]
+    assert ["first", "changed"] in logs
+    assert_free(kind, threads)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -271,3 +351,5 @@ def test_what_cannot_be_a_lease_is_refused_in_a_sentence():
         PostgresLease("", wait=-1)
     with pytest.raises(ValueError, match="ttl=0 is no time"):
         SqliteLease("", ttl=0)
+    with pytest.raises(TypeError, match="entrypoint: lease='yes' is no lease"):
+        entrypoint_of(lambda: None, lease="yes")
