@@ -10,9 +10,10 @@ It works in every world of ``executors``, as the rest of the engine does: what w
 from __future__ import annotations
 
 import atexit
+import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from itertools import count
@@ -23,7 +24,7 @@ from weakref import WeakKeyDictionary
 
 from anyio import CancelScope
 
-from otel_stream.stream.wakeup import Waiter, in_event_loop, stop_asked, waiter
+from otel_stream.stream.wakeup import ThreadWaiter, Waiter, in_event_loop, stop_asked, waiter
 
 from ..errors import WorkerLostError, add_note
 from ..policies import Remote
@@ -35,8 +36,9 @@ _SPARE: Final = 16
 #: Tells calls apart.
 _numbers: Final = count(1)
 
-#: Takes what a worker says of a task, in order; returns what it is to be told, once there is room for more.
-Hear = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
+#: Takes what a worker says of a task, in order; returns what it is to be told, once there is room for more,
+#: if that is to be waited for. What it has not come to when it is stopped comes first the next time.
+Hear = Callable[[Sequence[Any], bool], Awaitable[Sequence[Any]]]
 
 
 class RemoteCall(NamedTuple):
@@ -74,6 +76,74 @@ class Worker:
         self.ready = self.left = False
 
 
+class _Conversation:
+    """What is said of one task, from its beginning to its end."""
+
+    def __init__(self, worker: Worker, call: RemoteCall) -> None:
+        self.worker, self.call = worker, call
+        self._number = next(_numbers)
+        #: The call of the actor that has not been answered, or whose answer nobody has taken.
+        self._asked: Any = None
+
+    async def to_the_end(self) -> Any:
+        """Begin the task, hear all that is said of it, and return how it ended.
+
+        Raises:
+            WorkerLostError: the worker died.
+            TypeError: what is sent to it, or comes back, is nothing that can be sent.
+        """
+        call = self.call
+        self._ask("begin", call.interest(), *call.request)
+        return await self._hear_out(lambda ref: _result(ref, call.wait), drains=True)
+
+    def stop(self) -> None:
+        """Have the task stopped, if it was ever begun."""
+        if self._asked is not None:
+            with suppress(*_deaths()):
+                self.worker.actor.stop.remote(self._number)
+
+    async def seen_off(self) -> bool:
+        """Stop the task and hear the rest of what is said of it; return whether its end has come in time."""
+        if self._asked is None:
+            return True
+        deadline = time.monotonic() + STOP_GRACE
+        self.stop()
+        try:
+            await self.call.hear((), False)
+            await self._hear_out(lambda ref: _in_time(ref, self.call.wait, deadline), drains=False)
+        except Exception:  # noqa: BLE001 - what it was stopped for is raised
+            return False
+        return True
+
+    async def _hear_out(self, answered: Callable[[Any], Awaitable[Said]], *, drains: bool) -> Any:
+        while True:
+            said = await self._answer(answered)
+            replies = await self.call.hear(said.items, drains)
+            if said.end is not None:
+                return said.end
+            self._ask("more", self.call.interest(), replies)
+
+    def _ask(self, method: str, *args: Any) -> None:
+        with self._explained():
+            self._asked = getattr(self.worker.actor, method).remote(self._number, *args)
+
+    async def _answer(self, answered: Callable[[Any], Awaitable[Said]]) -> Said:
+        with self._explained():
+            return await answered(self._asked)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        worker, node = self.worker, self.call.node
+        try:
+            yield
+        except _deaths() as death:
+            worker.lost = worker.lost or _reason(death)
+            raise WorkerLostError(node, worker.lost, begun=True) from death
+        except TypeError as error:
+            add_note(error, f"What node {node!r} is sent, or sends back, can't be pickled")
+            raise
+
+
 class Workers:
     """The workers of nodes that share them, in this process. They end with it, or with ``close``."""
 
@@ -95,24 +165,26 @@ class Workers:
         worker = await self._place(call.wait)
         try:
             await self._meet(worker, call)
-            return await self._converse(worker, call, next(_numbers))
+            return await self._converse(_Conversation(worker, call))
         finally:
             self._leave(worker)
 
-    async def _converse(self, worker: Worker, call: RemoteCall, number: int) -> Any:
+    async def _converse(self, talk: _Conversation) -> Any:
+        worker, call = talk.worker, talk.call
         try:
-            said = await self._ask(worker, call, "begin", number, call.interest(), *call.request)
-            while True:
-                replies = await call.hear(said.items)
-                if said.end is not None:
-                    return said.end
-                said = await self._ask(worker, call, "more", number, call.interest(), replies)
+            return await talk.to_the_end()
         except WorkerLostError:
+            self._end(worker)
             raise
-        except BaseException:
+        except BaseException as failure:
+            on_loop = call.wait is waiter and in_event_loop()
+            if on_loop and isinstance(failure, GeneratorExit):  # nothing can be awaited any more
+                talk.stop()
+                raise
             # A cancellation that comes again must not keep the node from being seen off.
-            with CancelScope(shield=True) if call.wait is waiter and in_event_loop() else nullcontext():
-                await self._stop(worker, call, number)
+            with CancelScope(shield=True) if on_loop else nullcontext():
+                ended = await talk.seen_off()
+            worker.left = worker.left or not ended
             raise
 
     async def _meet(self, worker: Worker, call: RemoteCall) -> None:
@@ -131,25 +203,6 @@ class Workers:
             worker.ready = True
             watched = worker.actor.watch.remote().future()
             watched.add_done_callback(partial(self._gone, worker))
-
-    async def _ask(self, worker: Worker, call: RemoteCall, method: str, *args: Any) -> Said:
-        try:
-            said: Said = await _result(getattr(worker.actor, method).remote(*args), call.wait)
-        except _deaths() as death:
-            worker.lost = worker.lost or _reason(death)
-            self._end(worker)
-            raise WorkerLostError(call.node, worker.lost, begun=True) from death
-        except TypeError as error:
-            add_note(error, f"What node {call.node!r} is sent, or sends back, can't be pickled")
-            raise
-        return said
-
-    async def _stop(self, worker: Worker, call: RemoteCall, number: int) -> None:
-        """Stop a task and wait for its end; end the worker if it does not come."""
-        ended = False
-        with suppress(*_deaths()):
-            ended = await _result(worker.actor.stop.remote(number, STOP_GRACE), call.wait, stoppable=False)
-        worker.left = worker.left or not ended
 
     # -- who has room -----------------------------------------------------------------------------
 
@@ -288,17 +341,33 @@ def _leave_before_ray() -> None:
         atexit.register(close_workers)
 
 
-async def _result(ref: Any, wait: Callable[[], Waiter], *, stoppable: bool = True) -> Any:
+async def _result(ref: Any, wait: Callable[[], Waiter]) -> Any:
     """Wait for a call of an actor, wherever that is: on an event loop, or in a thread."""
     future = ref.future()
     while not future.done():
         news = wait()
         future.add_done_callback(partial(_wake, news))
         if not future.done():
-            await news.wait(None if stoppable else STOP_GRACE)
-        if stoppable and not future.done() and stop_asked():
+            await news.wait()
+        if not future.done() and stop_asked():
             raise CancelledError("the run of this node has ended")
     return future.result()
+
+
+async def _in_time(ref: Any, wait: Callable[[], Waiter], deadline: float) -> Any:
+    """Wait for a call of an actor where nothing is to be stopped any more.
+
+    Raises:
+        TimeoutError: it is not answered before ``deadline``.
+    """
+    future, news = ref.future(), wait()
+    left = max(0.0, deadline - time.monotonic())
+    if isinstance(news, ThreadWaiter):  # which does not wait in a thread that was asked to return
+        return future.result(left)
+    future.add_done_callback(partial(_wake, news))
+    if not future.done():
+        await news.wait(left)
+    return future.result(0)
 
 
 def _wake(news: Waiter, _: Any) -> None:

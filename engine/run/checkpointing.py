@@ -34,7 +34,29 @@ ORIGIN = "otel_stream"
 OnStored = Callable[[int, float, int | None], None]
 
 
-class Checkpoints:
+class Kept:
+    """What the tasks of a superstep have written, kept until that is over, or by who resumes it."""
+
+    #: Writes made since the last checkpoint, or loaded with it: task, name, value.
+    pending: PendingWrites
+
+    def of_task(self, task_id: str) -> Writes:
+        """Return the pending writes of a task."""
+        return [(name, value) for owner, name, value in self.pending if owner == task_id]
+
+    def outcome_of(self, task_id: str) -> Writes:
+        """Return what a task has written, if it has finished."""
+        return [write for write in self.of_task(task_id) if write[0] not in NO_OUTCOME]
+
+    def answers_of(self, task_id: str) -> Sequence[Any]:
+        """Return the answers a task has been given before."""
+        for name, value in self.of_task(task_id):
+            if name == RESUME:
+                return list(value) if isinstance(value, list) else [value]
+        return ()
+
+
+class Checkpoints(Kept):
     """The checkpoints of one run, or of an update from outside: loaded, saved, and what is kept in between.
 
     ``place`` is the config that names where they are, and where to start, which is under another namespace,
@@ -61,6 +83,8 @@ class Checkpoints:
         if on_stored is not None:
             checkpointer, self._sizes = counted(checkpointer)
         self._saver = Saver(checkpointer, is_async=is_async)
+        #: Whether whoever has lent the checkpointer says which run is traced how, since it alone knows.
+        self._signed_by_lender: bool = getattr(self.checkpointer, "signed_by_lender", False)
         #: Makes the versions of channels, if the checkpointer has its own way.
         self.next_version = self._saver.next_version
         if run is not None:
@@ -94,8 +118,7 @@ class Checkpoints:
         self._stored = False
         #: Where the saver says that the last checkpoint is.
         self.stored_as: Config = {}
-        #: Writes made since the last checkpoint, or loaded with it.
-        self.pending: PendingWrites = []
+        self.pending = []
         self._lock = Lock()
 
     # -- checkpoints -----------------------------------------------------------------------------
@@ -222,10 +245,11 @@ class Checkpoints:
         return {**self.metadata, ORIGIN: origin} if origin else self.metadata
 
     def _own_origin(self) -> Mapping[str, str]:
-        run = self._run
-        if run is None or not run.traceparent:
+        if self._run is None:
             return {}
-        return {"run_id": run.root.id, "traceparent": run.traceparent}
+        if self._signed_by_lender:
+            return LENDERS
+        return origin_of(self._run)
 
     async def sign(self) -> None:
         """Leave with the checkpoint, now that the run waits, that it is the one to go on from.
@@ -291,21 +315,6 @@ class Checkpoints:
         """Forget the pending writes to ``name``, or all."""
         self.pending = [] if name is None else [write for write in self.pending if write[1] != name]
 
-    def of_task(self, task_id: str) -> Writes:
-        """Return the pending writes of a task."""
-        return [(name, value) for owner, name, value in self.pending if owner == task_id]
-
-    def outcome_of(self, task_id: str) -> Writes:
-        """Return what a task has written, if it has finished."""
-        return [write for write in self.of_task(task_id) if write[0] not in NO_OUTCOME]
-
-    def answers_of(self, task_id: str) -> Sequence[Any]:
-        """Return the answers a task has been given before."""
-        for name, value in self.of_task(task_id):
-            if name == RESUME:
-                return list(value) if isinstance(value, list) else [value]
-        return ()
-
     def take_answer(self, *, keep: bool = False) -> Any:
         """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken."""
         for write in self.pending:
@@ -323,6 +332,17 @@ class Checkpoints:
                 asked[task_id] = [item.id for item in items(value)]
         done = {owner for owner, name, _ in self.pending if name not in NO_OUTCOME}
         return {id for task_id, ids in asked.items() if task_id not in done for id in ids}
+
+
+#: Stands for what a lender signs with.
+LENDERS: Mapping[str, str] = {"run_id": "", "traceparent": ""}
+
+
+def origin_of(run: GraphRun | None) -> Mapping[str, str]:
+    """Return what a run that goes on from ``run`` links to; nothing if that is not traced."""
+    if run is None or not run.traceparent:
+        return {}
+    return {"run_id": run.root.id, "traceparent": run.traceparent}
 
 
 def unsigned(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,9 +7,8 @@ import copy
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import langgraph.errors
@@ -37,10 +36,65 @@ class Call:
     node: str
     task: str
     attempt: int
+    #: Whether it opens a span.
+    traced: bool = True
     end: str = "going on"
 
 
-class Notes:
+class Noting:
+    """What nodes and routers note down, and with whom: ``Notes``, or who brings it there."""
+
+    #: Whether it is where the graph runs.
+    here = True
+
+    def began(self, node: str, task: str, attempt: int, traced: bool) -> Call:
+        """Note a call of a node's code, and give it its number."""
+        raise NotImplementedError
+
+    def ended(self, number: int, end: str) -> None:
+        """Note how a call has ended."""
+
+    def chose(self, task: str, edge: str, chosen: list[Any], names: tuple[str, ...]) -> None:
+        """Note what a conditional edge chose: nodes, and packets, and the names of all."""
+
+    def went(self, task: str, node: str, goto: tuple[str, ...]) -> None:
+        """Note where the Command goes that a node returns."""
+
+    def left(self, task: str, goto: tuple[str, ...]) -> None:
+        """Note where the Command goes that it raised for the graph around."""
+
+    def handled_by(self, task: str, failed: str) -> None:
+        """Note the task whose failure a handler's is for."""
+
+    @contextmanager
+    def call(
+        self, node: str, runtime: Runtime, task: str | None = None, *, traced: bool = True
+    ) -> Iterator[Call]:
+        info = runtime.execution_info
+        assert info is not None
+        noted = self.began(node, task or info.task_id, info.node_attempt, traced)
+        end = "going on"
+        try:
+            yield noted
+            end = "ok"
+        except INTERRUPTS:
+            end = "interrupted"
+            raise
+        except BUBBLES:
+            end = "ok"
+            raise
+        except Exception as error:
+            end = type(error).__name__
+            error.task_id = info.task_id  # type: ignore[attr-defined]
+            raise
+        except BaseException:
+            end = "cancelled"
+            raise
+        finally:
+            self.ended(noted.number, end)
+
+
+class Notes(Noting):
     """What nodes and routers have noted down, of one thread: ids of tasks outlive a run that is resumed."""
 
     def __init__(self) -> None:
@@ -54,54 +108,71 @@ class Notes:
         self.upwards: dict[str, tuple[str, ...]] = {}
         #: Task of an error handler → the task that failed.
         self.handled: dict[str, str] = {}
-        self.lock = threading.Lock()
+        self._all: list[Call] = []
+        self._lock = threading.Lock()
         #: Called with the number of every call, as it begins.
         self.when_called: Any = lambda number: None
 
     def next_leg(self) -> None:
         self.calls, self.routes = [], []
 
-    @contextmanager
-    def call(
-        self, node: str, runtime: Runtime, numbers: Iterator[int], task: str | None = None
-    ) -> Iterator[Call]:
-        info = runtime.execution_info
-        assert info is not None
-        noted = Call(next(numbers), node, task or info.task_id, info.node_attempt)
-        with self.lock:
+    def began(self, node: str, task: str, attempt: int, traced: bool) -> Call:
+        with self._lock:
+            noted = Call(len(self._all), node, task, attempt, traced)
+            self._all.append(noted)
             self.calls.append(noted)
         self.when_called(len(self.calls))
-        try:
-            yield noted
-            noted.end = "ok"
-        except INTERRUPTS:
-            noted.end = "interrupted"
-            raise
-        except BUBBLES:
-            noted.end = "ok"
-            raise
-        except Exception as error:
-            noted.end = type(error).__name__
-            error.task_id = info.task_id  # type: ignore[attr-defined]
-            raise
-        except BaseException:
-            noted.end = "cancelled"
-            raise
+        return noted
+
+    def ended(self, number: int, end: str) -> None:
+        self._all[number].end = end
+
+    def chose(self, task: str, edge: str, chosen: list[Any], names: tuple[str, ...]) -> None:
+        with self._lock:
+            self.choices[task][edge] = chosen
+            self.routes.append((task, edge, names))
+
+    def went(self, task: str, node: str, goto: tuple[str, ...]) -> None:
+        self.commands[task] = goto
+        if goto:
+            with self._lock:
+                self.routes.append((task, node, goto))
+
+    def left(self, task: str, goto: tuple[str, ...]) -> None:
+        self.upwards[task] = goto
+
+    def handled_by(self, task: str, failed: str) -> None:
+        self.handled[task] = failed
+
+
+class Attempts:
+    """Those of one node, each of whose tasks has a tag. In another process they begin anew."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def of(self, tag: str) -> int:
+        """Return the number of one that begins."""
+        with self._lock:
+            self._counts[tag] += 1
+            return self._counts[tag]
+
+    def __reduce__(self) -> Any:
+        return (Attempts, ())
 
 
 class NotingBuilder(Builder):
     """Builds one graph. ``handled`` names the nodes that have an error handler."""
 
     def __init__(
-        self, notes: Notes, tracer: Tracer, *, is_async: bool, handled: frozenset[str], api: Any = OURS
+        self, notes: Noting, tracer: Tracer, *, is_async: bool, handled: frozenset[str], api: Any = OURS
     ) -> None:
         super().__init__(api, is_async=is_async)
         self.notes = notes
         self.tracer = tracer
         self.handled = handled
-        self.attempts: Counter[str] = Counter()
-        self.numbers = count()
-        self.names = count()
+        self.routers = 0
 
     def options(self, node: Node) -> dict[str, Any]:
         options = super().options(node)
@@ -116,8 +187,11 @@ class NotingBuilder(Builder):
             assert info is not None
             # LangGraph's runtime tells a handler the id of the task that failed.
             task = get_config()["configurable"]["__pregel_task_id"] if self.api is LANGGRAPH else None
-            with self.notes.call(name, runtime, self.numbers, task) as noted, self.inside(noted):
-                self.notes.handled[noted.task] = info.task_id if task else getattr(error.error, "task_id", "")
+            # In a graph elsewhere it would be in the span of the node that this is, whose handler it is not.
+            traced = self.notes.here
+            with self.notes.call(name, runtime, task, traced=traced) as noted, self.inside(noted):
+                failed = info.task_id if task else getattr(error.error, "task_id", "")
+                self.notes.handled_by(noted.task, failed)
                 return {"log": [f"{node.name} failed"], "total": 1}
 
         async def handle_later(state: Any, error: NodeError, runtime: Runtime) -> dict[str, Any]:
@@ -127,7 +201,8 @@ class NotingBuilder(Builder):
         return handle_later if self.is_async and self.api is LANGGRAPH else handle
 
     def router(self, route: Route, _: str = "") -> Any:
-        name = f"route{next(self.names)}"
+        name = f"route{self.routers}"
+        self.routers += 1
 
         def choose(state: Any, runtime: Runtime) -> Any:
             chosen: list[Any] = list(route.targets)
@@ -138,9 +213,7 @@ class NotingBuilder(Builder):
             info = runtime.execution_info
             assert info is not None
             names = tuple(one.node if isinstance(one, PACKETS) else one for one in chosen)
-            with self.notes.lock:
-                self.notes.choices[info.task_id][name] = chosen
-                self.notes.routes.append((info.task_id, name, names))
+            self.notes.chose(info.task_id, name, chosen, names)
             return chosen
 
         choose.__name__ = name
@@ -155,14 +228,13 @@ class NotingBuilder(Builder):
         if inner is not None and not node.calls:
             return inner
 
+        attempts = Attempts()
+
         def work(state: Any, writer: Any) -> dict[str, Any]:
             tag = f"{node.name}{state.get('item', '')}"
             for said in range(node.says):
                 writer({"by": node.name, "says": f"{tag}.{said}"})
-            with self.notes.lock:
-                self.attempts[tag] += 1
-                fails = self.attempts[tag] <= node.fails
-            if fails:
+            if attempts.of(tag) <= node.fails:
                 raise ConnectionError(f"{tag} failed at first")
             answers = [self.api.interrupt(f"{tag}?{asked}") for asked in range(node.asks)]
             if node.raises:
@@ -174,7 +246,7 @@ class NotingBuilder(Builder):
             return self._awaiting(node, inner, work)
 
         def act(state: Any, writer: StreamWriter, runtime: Runtime) -> Any:
-            with self.notes.call(node.name, runtime, self.numbers) as noted, self.inside(noted):
+            with self.notes.call(node.name, runtime) as noted, self.inside(noted):
                 update = work(state, writer)
                 if inner is not None:
                     update["log"] = [*update["log"], *inner.invoke({"log": [], "total": 0})["log"]]
@@ -186,7 +258,7 @@ class NotingBuilder(Builder):
 
     def _awaiting(self, node: Node, inner: Any, work: Any) -> Any:
         async def act(state: Any, writer: StreamWriter, runtime: Runtime) -> Any:
-            with self.notes.call(node.name, runtime, self.numbers) as noted, self.inside(noted):
+            with self.notes.call(node.name, runtime) as noted, self.inside(noted):
                 update = work(state, writer)
                 await asyncio.sleep(0)
                 if inner is not None:
@@ -199,18 +271,17 @@ class NotingBuilder(Builder):
 
     def inside(self, noted: Call) -> Any:
         """Open a span, the way a node's own code does: it belongs where the node is."""
+        if not noted.traced:
+            return nullcontext()
         return self.tracer.start_as_current_span(
             f"inside {noted.number}", record_exception=False, set_status_on_exception=False
         )
 
     def noted_answer(self, node: Node, update: dict[str, Any], noted: Call) -> Any:
         if node.returns in ("command", "commands"):
-            self.notes.commands[noted.task] = node.goto
-            if node.goto:
-                with self.notes.lock:
-                    self.notes.routes.append((noted.task, node.name, node.goto))
+            self.notes.went(noted.task, node.name, node.goto)
         elif node.returns == "parent":
-            self.notes.upwards[noted.task] = node.goto
+            self.notes.left(noted.task, node.goto)
         return self.answer(node, update)
 
 

@@ -186,7 +186,13 @@ class Teller:
             tuple(one.id for one in ended.interrupts),
             edges,
             tuple(self._routes(task)),
-            tuple(sorted((call.attempt, call.number) for call in self.leg.calls if call.task == task.id)),
+            tuple(
+                sorted(
+                    (call.attempt, call.number)
+                    for call in self.leg.calls
+                    if call.task == task.id and call.traced
+                )
+            ),
             tuple(self.run(run, inner) for run in self.inside[task.id]),
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
@@ -19,6 +19,7 @@ from tests.truth.execution import Attempt, Execution, Run, Superstep, Task
 Document = Mapping[str, Any]
 _IDS = {"traceId", "spanId", "parentSpanId"}
 _ERROR = 2
+_SERVER = 2
 
 
 class Span(NamedTuple):
@@ -31,11 +32,13 @@ class Span(NamedTuple):
     status: int
     about: dict[str, Any]
     links: tuple[tuple[str, str, dict[str, Any]], ...]
+    #: Whether it is what a process makes of a call that came from another one.
+    serves: bool
 
     @property
     def kind(self) -> str:
         """Its name without what it is called by: node, or graph."""
-        return self.name.split(" ")[0]
+        return "attempt there" if self.name == "attempt" and self.serves else self.name.split(" ")[0]
 
 
 class Log(NamedTuple):
@@ -72,6 +75,7 @@ def spans_in(documents: Iterable[Document]) -> list[Span]:
             one.get("status", {}).get("code", 0),
             _attributes(one),
             tuple((link["traceId"], link["spanId"], _attributes(link)) for link in one.get("links", ())),
+            one.get("kind") == _SERVER,
         )
         for one in _each(documents, "resourceSpans", "scopeSpans", "spans")
     ]
@@ -122,9 +126,13 @@ class Rebuilder:
                 self.broken.append(f"{count} spans end with the id {id}")
         self.by_id = {span.id: span for span in self.spans}
         self.below: dict[str, list[Span]] = defaultdict(list)
+        #: By trace and task.
+        self.there: dict[tuple[str, str], list[Span]] = defaultdict(list)
         for span in sorted(self.by_id.values(), key=lambda span: span.start):
             self.below[span.parent].append(span)
             self._check(span)
+            if span.kind == "attempt there":
+                self.there[span.trace, span.about["graph.task.id"]].append(span)
         self.logs: dict[str, list[Log]] = defaultdict(list)
         for log in logs_in(self.documents):
             self.logs[log.span].append(log)
@@ -212,6 +220,7 @@ class Rebuilder:
         if about.get("graph.task.attempts", 1) != max(1, len(attempts)):
             self.broken.append(f"{span.name} has {len(attempts)} attempts and says something else")
         places = [(span, 1), *((one, attempt.number) for one, attempt in zip(tries, attempts, strict=True))]
+        places += [(one, one.about["graph.task.attempt"]) for one in self._elsewhere(span, places)]
         inside = [(number, one) for place, number in places for one in self.below[place.id]]
         own = [(number, one) for number, one in inside if one.kind == "inside"]
         runs = [one for _, one in inside if one.kind == "invoke_workflow"]
@@ -232,6 +241,37 @@ class Rebuilder:
             tuple(sorted((number, int(one.name.split(" ")[1])) for number, one in own)),
             tuple(self._run(one) for one in sorted(runs, key=lambda run: run.start)),
         )
+
+    def _elsewhere(self, span: Span, places: Sequence[tuple[Span, int]]) -> list[Span]:
+        """Return what workers tell of the attempts of a task.
+
+        They are below it; in a graph that is itself elsewhere, below what is told of the task around that.
+        """
+        found = self.there[span.trace, span.about["graph.task.id"]]
+        found = [one for one in found if span.start <= one.start <= one.end <= span.end]
+        numbers = {place.id: number for place, number in places}
+        for one in found:
+            number, above = one.about["graph.task.attempt"], self.by_id[one.parent]
+            if above.kind == "inside":
+                above = self.by_id[above.parent]
+            around = above.about.get("graph.task.id")
+            if above.id in numbers:
+                right = above is span or numbers[above.id] == number
+            else:
+                right = above.kind == "attempt there" and around in self._tasks_around(span)
+            if not right:
+                self.broken.append(f"attempt {number} elsewhere of {span.name} is below {above.name}")
+        if len({one.about["graph.task.attempt"] for one in found}) != len(found):
+            self.broken.append(f"{span.name} has an attempt elsewhere twice")
+        return found
+
+    def _tasks_around(self, span: Span) -> set[str]:
+        tasks = set()
+        above = self.by_id.get(span.parent)
+        while above is not None:
+            tasks.add(above.about.get("graph.task.id", ""))
+            above = self.by_id.get(above.parent)
+        return tasks
 
     def _edges(self, span: Span) -> tuple[tuple[str, str], ...]:
         edges = []
@@ -285,9 +325,11 @@ _AROUND: dict[str, set[str | None]] = {
     "superstep": {"invoke_workflow"},
     "invoke_node": {"superstep"},
     "attempt": {"invoke_node"},
-    "inside": {"invoke_node", "attempt"},
+    # The process that a node runs in makes one, too.
+    "attempt there": {"invoke_node", "attempt", "attempt there", "inside"},
+    "inside": {"invoke_node", "attempt", "attempt there"},
     # What a node says in messages is a call of a model.
-    "chat": {"invoke_node", "attempt", "inside"},
+    "chat": {"invoke_node", "attempt", "attempt there", "inside"},
 }
 _FAILURES = {"error", "timeout", "recursion_limit"}
 

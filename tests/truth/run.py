@@ -35,11 +35,11 @@ class Program:
 
     def __init__(self, case: Case, pipeline: Any) -> None:
         self.case, self.pipeline = case, pipeline
-        self.notes = Notes()
+        self.notes = self.made_notes()
         self.saver = noting_saver(self.api, signed=self.signed) if case.saver else None
         self.builder = NotingBuilder(
             self.notes,
-            pipeline.tracer,
+            self.tracer(),
             is_async=case.world == "asyncio",
             handled=case.handled,
             api=self.api,
@@ -52,6 +52,12 @@ class Program:
         self.witnesses: list[Witness] = []
         self.roots: dict[int, str] = {}
         self.contradictions: list[str] = []
+
+    def made_notes(self) -> Notes:
+        return Notes()
+
+    def tracer(self) -> Any:
+        return self.pipeline.tracer
 
     # -- legs ----------------------------------------------------------------------------------------
 

@@ -14,9 +14,7 @@ from typing import Any, Final
 from otel_stream.stream.wakeup import Waiter, in_event_loop, stop_asked, waiter
 
 from ...checkpoint.base import BaseCheckpointSaver
-from ...core.state import RESUME
-from ...graph.node import Writes
-from ...run.checkpointing import NO_OUTCOME
+from ...run.checkpointing import Kept
 from ...store.base import BaseStore, Op
 from ...types import MISSING
 from .outlet import Outlet
@@ -85,6 +83,7 @@ class _Forwarding:
     questions: Questions
     #: What the checkpointer calls the first version of a channel.
     first_version: Any
+    signed_by_lender = True
 
     def get_tuple(self, config: Any) -> Any:
         return self.questions.ask_here("saver", "get_tuple", config)
@@ -146,7 +145,7 @@ class BorrowedStore(BaseStore):
         return found
 
 
-class BorrowedMemory:
+class BorrowedMemory(Kept):
     """Stands for what the run keeps: as it was when the node began, and with what the node adds."""
 
     def __init__(
@@ -171,21 +170,6 @@ class BorrowedMemory:
         self.pending = [one for one in self.pending if one[0] != task_id]
         self.pending += [(task_id, name, value) for name, value in writes]
         await self._questions.ask("memory", "keep", task_id, writes)
-
-    def of_task(self, task_id: str) -> Writes:
-        """Return what was kept of a task."""
-        return [(name, value) for owner, name, value in self.pending if owner == task_id]
-
-    def outcome_of(self, task_id: str) -> Writes:
-        """Return what a task has written, if it has finished."""
-        return [write for write in self.of_task(task_id) if write[0] not in NO_OUTCOME]
-
-    def answers_of(self, task_id: str) -> Sequence[Any]:
-        """Return the answers a task has been given before."""
-        for name, value in self.of_task(task_id):
-            if name == RESUME:
-                return list(value) if isinstance(value, list) else [value]
-        return ()
 
     def take_answer(self, *, keep: bool = False) -> Any:
         """Take the one answer that was given without an interrupt id; MISSING if none is, or it is taken."""

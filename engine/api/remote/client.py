@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
@@ -15,6 +16,7 @@ from ...core.continuation import Continuation
 from ...core.task import Memory, NodeTask, RunEnv
 from ...errors import NodeCancelledError, RemoteNodeError
 from ...executors.ray import RemoteCall, joined, workers_of
+from ...run.checkpointing import ORIGIN, origin_of, unsigned
 from ...run.resume import take_answer
 from ...runtime import current_task, show_life
 from .borrowed import LENT
@@ -187,18 +189,22 @@ class _Hearer:
         self._task = task
         self._drains = drains
         self._listener = Listener(task)
+        self._unheard: deque[Any] = deque()
+        self._answers: list[Any] = []
 
-    async def hear(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Report what has happened, answer what is asked, and wait for who must have room."""
-        answers: list[Any] = []
-        for item in items:
+    async def hear(self, items: Sequence[Any], drains: bool) -> Sequence[Any]:
+        """Report what has happened, answer what is asked, and if ``drains``, wait for who must have room."""
+        self._unheard.extend(items)
+        while self._unheard:
+            item = self._unheard.popleft()
             if item[0] == "ask":
-                answers.append(await self._answer(*item[1:]))
+                await self._answer(*item[1:])
             else:
                 self._note(item)
         observer = self._task.env.observer
-        if items and self._drains and observer is not None:
+        if items and drains and self._drains and observer is not None:
             await observer.drain()
+        answers, self._answers = self._answers, []
         return answers
 
     def _note(self, item: Any) -> None:
@@ -233,11 +239,17 @@ class _Hearer:
 
     async def _answer(
         self, number: int, whom: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[int, bool, Any]:
+    ) -> None:
+        well, answer = False, None
         try:
-            return number, True, await self._asked(whom, method, args, kwargs)
+            well, answer = True, await self._asked(whom, method, args, kwargs)
         except Exception as error:  # noqa: BLE001 - it is raised where it was asked
-            return number, False, error
+            answer = error
+        except BaseException:
+            answer = NodeCancelledError(self._task.node)
+            raise
+        finally:
+            self._answers.append((number, well, answer))
 
     async def _asked(self, whom: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         env = self._task.env
@@ -248,12 +260,27 @@ class _Hearer:
             assert memory is not None
             return await memory.keep(*args)
         lent: Any = env.store if whom == "store" else memory.checkpointer if memory is not None else None
+        if whom == "saver" and not getattr(lent, "signed_by_lender", False):
+            args = self._signed(method, args)
         if not env.executor.is_async:
             found = getattr(lent, method)(*args, **kwargs)
             return list(found) if method == "list" else found
         if method == "list":
             return [one async for one in lent.alist(*args, **kwargs)]
         return await getattr(lent, f"a{method}")(*args, **kwargs)
+
+    def _signed(self, method: str, args: Sequence[Any]) -> Sequence[Any]:
+        """Say with what is stored there which run does so: its span is here."""
+        if method not in ("put", "put_writes"):
+            return args
+        place, what, *others = args
+        origin = origin_of(self._listener.run_at(place["configurable"].get("checkpoint_ns", "")))
+        if method == "put" and ORIGIN in others[0]:
+            others[0] = {**unsigned(others[0]), ORIGIN: origin} if origin else unsigned(others[0])
+        elif method == "put_writes":
+            what = [(name, [value[0], origin] if name == ORIGIN else value) for name, value in what]
+            what = [write for write in what if write[0] != ORIGIN or origin]
+        return (place, what, *others)
 
 
 def _take(task: NodeTask, outcome: Any) -> Any:

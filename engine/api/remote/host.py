@@ -38,6 +38,8 @@ from .told import RunAround
 
 #: Nodes whose code a worker keeps at hand.
 _NODES: Final = 256
+#: Tasks that it remembers to have been stopped before they began.
+_STOPPED: Final = 1024
 
 
 class Order(NamedTuple):
@@ -95,6 +97,8 @@ class Host:
     def __init__(self) -> None:
         self._nodes: OrderedDict[str, Callback] = OrderedDict()
         self._tasks: dict[int, _Hosted] = {}
+        #: Tasks that are to be stopped as soon as they begin.
+        self._stopped: OrderedDict[int, None] = OrderedDict()
         self._never = asyncio.Event()
 
     async def ready(self, setup: Callable[[], Any] | None) -> None:
@@ -116,6 +120,9 @@ class Host:
         callback = await self._callback(key, code)
         if parts:  # what was too large to be sent with each task
             value = {**value, **{name: await ref for name, ref in parts.items()}}
+        if number in self._stopped:
+            del self._stopped[number]
+            return Said((), Outcome("cancelled"))
         hosted = self._tasks[number] = _Hosted(callback, order, value, interest)
         hosted.start()
         return await self._next(number, hosted, interest)
@@ -132,10 +139,15 @@ class Host:
             self._tasks.pop(number, None)
         return said
 
-    async def stop(self, number: int, grace: float) -> bool:
-        """Stop a task; return whether it has ended within ``grace`` seconds."""
-        hosted = self._tasks.pop(number, None)
-        return True if hosted is None else await hosted.stop(grace)
+    async def stop(self, number: int) -> None:
+        """Have a task stop. Its end is said as any other is."""
+        hosted = self._tasks.get(number)
+        if hosted is not None:
+            hosted.stop()
+            return
+        self._stopped[number] = None  # unless it has ended, it is yet to begin
+        if len(self._stopped) > _STOPPED:
+            self._stopped.popitem(last=False)
 
     async def leave(self) -> None:
         """Export the telemetry of this process, which is about to be ended."""
@@ -232,13 +244,11 @@ class _Hosted:
     def start(self) -> None:
         self._running = asyncio.get_running_loop().create_task(self._run())
 
-    async def stop(self, grace: float) -> bool:
-        running = self._running
-        assert running is not None
+    def stop(self) -> None:
+        assert self._running is not None
         if self.task.thread is not None:
             self.task.thread.tell()
-        running.cancel()
-        return bool((await asyncio.wait((running,), timeout=grace))[0])
+        self._running.cancel()
 
     async def _run(self) -> None:
         task, order = self.task, self._order

@@ -87,12 +87,19 @@ class Listener:
 
     def __init__(self, task: NodeTask) -> None:
         self._known: dict[int, Any] = dict(enumerate(around(task)))
+        self._runs: dict[str, GraphRun] = {}
+
+    def run_at(self, namespace: str) -> GraphRun | None:
+        """Return the run that was told of last whose checkpoints are there."""
+        return self._runs.get(namespace)
 
     def hear(self, told: Told) -> Event:
         """Return the event that was told."""
         for number, about in told.new:
             make, given = self._loads(about)
-            self._known[number] = make(*given)
+            self._known[number] = new = make(*given)
+            if isinstance(new, GraphRun):
+                self._runs["|".join(new.path)] = new
         event: Event = self._loads(told.event)
         if told.task is not None:
             task = self._known[told.task]

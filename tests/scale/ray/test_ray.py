@@ -11,6 +11,7 @@ import pytest
 
 import engine
 from engine import Command, NodeTimeoutError, Remote, RetryPolicy, StateGraph, TimeoutPolicy, WorkerLostError
+from engine.api.remote.host import Host
 from otel_stream import StreamConfig
 from tests.scale.ray import nodes
 
@@ -226,3 +227,12 @@ def test_the_page_says_what_happens(capsys) -> None:
         "custom {'done': 2}",
         "values {'texts': ['a', 'bcd'], 'lengths': [1, 3]}",
     ]
+
+
+async def test_what_is_stopped_before_it_has_begun_never_begins() -> None:
+    host = Host()
+    await host.stop(7)  # calls of an actor may overtake each other
+    host._nodes["key"] = lambda: pytest.fail("it ran")
+    said = await host.begin(7, 0, "key", (), None, {}, {})
+    assert said.end.end == "cancelled"
+    assert not host._tasks
