@@ -182,7 +182,7 @@ class _Reader:
             self._about(event)
         found = []
         for choice in event.choices:
-            name = self._name(event.id)
+            name = self._id if self.id and self._id else self._name(event.id)
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
                 self._about(event)
@@ -254,22 +254,24 @@ class _Reader:
 
 def _of_choice(choice: Any, name: str) -> MessageChunk:
     delta = choice.delta
+    calls = getattr(delta, "tool_calls", None)
     return MessageChunk(
         id=name,
         content=getattr(delta, "content", None) or "",
         refusal=getattr(delta, "refusal", None) or "",
         # Not OpenAI's own, but what most servers that speak its protocol call it.
         reasoning=getattr(delta, "reasoning_content", None) or "",
-        tool_calls=tuple(
-            ToolCallChunk(
-                index=call.index,
-                id=call.id,
-                name=getattr(call.function, "name", None),
-                args=getattr(call.function, "arguments", None) or "",
-            )
-            for call in getattr(delta, "tool_calls", None) or ()
-        ),
+        tool_calls=tuple(map(_of_call, calls)) if calls else (),
         finish_reason=choice.finish_reason,
+    )
+
+
+def _of_call(call: Any) -> ToolCallChunk:
+    return ToolCallChunk(
+        index=call.index,
+        id=call.id,
+        name=getattr(call.function, "name", None),
+        args=getattr(call.function, "arguments", None) or "",
     )
 
 

@@ -93,7 +93,7 @@ def spending(request: Any, started: Ports, tmp_path_factory: pytest.TempPathFact
     command = [sys.executable, "-m", "tests.backends.spending", str(RUNS)]
     folder = tmp_path_factory.mktemp("spending")
     ended = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120 + RUNS, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120 + 3 * RUNS, check=False
     )
     assert ended.returncode == 0, ended.stderr
     backends = ask.Backends({"prometheus": url(started["prometheus"])})
@@ -105,7 +105,7 @@ def wait_for(get: Callable[[], Any], wanted: Any) -> None:
     assert got == wanted
 
 
-@pytest.mark.timeout(300 + RUNS)
+@pytest.mark.timeout(300 + 3 * RUNS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokens_are_those_that_services_reported(spending: Spending, kind: str) -> None:
     reported = spending.tokens(kind)
@@ -113,12 +113,12 @@ def test_tokens_are_those_that_services_reported(spending: Spending, kind: str) 
     wait_for(lambda: spending.counted(TOKENS, KINDS[kind]), reported)
 
 
-@pytest.mark.timeout(300 + RUNS)
+@pytest.mark.timeout(300 + 3 * RUNS)
 def test_costs_are_those_of_what_services_reported(spending: Spending) -> None:
     wait_for(lambda: sum(spending.counted(COST, NAME).values()), pytest.approx(HOUR * spending.cost))
 
 
-@pytest.mark.timeout(300 + RUNS)
+@pytest.mark.timeout(300 + 3 * RUNS)
 @pytest.mark.skipif(RUNS < 500, reason="rates are estimated from samples: of few they are rough")
 def test_lines_enclose_what_was_spent(spending: Spending) -> None:
     for kind, legend in KINDS.items():
