@@ -93,7 +93,13 @@ def spending(request: Any, started: Ports, tmp_path_factory: pytest.TempPathFact
     command = [sys.executable, "-m", "tests.backends.spending", str(RUNS)]
     folder = tmp_path_factory.mktemp("spending")
     ended = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120 + 3 * RUNS, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120 + 3 * RUNS,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr
     backends = ask.Backends({"prometheus": url(started["prometheus"])})
