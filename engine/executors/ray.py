@@ -45,7 +45,10 @@ class RemoteCall(NamedTuple):
     """A task that is to run elsewhere."""
 
     node: str
-    #: What ``begin`` is given, besides the number of the call and what is wanted of it.
+    #: What workers know the node's code by, and where it is: in Ray's object store.
+    key: str
+    code: Any
+    #: What ``begin`` is given, besides that, the number of the call and what is wanted of it.
     request: Sequence[Any]
     #: Which events somebody wants now.
     interest: Callable[[], int]
@@ -55,10 +58,14 @@ class RemoteCall(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a worker says at a time. ``end``: how the task ended, None while it goes on."""
+    """What a worker says at a time. ``end``: how the task ended, None while it goes on.
+
+    ``lacks_code``: it has not begun it, since it does not know the node's code any more.
+    """
 
     items: Sequence[Any]
     end: Any = None
+    lacks_code: bool = False
 
 
 class Worker:
@@ -68,6 +75,8 @@ class Worker:
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
+        #: Keys of the code that it was sent.
+        self.known: set[str] = set()
         #: Tasks that it runs.
         self.busy = 0
         #: Why there is no reaching it any more.
@@ -92,9 +101,8 @@ class _Conversation:
             WorkerLostError: the worker died.
             TypeError: what is sent to it, or comes back, is nothing that can be sent.
         """
-        call = self.call
-        self._ask("begin", call.interest(), *call.request)
-        return await self._hear_out(lambda ref: _result(ref, call.wait), drains=True)
+        self._begin()
+        return await self._hear_out(lambda ref: _result(ref, self.call.wait), drains=True)
 
     def stop(self) -> None:
         """Have the task stopped, if it was ever begun."""
@@ -118,14 +126,27 @@ class _Conversation:
     async def _hear_out(self, answered: Callable[[Any], Awaitable[Said]], *, drains: bool) -> Any:
         while True:
             said = await self._answer(answered)
+            if said.lacks_code:
+                self.worker.known.discard(self.call.key)
+                self._begin()
+                continue
+            self.worker.known.add(self.call.key)
             replies = await self.call.hear(said.items, drains)
             if said.end is not None:
                 return said.end
-            self._ask("more", self.call.interest(), replies)
+            self._ask("more", replies)
 
-    def _ask(self, method: str, *args: Any) -> None:
+    def _begin(self) -> None:
+        call = self.call
+        # A reference that goes along is kept account of by Ray, which costs as much as the rest of a call.
+        code = () if call.key in self.worker.known else (call.code,)
+        self._ask("begin", call.key, code, *call.request)
+
+    def _ask(self, method: str, *about: Any) -> None:
         with self._explained():
-            self._asked = getattr(self.worker.actor, method).remote(self._number, *args)
+            # As one argument: Ray pickles each by itself.
+            said = (self._number, self.call.interest(), *about)
+            self._asked = getattr(self.worker.actor, method).remote(said)
 
     async def _answer(self, answered: Callable[[Any], Awaitable[Said]]) -> Said:
         with self._explained():

@@ -35,9 +35,11 @@ async def run(code: Code, value: Any, wait: Callable[[], Waiter]) -> Any:
     """Run the node of the current task in a worker, and return its answer; raises what it raises."""
     task = current_task()
     value, parts = _by_reference(value)
-    request = (code.key, [_stored(code, task)], _order(task), value, parts)
+    request = (_order(task), value, parts)
     hearer = _Hearer(task, drains=wait is waiter or not in_event_loop())
-    call = RemoteCall(task.node, request, lambda: _interest(task.env), hearer.hear, wait)
+    call = RemoteCall(
+        task.node, code.key, _stored(code, task), request, lambda: _interest(task.env), hearer.hear, wait
+    )
     return _take(task, await workers_of(code.remote, lambda: Host).run(call))
 
 

@@ -113,11 +113,16 @@ class Host:
         """Never return: whoever waits for it hears of this process's end."""
         await self._never.wait()
 
-    async def begin(
-        self, number: int, interest: int, key: str, code: Sequence[Any], order: Order, value: Any, parts: Any
-    ) -> Said:
-        """Begin a task, and return the first of what there is to say of it."""
+    async def begin(self, said: tuple[int, int, str, Sequence[Any], Order, Any, Any]) -> Said:
+        """Begin a task, and return the first of what there is to say of it.
+
+        ``said``: its number, what is wanted to be known, the key of its node's code, and that itself if it
+        is not known here, what there is to say of it, its input, and the parts of that which are elsewhere.
+        """
+        number, interest, key, code, order, value, parts = said
         callback = await self._callback(key, code)
+        if callback is None:
+            return Said((), lacks_code=True)
         if parts:  # what was too large to be sent with each task
             value = {**value, **{name: await ref for name, ref in parts.items()}}
         if number in self._stopped:
@@ -127,8 +132,9 @@ class Host:
         hosted.start()
         return await self._next(number, hosted, interest)
 
-    async def more(self, number: int, interest: int, answers: Sequence[Any]) -> Said:
+    async def more(self, said: tuple[int, int, Sequence[Any]]) -> Said:
         """Return the next of what there is to say; what was said before has been heard."""
+        number, interest, answers = said
         hosted = self._tasks[number]
         hosted.questions.take(answers)
         return await self._next(number, hosted, interest)
@@ -153,8 +159,10 @@ class Host:
         """Export the telemetry of this process, which is about to be ended."""
         await asyncio.to_thread(flush)
 
-    async def _callback(self, key: str, code: Sequence[Any]) -> Callback:
+    async def _callback(self, key: str, code: Sequence[Any]) -> Callback | None:
         if key not in self._nodes:
+            if not code:
+                return None
             self._nodes[key] = loads(await code[0])
             if len(self._nodes) > _NODES:
                 self._nodes.popitem(last=False)

@@ -12,6 +12,7 @@ import pytest
 import engine
 from engine import Command, NodeTimeoutError, Remote, RetryPolicy, StateGraph, TimeoutPolicy, WorkerLostError
 from engine.api.remote.host import Host
+from engine.executors.ray import workers_of
 from otel_stream import StreamConfig
 from tests.scale.ray import nodes
 
@@ -233,6 +234,15 @@ async def test_what_is_stopped_before_it_has_begun_never_begins() -> None:
     host = Host()
     await host.stop(7)  # calls of an actor may overtake each other
     host._nodes["key"] = lambda: pytest.fail("it ran")
-    said = await host.begin(7, 0, "key", (), None, {}, {})
+    said = await host.begin((7, 0, "key", (), None, {}, {}))
     assert said.end.end == "cancelled"
     assert not host._tasks
+
+
+async def test_code_that_a_worker_has_forgotten_is_sent_again() -> None:
+    graph = nodes.graph(lambda state: {"log": ["again"]})
+    assert (await graph.ainvoke({"log": []}))["log"] == ["again"]
+    graph.builder.nodes["work"].callback.afunc.__self__._code.key = "not known there"
+    for worker in workers_of(nodes.ELSEWHERE, lambda: Host)._all:
+        worker.known.add("not known there")
+    assert (await graph.ainvoke({"log": []}))["log"] == ["again"]
