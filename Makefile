@@ -76,8 +76,12 @@ bench-watchers: $(VENV)/.dev ## Measure what two hundred readers of one run cost
 	$(BIN)/python -m benchmarks.watchers $(ARGS)
 
 .PHONY: bench-scale
-bench-scale: $(VENV)/.dev $(KAFKA)/libs/.copied ## Measure streams through a Kafka broker beside aiokafka alone
-	$(BIN)/python -m benchmarks.scale
+bench-scale: $(SCALE)/.made $(KAFKA)/libs/.copied ## Measure streams through Kafka beside aiokafka alone, and nodes on Ray beside an actor's calls
+	$(call BESIDE_RAY,-m benchmarks.scale)
+
+.PHONY: scaling
+scaling: $(VENV)/.dev $(KAFKA)/libs/.copied ## Measure what a run costs whom, and print what so many a second need (ARGS=--again prints it once more)
+	$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 .PHONY: peers
 peers: $(VENV)/.dev ## Measure the telemetry of others for LangGraph beside ours, and write docs/peers.md

@@ -1,7 +1,8 @@
-"""What streams through Kafka cost, beside aiokafka alone, on a broker of its own: ``make bench-scale``.
+"""What Kafka and Ray cost, beside aiokafka alone and Ray's own calls: ``make bench-scale``.
 
 Prints parts per second from a run to a remote receiver, in turns with the same values sent and received by
-aiokafka's own producer and consumer; and how long a part takes from its writer to its receiver.
+aiokafka's own producer and consumer; how long a part takes from its writer to its receiver; and what a node
+on Ray costs. The broker and the cluster are its own.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from benchmarks import hops
 from engine import START, StateGraph
 from engine.runtime import get_stream_writer
 from otel_stream import StreamConfig
@@ -118,6 +120,9 @@ def main() -> int:
             theirs.append(asyncio.run(_aiokafkas(servers, value)))
         found = sorted(asyncio.run(_latencies(servers)))
         workers = {number: _workers(servers, number) for number in (1, 2, 4)}
+        with hops.cluster():
+            on_ray = asyncio.run(hops.latencies(servers, _topic()))
+            rows, fits = hops.rows()
     finally:
         broker.stop()
     (sent, received), (their_sent, their_received) = _median(ours), _median(theirs)
@@ -132,10 +137,13 @@ def main() -> int:
         ("through, one after the other", *through),
     ):
         print(f"{what:<30}{rate:>12,.0f}{other:>12,.0f}{rate / other:>8.2f}")
-    p50, p99 = found[len(found) // 2], found[int(len(found) * 0.99)]
-    print(f"\nfrom a node's write to a remote receiver: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
     print("workers:", ", ".join(f"{number}: {rate:,.0f} parts/s" for number, rate in workers.items()))
-    return 0 if through[0] / through[1] >= MUST else 1
+    print("\nfrom a write to a remote receiver")
+    for where, times in (("of a node here", found), ("of a node on Ray", on_ray)):
+        p50, p99 = times[len(times) // 2], times[int(len(times) * 0.99)]
+        print(f"{where:<30}p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    print("\n" + "\n".join(rows))
+    return 0 if through[0] / through[1] >= MUST and fits else 1
 
 
 def _value() -> bytes:
