@@ -1,5 +1,5 @@
 // The page below a prefix: its files, its data, its events and its links are all below it.
-import { accessible, assert, browse, link } from "./browser.mjs";
+import { assert, browse, link } from "./browser.mjs";
 
 await browse(async (open) => {
   const page = await open(link);
@@ -13,7 +13,6 @@ await browse(async (open) => {
   await page.getByRole("tab", { name: "State" }).click();
   await page.keyboard.press("[");
   await page.locator(".key", { hasText: "many" }).first().waitFor();
-  await accessible(page, "a run below a prefix");
   // Its address leads there again, in a second tab as in this one, which both go on hearing.
   const second = await page.context().newPage();
   await page.reload();

@@ -6,7 +6,7 @@ await browse(async (open) => {
   await page.locator("tr.run").getByRole("link", { name: "audit" }).click();
   // The graph moves: it is seen while nodes run, and each of them is done at the end.
   await page.locator("g.node.run").first().waitFor();
-  await page.locator(".badge", { hasText: "ok" }).waitFor({ timeout: 60_000 });
+  await page.locator(".badge", { hasText: "ok" }).waitFor({ timeout: 180_000 });
   await page.locator('g.node[aria-label^="report: ✔ 1"]').waitFor();
   await page.getByRole("tab", { name: "Messages" }).click();
   await page.locator(".message.ai", { hasText: "Audit of" }).waitFor();
