@@ -21,33 +21,80 @@ NOBODY = "nobody"
 _PR_SET_PDEATHSIG = 1
 
 
+class Server:
+    """A server that can be killed, and started again where it was."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        #: How to connect to it as its superuser.
+        self.address = f"host={self.folder} user=postgres dbname=postgres"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._programs, self._who = _programs(self.folder)
+        self._data = self.folder / "data"
+        initdb = ["-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run(
+            [self._programs / "initdb", *initdb],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+            timeout=50,
+            **self._who,
+        )
+
+    def start(self) -> None:
+        """Start it; after a kill, as soon as what it has left behind is gone."""
+        command = [self._programs / "postgres", "-D", self._data, "-k", self.folder]
+        with (self.folder / "log").open("ab") as output:
+            while True:
+                self._process = subprocess.Popen(
+                    [*command, "-c", "listen_addresses=", "-c", "fsync=off"],
+                    cwd=self.folder,
+                    stdout=output,
+                    stderr=output,
+                    preexec_fn=_end_with_us if sys.platform == "linux" else None,  # noqa: PLW1509 - calls C alone
+                    **self._who,
+                )
+                if self._is_ready():
+                    return
+                log = (self.folder / "log").read_text()
+                # Sessions of the one that was killed end when they notice.
+                assert "is still in use" in log.splitlines()[-2] + log.splitlines()[-1], log
+
+    def _is_ready(self) -> bool:
+        """Wait until it answers; False: it has ended."""
+        assert self._process is not None
+        while True:
+            try:
+                psycopg.connect(self.address).close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None:
+                    return False
+            else:
+                return True
+
+    def kill(self) -> None:
+        """Have it gone at once: its sessions notice, and end."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
+
+    def stop(self) -> None:
+        """Stop it if it runs, and remove what it kept."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(30)
+        shutil.rmtree(self.folder)
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """Start a server, yield how to connect to it as its superuser, and stop it."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    one = Server()
     try:
-        programs, who = _programs(folder)
-        data = folder / "data"
-        initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run(initdb, cwd=folder, check=True, capture_output=True, timeout=50, **who)
-        command = [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses="]
-        log = folder / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "-c", "fsync=off"],
-                cwd=folder,
-                stdout=output,
-                stderr=output,
-                preexec_fn=_end_with_us if sys.platform == "linux" else None,  # noqa: PLW1509 - calls C alone
-                **who,
-            )
-        try:
-            yield _ready(process, f"host={folder} user=postgres dbname=postgres", log)
-        finally:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(30)
+        one.start()
+        yield one.address
     finally:
-        shutil.rmtree(folder)
+        one.stop()
 
 
 def _programs(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -70,16 +117,6 @@ def _programs(folder: Path) -> tuple[Path, dict[str, Any]]:
 def _end_with_us() -> None:
     """Have the kernel stop the server where whoever started it is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _ready(process: subprocess.Popen[bytes], address: str, log: Path) -> str:
-    while True:
-        try:
-            psycopg.connect(address).close()
-        except psycopg.OperationalError:
-            assert process.poll() is None, log.read_text()
-        else:
-            return address
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.postgres import PostgresSaver
 
-from examples.cluster.demo import SHARED, VICTIM, WORKERS, Demo, Run
+from examples.cluster.crew import Run
+from examples.cluster.demo import SHARED, VICTIM, WORKERS, Demo
 from examples.cluster.graph import STEPS
 
 
@@ -92,9 +93,10 @@ def _shared(runs: list[Run]) -> Check:
 def _resumed(runs: list[Run]) -> Check:
     killed = {run.id for run in runs if run.killed}
     lost = sum(run.watched["end"] == "lost" for run in runs)
+    known = sum(run.watched["parts"] > 0 for run in runs if run.killed)
     on = {run.resumes for run in runs if run.resumes is not None and run.ended.get("end") == "ok"}
     return Check(
-        bool(killed) and on == killed and lost == len(killed),
+        bool(killed) and on == killed and lost == known,
         f"{len(killed)} runs were under way in the worker that was killed: the watcher was told of {lost}, "
         f"and {len(on)} were gone on with by other workers",
     )
@@ -121,7 +123,7 @@ def _account(demo: Demo, runs: list[Run]) -> Check:
 def _kept(demo: Demo, runs: list[Run]) -> Check:
     """Look into the database for what each thread has done."""
     right, threads = 0, {run.thread for run in runs}
-    with PostgresSaver.from_conn_string(demo.services.database) as saver:
+    with PostgresSaver.from_conn_string(demo.services.database.address) as saver:
         for thread in threads:
             found = saver.get_tuple({"configurable": {"thread_id": thread}})
             values = found.checkpoint["channel_values"] if found else {}
@@ -160,11 +162,12 @@ def _traced(demo: Demo, runs: list[Run]) -> Iterator[Check]:
         f"{len(whole)} of {len(begun)} runs are one trace each in Jaeger, over worker, Ray and watcher "
         f"({total:,} spans)",
     )
-    resumed = [run for run in begun if run.resumes is not None]
+    resumed = [run for run in begun if run.ended["begun"]]
     linked = [run for run in resumed if _links_back(demo, run, spans[run.id])]
     yield Check(
         bool(resumed) and len(linked) == len(resumed),
-        f"{len(linked)} of {len(resumed)} resumed runs link to the trace of the run that was killed",
+        f"{len(linked)} of {len(resumed)} runs that went on from a checkpoint link to the trace "
+        "of the run that was killed",
     )
 
 

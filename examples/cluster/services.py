@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,78 +22,120 @@ from tests.scale.broker import Broker
 
 ROOT = Path(__file__).parents[2]
 #: What each Ray node has: for each CPU one of its processes waits for work from the beginning.
-_NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "node_ip_address": LOOPBACK}
+_NODE: dict[str, Any] = {
+    "num_cpus": 1,
+    "object_store_memory": 100_000_000,
+    "node_ip_address": LOOPBACK,
+    "include_log_monitor": False,
+}
 _PATIENCE = 60
 
 
 @dataclass
 class Services:
-    """Where the processes find each other. ``jaeger``: where to ask for traces; None if it is not built."""
+    """What was started. ``jaeger``: where to ask for traces; None if it is not built."""
 
-    database: str
-    kafka: str
-    ray: str
+    database: postgres.Server
+    broker: Broker
+    ray: str | None
     jaeger: str | None
+    #: Of everything else that is to find them.
     environment: dict[str, str]
+    #: Where Ray has its sessions.
+    folder: Path
 
 
 @contextmanager
-def services(say: Callable[[str], None]) -> Iterator[Services]:
-    """Start everything side by side."""
+def services(say: Callable[[str], None], *, traces: bool = True, ray: bool = True) -> Iterator[Services]:
+    """Start everything; Jaeger only if there are to be ``traces``, and it is built; Ray if it is wanted."""
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         folder = Path(tempfile.mkdtemp(prefix="cluster-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        jaeger, otlp = _jaeger(stack, folder, say) if _is_built("jaeger") else (None, {})
+        stack.callback(end_ray, folder)
+        jaeger, otlp = _jaeger(stack, folder, say) if traces and _is_built("jaeger") else (None, {})
         os.environ.update(otlp, PYTHONPATH=str(ROOT), RAY_TMPDIR=str(folder), RAY_USAGE_STATS_ENABLED="0")
         begun = time.monotonic()
-        # In the main thread, which alone is told of signals; and by itself: it has thirty seconds to start.
-        cluster = _ray_node(stack)
+        # Ray in the main thread, which alone is told of signals.
+        cluster = _ray(stack, folder) if ray else None
         others = [threads.submit(make, stack) for make in (_postgres, _kafka)]
-        cluster.add_node(**_NODE, resources={"two": 1})
-        cluster.wait_for_nodes()
-        ray = str(cluster.address)
-        database, kafka = (one.result() for one in others)
-        say(f"PostgreSQL, Kafka and two Ray nodes are there after {time.monotonic() - begun:.0f} s")
+        if cluster is not None:
+            _add(cluster, resources={"two": 1})
+            cluster.wait_for_nodes()
+        database, broker = others[0].result(), others[1].result()
+        nodes = "PostgreSQL, Kafka and two Ray nodes are" if ray else "PostgreSQL and Kafka are"
+        say(f"{nodes} there after {time.monotonic() - begun:.0f} s")
+        address = None if cluster is None else str(cluster.address)
         environment = {
             **os.environ,
-            "CLUSTER_DATABASE": database,
-            "CLUSTER_KAFKA": kafka,
-            "CLUSTER_RAY": ray,
+            "CLUSTER_DATABASE": database.address,
+            "CLUSTER_KAFKA": broker.address,
+            **({} if address is None else {"CLUSTER_RAY": address}),
         }
-        yield Services(database, kafka, ray, jaeger, environment)
+        yield Services(database, broker, address, jaeger, environment, folder)
 
 
-def _postgres(stack: ExitStack) -> str:
+def _postgres(stack: ExitStack) -> postgres.Server:
     from langgraph.checkpoint.postgres import PostgresSaver
 
-    database = stack.enter_context(postgres.server())
-    with PostgresSaver.from_conn_string(database) as saver:
+    database = postgres.Server()
+    stack.callback(database.stop)
+    database.start()
+    with PostgresSaver.from_conn_string(database.address) as saver:
         saver.setup()
     return database
 
 
-def _kafka(stack: ExitStack) -> str:
+def _kafka(stack: ExitStack) -> Broker:
     broker = Broker()
     stack.callback(broker.stop)
     broker.start()
-    return broker.address
+    return broker
 
 
-def _ray_node(stack: ExitStack) -> Any:
-    """Start a cluster of one node, on a busy machine perhaps not at once."""
+def _ray(stack: ExitStack, folder: Path) -> Any:
+    """Start a cluster of one node."""
     from ray.cluster_utils import Cluster
 
-    for attempts in (2, 1, 0):
-        cluster = Cluster()
+    cluster = Cluster()
+    stack.callback(cluster.shutdown)
+    # What is left of a head that has not come up would be in the way.
+    _add(cluster, lambda: end_ray(folder), resources={"one": 1}, include_dashboard=False, no_monitor=True)
+    return cluster
+
+
+def _add(cluster: Any, clear: Callable[[], None] = lambda: None, **node: Any) -> None:
+    """Add a node. It gives up after thirty seconds, which a busy machine may need."""
+    for attempts_left in (2, 1, 0):
         try:
-            cluster.add_node(**_NODE, resources={"one": 1}, include_dashboard=False)
+            cluster.add_node(**_NODE, **node)
         except Exception:
-            if not attempts:
+            clear()
+            if not attempts_left:
                 raise
         else:
-            stack.callback(cluster.shutdown)
-            break
-    return cluster
+            return
+
+
+def of_ray(folder: Path) -> dict[int, bytes]:
+    """Return the processes of a cluster that has its sessions there, by pid, and how they were called."""
+    pids = (int(one.name) for one in Path("/proc").glob("[0-9]*"))
+    commands = {pid: command_of(pid) for pid in pids if pid != os.getpid()}
+    return {pid: command for pid, command in commands.items() if f"{folder}/ray/".encode() in command}
+
+
+def end_ray(folder: Path) -> None:
+    """End what is left of nodes that have not come up, were killed, or have taken the place of one."""
+    for pid in of_ray(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def command_of(pid: int) -> bytes:
+    """Return how a process was called, nothing if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _is_built(name: str) -> bool:

@@ -86,8 +86,9 @@ async def main() -> None:
     telling = asyncio.create_task(watcher.tell_seen())
     tell("ready", pid=os.getpid())
     async with asyncio.TaskGroup() as group:
-        async for job in jobs():
-            group.create_task(watcher.watch(job["run"]))
+        watching = [group.create_task(watcher.watch(job["run"])) async for job in jobs()]
+        for one in watching:
+            one.cancel()  # what was killed before it had begun is never heard of
     telling.cancel()
     tell("seen", runs=dict(watcher.seen))
     if handle is not None:
