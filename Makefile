@@ -206,6 +206,8 @@ $(SCALE)/.made: $(VENV)/.made pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python $(BIN)/python $(SCALE); \
 	else $(BIN)/python -m venv $(SCALE) && $(SCALE)/bin/python -m pip install --quiet --constraint constraints.txt --upgrade pip; fi
 	@$(call INSTALL,--editable '.[$(ON_RAY)]' --group test,$(SCALE)/bin)
+	@echo 'Compiling $(SCALE) (once): each process of Ray loads hundreds of modules, and has thirty seconds to do so'
+	@$(SCALE)/bin/python -m compileall -q -j 0 $(SCALE)/lib >/dev/null || true # some are of other versions of Python
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt README.md

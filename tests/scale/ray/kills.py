@@ -204,7 +204,9 @@ class Kills(Crew):
                 wrong.append(f"the watcher saw of a run {seen}")
             if told and told["sent"] and (seen["parts"], seen["digest"]) != (told["parts"], told["digest"]):
                 wrong.append(f"the watcher saw {seen} of a run that ended with {told}")
-            if (seen["end"] == "lost") != (run.killed and seen["parts"] > 0):
+            if (seen["end"] == "lost" and not run.killed) or (
+                run.killed and seen["parts"] and seen["end"] != "lost"
+            ):
                 wrong.append(f"the watcher was told {seen['end']} of a run that was {told or 'killed'}")
         sums: Counter[str] = Counter()
         for child in self.children.values():
