@@ -8,12 +8,13 @@ no receiver wants is then neither copied nor converted, only counted.
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from otel_stream.config import ConfigError, refuse_unusable
+from otel_stream.config import MODES, ConfigError, refuse_unusable
 from otel_stream.events import Event
 from otel_stream.parts import StreamPart, message_id
 
@@ -166,9 +167,17 @@ class Tag(_Metadata):
 
 
 class Step(_Metadata):
-    """Parts of the supersteps from ``first`` to ``last``, both included; no ``last``: to the end."""
+    """Parts of the supersteps from ``first`` to ``last``, both included; no ``last``: to the end.
+
+    Raises:
+        ConfigError: no superstep is between them.
+    """
 
     def __init__(self, first: int, last: int | None = None) -> None:
+        if last is not None and last < first:
+            raise ConfigError(
+                f"filter: Step({first}, {last}) lets nothing through; give the lower number first"
+            )
         self._first = first
         self._last = last
 
@@ -178,9 +187,17 @@ class Step(_Metadata):
 
 
 class Mode(_Metadata):
-    """Parts of one of the modes; a ``Custom`` mode is known by its name."""
+    """Parts of one of the modes; a ``Custom`` mode is known by its name.
+
+    Raises:
+        ConfigError: a word that is nearly a mode, and none.
+    """
 
     def __init__(self, *modes: str) -> None:
+        for word in modes:
+            near = difflib.get_close_matches(word, MODES, 1, 0.8) if word not in MODES else ()
+            if near:
+                raise ConfigError(f"filter: Mode({word!r}) is no mode; did you mean {near[0]!r}?")
         self._modes = frozenset(modes)
 
     def accept(self, part: StreamPart, /) -> bool:

@@ -101,10 +101,16 @@ def _line(part: StreamPart) -> str:
     return f"{part.seq:>6}  step {step:>4}  {part.type:<11} {where}{part.node or '-'}  {text}"
 
 
+_REMEDY = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=event_only has a program export content"
+
+
 def _show_state(run: ReplayedRun, step: int, json: bool) -> int:
     import msgspec
 
     state = run.state_at(step)
+    if state.values is None and not state.trusted:
+        complain(f"{state}; {_REMEDY}")
+        return 1
     text = encode(state.values)
     print_json(text if json else msgspec.json.format(text, indent=2))
     if state.step != step:

@@ -187,7 +187,8 @@ def _tell(listening: Listening, options: Options) -> None:
     say(f"Open {listening.link}")
     if listening.takes:
         say(f"OTLP over HTTP: {listening.http}   over gRPC: {listening.grpc}")
-        say(f"To see a program: OTEL_EXPORTER_OTLP_ENDPOINT={listening.http} python app.py")
+        say(f"A program that calls configure(): OTEL_EXPORTER_OTLP_ENDPOINT={listening.http} python app.py")
+        say("Any other, with a page of its own: otel-stream view -- opentelemetry-instrument python app.py")
         say(f"Runs are kept in {options.folder}, up to {options.capacity // 2**20} MB. Ctrl-C ends this.")
     sys.stdout.flush()
 

@@ -67,6 +67,8 @@ class Builder:
         self._files: dict[str, Any] = {}
         #: What the SDK's own classes make, and why.
         self.not_lean: dict[str, str] = {}
+        #: What was chosen and is not installed -> where that telemetry goes instead.
+        self.instead: dict[str, Destination] = {}
         #: Told of losses as soon as it exists.
         self.handle: Handle | None = None
 
@@ -164,7 +166,10 @@ class Builder:
         if place.kind == "otlp":
             return self._otlp_exporter(signal, place)
         made = _from_entry_point(signal, place.kind)
-        return self._otlp_exporter(signal, self._otlp(signal)) if made is None else made
+        if made is not None:
+            return made
+        instead = self.instead[place.shown] = self._otlp(signal)
+        return self._otlp_exporter(signal, instead)
 
     def _otlp_exporter(self, signal: Signal, place: Destination) -> Any:
         return _otlp_exporter(signal, place.protocol)(place, self._longest)

@@ -35,6 +35,12 @@ RUN_ATTRIBUTES: Final = "OTEL_STREAM_RUN_ATTRIBUTES"
 EMIT_EVENT: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
+#: Variables of ours that are read here.
+OURS: Final = (
+    *(EXPORT_MODES, EXPORT_MESSAGES, EXPORT_STARTS, RECORD_AS, MIN_SPAN_DURATION, MODEL_SPANS, PRICES),
+    *(REDACT_PATHS, REDACT_PATTERN, REDACT_HASH_PATHS, REDACT_KEY, CONVERSATION_BAGGAGE, RUN_ATTRIBUTES),
+)
+
 RecordAs = Literal["log_events", "span_events", "both"]
 ExceptionsAs = Literal["span_events", "logs", "logs/dup"]
 MessagesAs = Literal["joined", "chunks"]
@@ -60,6 +66,10 @@ _CAPTURE: Final = {
 }
 
 _logger = logging.getLogger(__name__)
+
+
+class OptionError(ValueError):
+    """What cannot be meant. The message names the field, the value and the remedy, and nothing of a run."""
 
 
 class TelemetryOptions(msgspec.Struct, frozen=True):
@@ -132,9 +142,10 @@ def resolve(
     Of redaction the rules of both apply: the environment can hide more, never less.
 
     Raises:
-        ValueError: something that cannot be meant, from wherever it comes.
+        OptionError: something that cannot be meant, from wherever it comes.
     """
     environ = os.environ if environ is None else environ
+    _tell_typos(environ)
     span_content = event_content = bool(capture_content)
     if environ.get(CAPTURE_CONTENT, "").strip():
         span_content, event_content = _capture(environ[CAPTURE_CONTENT])
@@ -143,7 +154,7 @@ def resolve(
     else:
         chosen = DEFAULT_MODES if modes is None else _modes(modes, "modes")
     if max_body_bytes is not None and max_body_bytes < 1:
-        raise ValueError(f"max_body_bytes={max_body_bytes!r} is no size: give a number of bytes, 1 or more.")
+        raise OptionError(f"max_body_bytes={max_body_bytes!r} is no size: give a number of bytes, 1 or more.")
     rules = _redaction(redaction, environ)
     shown_as: RecordAs = _choice(RecordAs, record_as, "record_as", RECORD_AS, environ)
     told: Starts = _choice(Starts, starts, "starts", EXPORT_STARTS, environ)
@@ -187,7 +198,7 @@ def _redaction(given: Redaction | None, environ: Mapping[str, str]) -> Redaction
     try:
         return (given or Redaction()).extended(paths, [pattern] if pattern else [], hashed=hashed, key=key)
     except ValueError as error:
-        raise ValueError(f"{REDACT_PATHS}, {REDACT_HASH_PATHS} or {REDACT_PATTERN}: {error}") from None
+        raise OptionError(f"{REDACT_PATHS}, {REDACT_HASH_PATHS} or {REDACT_PATTERN}: {error}") from None
 
 
 def _run_attributes(given: str | Iterable[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -201,7 +212,7 @@ def _listed(environ: Mapping[str, str], name: str) -> list[str]:
 
 def _seconds(given: float | None, environ: Mapping[str, str]) -> float:
     if given is not None and not 0 <= given < float("inf"):
-        raise ValueError(f"min_span_duration={given!r} is no duration: give seconds, 0 or more.")
+        raise OptionError(f"min_span_duration={given!r} is no duration: give seconds, 0 or more.")
     return number(environ, MIN_SPAN_DURATION, given or 0.0, zero=True)
 
 
@@ -216,7 +227,7 @@ def _choice(kind: Any, given: str | None, field: str, variable: str, environ: Ma
     if environ.get(variable, "").strip():
         field, given = variable, environ[variable].strip().lower()
     if given is not None and given not in known:
-        raise ValueError(f"{field}={given!r} is not known: use one of {', '.join(known)}.")
+        raise OptionError(f"{field}={given!r} is not known: use one of {', '.join(known)}.")
     return known[0] if given is None else given
 
 
@@ -238,7 +249,7 @@ def _modes(given: str | Iterable[str], field: str) -> frozenset[str]:
     words = given.split(",") if isinstance(given, str) else list(given)
     for word in words:
         if not isinstance(word, str):
-            raise ValueError(  # noqa: TRY004 - a bad value of a known field, whatever its type
+            raise OptionError(
                 f"{field} contains {word!r}: name stream modes, such as {', '.join(sorted(DEFAULT_MODES))}."
             )
         _check_typo(word.strip(), field)
@@ -252,7 +263,16 @@ def _check_typo(word: str, field: str) -> None:
         return
     near = get_close_matches(word.lower(), _KNOWN_MODES, 1, 0.8)
     if near:
-        raise ValueError(f"{field} contains {word!r}, which is no mode: did you mean {near[0]!r}?")
+        raise OptionError(f"{field} contains {word!r}, which is no mode: did you mean {near[0]!r}?")
+
+
+def _tell_typos(environ: Mapping[str, str]) -> None:
+    """Warn of a variable that is nearly one of ours, and read by nobody."""
+    for name in environ:
+        if name.startswith("OTEL_STREAM_") and name not in OURS:
+            near = get_close_matches(name, OURS, 1, 0.9)
+            if near:
+                _logger.warning("%s is no variable of ours, and ignored: did you mean %s?", name, near[0])
 
 
 _KNOWN_MODES: Final = (*semconv.EVENT_BY_MODE, ROUTES, "none")

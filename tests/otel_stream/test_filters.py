@@ -135,3 +135,20 @@ def test_what_can_not_filter_is_named():
     with pytest.raises(ConfigError) as caught:
         Node()
     assert str(caught.value) == "filter: () names nothing; give at least one name or glob, as strings"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (Mode, ("update",), "filter: Mode('update') is no mode; did you mean 'updates'?"),
+        (Step, (5, 3), "filter: Step(5, 3) lets nothing through; give the lower number first"),
+    ],
+)
+def test_a_filter_that_can_let_nothing_through_is_refused(kind, given, said):
+    with pytest.raises(ConfigError) as refused:
+        kind(*given)
+    assert str(refused.value) == said
+
+
+def test_a_word_that_is_like_no_mode_may_be_a_mode_of_ones_own():
+    assert Mode("audit").accept(StreamPart("audit", (), 0, seq=0))

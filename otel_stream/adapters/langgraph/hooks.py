@@ -24,6 +24,7 @@ from otel_stream.adapters.langgraph.task import calling_task
 from otel_stream.adapters.langgraph.words import INTERRUPT
 from otel_stream.events import End
 from otel_stream.stream.guard import say
+from otel_stream.telemetry.options import OptionError
 from otel_stream.trouble import placed
 
 logger = logging.getLogger("otel_stream.adapters.langgraph")
@@ -63,6 +64,10 @@ else:
     _Loop = _AsyncLoop = object
 
 
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, OptionError) else placed(error)
+
+
 class Hooks(_Loop):
     """What both kinds of loop have in common. Without an audience LangGraph's own loop is made."""
 
@@ -79,7 +84,7 @@ class Hooks(_Loop):
             called_by = calling_task(options["config"])
             watching = audience() if called_by is None else called_by.tap.audience
         except Exception as error:  # noqa: BLE001 - LangGraph's run goes on without us
-            say(logger, logging.ERROR, "A run of LangGraph's is not observed: %s", placed(error))
+            say(logger, logging.ERROR, "A run of LangGraph's is not observed: %s", _told(error))
             watching = called_by = None
         if watching is None:
             return cls.original(*args, **options)
@@ -94,7 +99,7 @@ class Hooks(_Loop):
         try:
             self.otel_stream_tap = tap = Tap(watching, self, graph, called_by)
         except Exception as error:  # noqa: BLE001 - LangGraph's run goes on without us
-            say(logger, logging.ERROR, "A run of LangGraph's is not observed: %s", placed(error))
+            say(logger, logging.ERROR, "A run of LangGraph's is not observed: %s", _told(error))
             self.__class__ = self.original  # without the hooks
             return
         guarded(writer.listen, self, tap)

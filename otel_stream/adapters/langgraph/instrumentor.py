@@ -25,6 +25,7 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
+        """Return which LangGraph it observes, for ``opentelemetry-instrument``, which asks first."""
         return ("langgraph >= 1.0, < 2",)
 
     def instrument(self, **options: Any) -> None:

@@ -221,7 +221,8 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
         return Handle(reason="OTEL_{TRACES,LOGS,METRICS}_EXPORTER are all none.")
     if shutdown_timeout == SHUTDOWN_TIMEOUT and _all_local(chosen):
         shutdown_timeout = _LOCAL_TIMEOUT
-    shown = dict.fromkeys(place.shown for places in chosen.values() for place in places)
+    places = [builder.instead.get(place.shown, place) for group in chosen.values() for place in group]
+    shown = dict.fromkeys(place.shown for place in places)
     handle = Handle(
         pipelines,
         reason=_reason(taken),

@@ -149,3 +149,13 @@ def test_a_reader_that_leaves_is_no_error_to_talk_about(file):
     with process.stderr:
         assert process.stderr.read() == b""
     assert process.wait(30) == 141
+
+
+def test_a_state_that_was_not_exported_is_not_shown_as_null(file):
+    export(file)
+    done = run(file, "--state-at", 1, "--json")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("otel-stream: the state at step 1 (part ")
+    assert done.stderr.endswith(
+        "; OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=event_only has a program export content\n"
+    )

@@ -6,6 +6,8 @@ The page docs/reference/environment.md is what ``page()`` returns.
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TypedDict
 
@@ -16,6 +18,7 @@ from engine import START, Send, StateGraph
 from otel_stream.sdk import configure
 from otel_stream.sdk.configure import readable as readings
 from otel_stream.sdk.export.otlp import aggregation, temporality
+from otel_stream.telemetry import options
 
 TESTS = Path(__file__).parents[2]
 PAGE = TESTS.parent / "docs" / "reference" / "environment.md"
@@ -138,6 +141,27 @@ ROWS = {
 }
 
 
+#: Variable of ours -> what it does; those of the Collector's files stand with those.
+OURS = {
+    "OTEL_STREAM_EXPORT_MODES": "Modes whose parts become log events, comma-separated, or `none`; [content](../content.md).",
+    "OTEL_STREAM_EXPORT_MESSAGES": "`joined` (default): a message is one log event; `chunks`: each chunk is.",
+    "OTEL_STREAM_EXPORT_STARTS": "What is told as it begins: `nodes` (default), `runs`, `spans` (of anybody), `none`.",
+    "OTEL_STREAM_RECORD_AS": "`log_events` (default), `span_events` or `both`.",
+    "OTEL_STREAM_MIN_SPAN_DURATION": "Seconds; a node that was faster has no span of its own.",
+    "OTEL_STREAM_MODEL_SPANS": "`auto` (default), `on`, `off`: spans of model calls beside other instrumentations; [models](../models.md).",
+    "OTEL_STREAM_PRICES": "`auto` (default), `provider`, `off`: whose prices count; [models](../models.md).",
+    "OTEL_STREAM_CONVERSATION_BAGGAGE": "`true`: the conversation's id goes to services that are called.",
+    "OTEL_STREAM_RUN_ATTRIBUTES": "Metadata of runs that becomes attributes, comma-separated.",
+    "OTEL_STREAM_REDACT_PATHS": "Paths whose values are left out, comma-separated; [content](../content.md).",
+    "OTEL_STREAM_REDACT_HASH_PATHS": "Paths whose values are hashed.",
+    "OTEL_STREAM_REDACT_PATTERN": "A regular expression; what matches is left out.",
+    "OTEL_STREAM_REDACT_KEY": "The key of those hashes.",
+    "OTEL_STREAM_VIEW_DATA": "The folder in which `otel-stream view` keeps runs.",
+    "OTEL_STREAM_VIEW_TOKEN": "The token that its page and its clients show.",
+    "OTEL_STREAM_VIEW_BACKEND": "A pattern of links from its page to another backend.",
+}
+
+
 def page():
     lines = [
         "# Variables of the environment",
@@ -147,14 +171,36 @@ def page():
         "What `configure()` makes of the variables of OpenTelemetry's specification. Empty is unset. A number that is none,",
         "and a word that is not known, is told and ignored; of these, nothing but an endpoint that is no address stops a program.",
         "A word of ours that is not known (`OTEL_STREAM_EXPORT_MODES=vaules`) does, with the one that was meant, since less or more",
-        "would leave than was asked for. The last column names the test that holds us to it, if there is one of ours.",
+        "would leave than was asked for; a run of LangGraph's goes on, is not observed, and that is said. The last column names the test that holds us to it, if there is one of ours.",
         "",
         "| variable | what becomes of it | shown by |",
         "|---|---|---|",
     ]
     for name, (what, test) in ROWS.items():
         lines.append(f"| `{name}` | {what} | {f'`{test[1]}`' if test else ''} |")
+    lines += [
+        "",
+        "Of our own, read once, when the first run needs them; `configure()` has an argument for most:",
+        "",
+    ]
+    lines += ["| variable | what it does |", "|---|---|"]
+    lines += [f"| `{name}` | {what} |" for name, what in OURS.items()]
+    lines += [
+        "",
+        "Those of the Collector's configurations are in [backends](../backends.md) and [sizing](../sizing.md).",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def test_every_variable_of_ours_that_is_read_is_on_the_page():
+    source = [
+        file.read_text()
+        for file in (TESTS.parent / "otel_stream").rglob("*.py")
+        if "doctor" not in file.parts
+    ]
+    read = set(re.findall(r"""[\"'](OTEL_STREAM_[A-Z_]+)[\"']""", "\n".join(source)))
+    assert read - set(OURS) == {"OTEL_STREAM_STORES", "OTEL_STREAM_COLLECTOR"}  # handed to what it starts
+    assert set(options.OURS) <= set(OURS)
 
 
 def test_the_page_is_what_is_printed_here():
@@ -295,3 +341,17 @@ def test_the_case_of_a_filter_of_exemplars_does_not_matter(value, monkeypatch, c
 
 def context_of(number):
     return trace.SpanContext(number, number, is_remote=False)
+
+
+def test_what_a_missing_exporter_was_to_have_is_said_to_go_where_it_goes(http_endpoint, monkeypatch):
+    whole = configure(endpoint=http_endpoint.url)
+    assert whole.shutdown()
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "oltp")
+    assert destination_in_a_process(http_endpoint.url) == whole.destination
+
+
+def destination_in_a_process(endpoint):
+    program = f"from otel_stream.sdk import configure; print(configure(endpoint={endpoint!r}).destination)"
+    return subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()

@@ -135,3 +135,12 @@ def test_options_are_read_once_until_they_are_set(monkeypatch):
     set_options(mine)
     assert get_options() is mine
     set_options(None)
+
+
+def test_a_variable_that_is_nearly_one_of_ours_is_told(caplog):
+    resolve(
+        environ={"OTEL_STREAM_EXPORT_MODE": "values", "OTEL_STREAM_VIEW_TOKEN": "x", "OTEL_STREAM_SHOP": "y"}
+    )
+    assert [record.getMessage() for record in caplog.records] == [
+        "OTEL_STREAM_EXPORT_MODE is no variable of ours, and ignored: did you mean OTEL_STREAM_EXPORT_MODES?"
+    ]

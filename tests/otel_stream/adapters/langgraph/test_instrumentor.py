@@ -1,5 +1,6 @@
 """Putting the hooks in and out, at any time."""
 
+import os
 import subprocess
 import sys
 from typing import Any, TypedDict
@@ -105,6 +106,30 @@ def test_configure_observes_langgraph_when_asked_to(configured_anew: None) -> No
         assert in_place() != LOOPS
     finally:
         LangGraphInstrumentor().uninstrument()
+
+
+WITH_PROVIDER = """
+from langgraph.graph import START, StateGraph
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from otel_stream.adapters.langgraph import LangGraphInstrumentor
+trace.set_tracer_provider(TracerProvider())
+LangGraphInstrumentor().instrument()
+graph = StateGraph(dict).add_node("a", lambda state: {"n": 1}).add_edge(START, "a").compile()
+print(graph.invoke({}))
+"""
+
+
+def test_a_word_that_keeps_runs_from_being_observed_is_named() -> None:
+    environ = os.environ | {"OTEL_STREAM_EXPORT_MODES": "vaules"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_PROVIDER], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "{'n': 1}\n"
+    assert done.stderr == (
+        "A run of LangGraph's is not observed: OTEL_STREAM_EXPORT_MODES contains 'vaules', which is no mode: "
+        "did you mean 'values'?\n"
+    )
 
 
 def test_configure_says_what_langgraph_needs(configured_anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
