@@ -68,7 +68,7 @@ class Builder:
         #: What the SDK's own classes make, and why.
         self.not_lean: dict[str, str] = {}
         #: What was chosen and is not installed -> where that telemetry goes instead.
-        self.instead: dict[str, Destination] = {}
+        self._instead: dict[str, Destination] = {}
         #: Told of losses as soon as it exists.
         self.handle: Handle | None = None
 
@@ -160,6 +160,10 @@ class Builder:
         if self.handle is not None:
             self.handle.batch_lost(size, reason)
 
+    def gone_to(self, place: Destination) -> Destination:
+        """Return where telemetry goes that was to go to ``place``, once it is built."""
+        return self._instead.get(place.shown, place)
+
     def _exporter(self, signal: Signal, place: Destination) -> Any:
         if place.kind == "file":
             return self._file_exporter(signal, place.path or "")
@@ -168,7 +172,7 @@ class Builder:
         made = _from_entry_point(signal, place.kind)
         if made is not None:
             return made
-        instead = self.instead[place.shown] = self._otlp(signal)
+        instead = self._instead[place.shown] = self._otlp(signal)
         return self._otlp_exporter(signal, instead)
 
     def _otlp_exporter(self, signal: Signal, place: Destination) -> Any:

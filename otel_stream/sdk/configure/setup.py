@@ -221,12 +221,11 @@ def _build(arguments: dict[str, Any], options: TelemetryOptions, shutdown_timeou
         return Handle(reason="OTEL_{TRACES,LOGS,METRICS}_EXPORTER are all none.")
     if shutdown_timeout == SHUTDOWN_TIMEOUT and _all_local(chosen):
         shutdown_timeout = _LOCAL_TIMEOUT
-    places = [builder.instead.get(place.shown, place) for group in chosen.values() for place in group]
-    shown = dict.fromkeys(place.shown for place in places)
+    places = (builder.gone_to(place) for group in chosen.values() for place in group)
     handle = Handle(
         pipelines,
         reason=_reason(taken),
-        destination=", ".join(shown),
+        destination=", ".join(dict.fromkeys(place.shown for place in places)),
         not_lean=builder.not_lean,
         shutdown_timeout=shutdown_timeout,
     )
