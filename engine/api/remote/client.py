@@ -23,7 +23,7 @@ from .borrowed import LENT
 from .code import Code
 from .host import Host, Order
 from .pickling import dumps, loads
-from .told import Listener, RunAround, around
+from .told import Listener, RunAround, Unended, around
 
 #: Bytes from which on a value of the state is put into Ray's object store, once for all tasks that read it.
 _LARGE: Final = 1 << 20
@@ -40,7 +40,11 @@ async def run(code: Code, value: Any, wait: Callable[[], Waiter]) -> Any:
     call = RemoteCall(
         task.node, code.key, _stored(code, task), request, lambda: _interest(task.env), hearer.hear, wait
     )
-    return _take(task, await workers_of(code.remote, lambda: Host).run(call))
+    try:
+        outcome = await workers_of(code.remote, lambda: Host).run(call)
+    finally:
+        hearer.over()
+    return _take(task, outcome)
 
 
 def _stored(code: Code, task: NodeTask) -> Any:
@@ -191,6 +195,7 @@ class _Hearer:
         self._task = task
         self._drains = drains
         self._listener = Listener(task)
+        self._unended = Unended()
         self._unheard: deque[Any] = deque()
         self._answers: list[Any] = []
 
@@ -209,6 +214,11 @@ class _Hearer:
         answers, self._answers = self._answers, []
         return answers
 
+    def over(self) -> None:
+        """Report the end of what has begun there and of whose end nothing will be heard."""
+        for event in self._unended.ends():
+            self._emit(event)
+
     def _note(self, item: Any) -> None:
         task, kind = self._task, item[0]
         if kind == "custom":
@@ -221,6 +231,7 @@ class _Hearer:
             self._emit(MessageWritten(task, chunk, about, item[2]))
         elif kind == "event":
             event = self._listener.hear(item[1])
+            self._unended.note(event)
             if isinstance(event, MessageWritten):
                 self._shown(event.task, event.chunk)
             self._emit(event)

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import Context, copy_context
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from otel_stream.events import End, Event, Run, Structure, Task
+from otel_stream.events import (
+    AttemptEnded,
+    AttemptStarted,
+    End,
+    Event,
+    Run,
+    RunEnded,
+    RunStarted,
+    Structure,
+    SuperstepEnded,
+    SuperstepStarted,
+    Task,
+    TaskEnded,
+    TaskStarted,
+)
 
 from ...core.naming import Naming
 from ...core.task import GraphRun, NodeTask, path_of
-from ...errors import NodeError
+from ...errors import NodeCancelledError, NodeError
 from .pickling import Pickler
 
 
@@ -116,6 +131,61 @@ class Listener:
                 return copy_context() if name[0] == "context" else known[name[1]]
 
         return Unpickler(io.BytesIO(said)).load()
+
+
+class Unended:
+    """What was told to have begun and not to have ended: a worker may be lost, or not end in time."""
+
+    def __init__(self) -> None:
+        #: In the order in which they began. A task has one attempt at a time, a run one superstep.
+        self._begun: dict[tuple[type[Event], int], Event] = {}
+        #: Run → its last superstep.
+        self._steps: dict[int, int] = {}
+
+    def note(self, event: Event) -> None:
+        """Take note of a beginning, or of an end."""
+        if isinstance(event, _BEGINNINGS):
+            self._begun[type(event), id(_of(event))] = event
+            if isinstance(event, SuperstepStarted):
+                self._steps[id(event.run)] = event.step
+        elif isinstance(event, tuple(_BEGUN)):
+            self._begun.pop((_BEGUN[type(event)], id(_of(event))), None)
+
+    def ends(self) -> Iterator[Event]:
+        """Yield an end for each, as one that was cancelled, what began last first."""
+        while self._begun:
+            _, event = self._begun.popitem()
+            step = self._steps.get(id(_of(event)), -1)
+            yield _cancelled(event, step, time.time_ns())
+
+
+_BEGUN: Final[Mapping[type[Event], type[Event]]] = {
+    RunEnded: RunStarted,
+    SuperstepEnded: SuperstepStarted,
+    TaskEnded: TaskStarted,
+    AttemptEnded: AttemptStarted,
+}
+_BEGINNINGS: Final = (RunStarted, SuperstepStarted, TaskStarted, AttemptStarted)
+
+
+def _of(event: Event) -> Run | Task:
+    """Return the run or task that an event is about."""
+    about: Run | Task = event.run if hasattr(event, "run") else event.task  # type: ignore[attr-defined]
+    return about
+
+
+def _cancelled(event: Event, step: int, now: int) -> Event:
+    """Return the end of what has begun with ``event``; ``step`` is the last one of a run."""
+    if isinstance(event, RunStarted):
+        return RunEnded(event.run, End.CANCELLED, None, None, (), step, now)
+    if isinstance(event, SuperstepStarted):
+        return SuperstepEnded(event.run, event.step, End.CANCELLED, frozenset(), now)
+    if isinstance(event, AttemptStarted):
+        stopped = NodeCancelledError(event.task.node)
+        return AttemptEnded(event.task, event.attempt, stopped, None, now, event.retryable)
+    assert isinstance(event, TaskStarted)
+    event.task.end, event.task.late = End.CANCELLED, event.task.late or 0
+    return TaskEnded(event.task, End.CANCELLED, None, {}, None, (), False, now)
 
 
 def around(task: Task | None) -> list[Any]:

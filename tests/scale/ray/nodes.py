@@ -156,4 +156,12 @@ def inner(checkpointer=None):
     return made.add_edge(START, "begins").add_edge("begins", "asks").compile(checkpointer, name="inner")
 
 
+def waits_inside():
+    async def waits(state, writer: StreamWriter):
+        writer(os.getpid())
+        await asyncio.sleep(600)
+
+    return StateGraph(State).add_node("waits", waits).add_edge(START, "waits").compile(name="inner")
+
+
 __all__ = ["InMemorySaver", "InMemoryStore"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import anyio
@@ -108,6 +109,31 @@ async def test_a_dead_worker_is_a_failure_and_the_node_is_not_run_twice(place) -
     ) as lost:
         await graph.ainvoke({"place": place})
     assert (lost.value.node, lost.value.begun, counted(place)) == ("work", True, 1)
+
+
+async def test_what_had_begun_on_a_dead_worker_ends_here_as_cancelled() -> None:
+    from otel_stream.testing import telemetry
+
+    with telemetry() as seen:
+        stream = nodes.graph(nodes.waits_inside()).open_stream(
+            {}, StreamConfig(modes="custom", subgraphs=True)
+        )
+        with pytest.raises(WorkerLostError):
+            async with stream:
+                async for part in stream:
+                    os.kill(part.data, signal.SIGKILL)
+    keys = ("graph.run.end", "graph.superstep.end", "graph.task.end")
+    found = {
+        (span.name, span.attributes[key]) for span in seen.spans for key in keys if key in span.attributes
+    }
+    assert found == {
+        ("invoke_workflow elsewhere", "error"),
+        ("superstep", "error"),
+        ("invoke_node work", "error"),
+        ("invoke_workflow inner", "cancelled"),
+        ("superstep", "cancelled"),
+        ("invoke_node waits", "cancelled"),
+    }
 
 
 async def test_an_idempotent_node_is_retried_on_another_worker(place) -> None:

@@ -126,7 +126,7 @@ def test_a_word_that_keeps_runs_from_being_observed_is_named() -> None:
         [sys.executable, "-c", WITH_PROVIDER], env=environ, capture_output=True, text=True, check=True
     )
     assert done.stdout == "{'n': 1}\n"
-    assert done.stderr == (
+    assert done.stderr.endswith(  # LangGraph 1.0.0 warns of something of its own
         "A run of LangGraph's is not observed: OTEL_STREAM_EXPORT_MODES contains 'vaules', which is no mode: "
         "did you mean 'values'?\n"
     )
