@@ -114,14 +114,15 @@ async def test_a_dead_worker_is_a_failure_and_the_node_is_not_run_twice(place) -
 async def test_what_had_begun_on_a_dead_worker_ends_here_as_cancelled() -> None:
     from otel_stream.testing import telemetry
 
-    with telemetry() as seen:
-        stream = nodes.graph(nodes.waits_inside()).open_stream(
-            {}, StreamConfig(modes="custom", subgraphs=True)
-        )
-        with pytest.raises(WorkerLostError):
-            async with stream:
-                async for part in stream:
-                    os.kill(part.data, signal.SIGKILL)
+    graph = nodes.graph(nodes.waits_inside())
+
+    async def kill_who_speaks() -> None:
+        async with graph.open_stream({}, StreamConfig(modes="custom", subgraphs=True)) as stream:
+            async for part in stream:
+                os.kill(part.data, signal.SIGKILL)
+
+    with telemetry() as seen, pytest.raises(WorkerLostError):
+        await kill_who_speaks()
     keys = ("graph.run.end", "graph.superstep.end", "graph.task.end")
     found = {
         (span.name, span.attributes[key]) for span in seen.spans for key in keys if key in span.attributes
