@@ -34,11 +34,13 @@ def task_done(task: NodeTask) -> Awaitable[list[NodeTask] | None] | None:
 
 async def _keep_and_report(task: NodeTask) -> list[NodeTask] | None:
     env = task.env
-    if env.memory is not None:
-        await keep(task, env.memory)
-    if env.cache is not None and task.spec.cache is not None and task.end is End.OK:
-        await store_writes(env, task)
-    reports.task_ended(task)
+    try:
+        if env.memory is not None:
+            await keep(task, env.memory)
+        if env.cache is not None and task.spec.cache is not None and task.end is End.OK:
+            await store_writes(env, task)
+    finally:  # it has ended, also if the saver fails, or if the run is cancelled while it stores
+        reports.task_ended(task)
     handler = handler_of(task)
     if handler is None:
         return None

@@ -246,6 +246,49 @@ async def test_a_cancelled_run_ends_as_cancelled_with_all_its_tasks() -> None:
     assert {end for _, end in recorder.task_ends()} == {"cancelled"}
 
 
+class Storing(InMemorySaver):
+    """Tells when what a node has logged comes, and never has stored it; or fails to."""
+
+    def __init__(self, began: anyio.Event | None = None) -> None:
+        super().__init__()
+        self.began = began
+
+    def put_writes(self, config: Any, writes: Any, *more: Any) -> None:
+        if any(name == "log" for name, _ in writes):
+            raise OSError("disk full")
+        super().put_writes(config, writes, *more)
+
+    async def aput_writes(self, config: Any, writes: Any, *more: Any) -> None:
+        if self.began is not None and any(name == "log" for name, _ in writes):
+            self.began.set()
+            await anyio.sleep_forever()
+        self.put_writes(config, writes, *more)
+
+
+@every_world
+@pytest.mark.parametrize("others", [{}, {"b": say("b")}])
+def test_what_has_ended_is_told_although_it_can_not_be_kept(world: str, others: Any) -> None:
+    graph = side_by_side(a=say("a"), **others, checkpointer=Storing())
+    recorder, _ = record(graph, {}, thread(), world=world)
+    assert unbalanced(recorder.events) == []
+    assert dict(recorder.ends())["g"] == "error"
+    assert ("a", "ok") in recorder.task_ends()
+
+
+@pytest.mark.parametrize("others", [{}, {"b": say("b")}])
+async def test_what_has_ended_is_told_although_the_run_is_cancelled_while_it_is_kept(others: Any) -> None:
+    recorder, began = Recorder(), anyio.Event()
+    spec = side_by_side(a=say("a"), **others, checkpointer=Storing(began)).spec
+    async with anyio.create_task_group() as group:
+        run = launch(spec, {}, thread(), Asked(durability="sync"), async_executor(None), recorder)
+        group.start_soon(run.execute)
+        await began.wait()
+        group.cancel_scope.cancel()
+    assert unbalanced(recorder.events) == []
+    assert dict(recorder.ends())["g"] == "cancelled"
+    assert ("a", "ok") in recorder.task_ends()
+
+
 @pytest.mark.parametrize("others", [{}, {"b": say("b")}])
 def test_a_node_that_exits_ends_a_run_without_an_event_loop(others: Any) -> None:
     recorder, loop = record(side_by_side(a=lambda state: sys.exit(3), **others), {}, world="threads")
