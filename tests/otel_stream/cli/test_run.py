@@ -63,9 +63,9 @@ def at_a_terminal(folder: Path, typed: bytes, *arguments: str) -> tuple[int, str
         while True:
             asked = b"Answer, text or JSON" in shown
             # A signal that comes between Python's prompt and its wait is seen at the next key: once more.
-            again = asked and typed == b"\x03"
+            again = typed == b"\x03" and shown.rstrip(b"^C").endswith(b"leave it waiting): ")
             try:
-                if not select.select([ours], [], [], 1 if again else None)[0]:
+                if not select.select([ours], [], [], 5 if again else None)[0]:
                     os.write(ours, typed)
                     continue
                 got = os.read(ours, 65536)
