@@ -123,6 +123,11 @@ class Feed:
         #: The newest state of the root, for who has missed something.
         self.newest: Entry | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the events that are kept."""
+        return self._size
+
     def append(self, event: str, data: bytes, part: StreamPart | None = None) -> None:
         """Add an event; the oldest ones go if there are too many. Never blocks."""
         entry = Entry(self.next, event, data, part)

@@ -16,9 +16,10 @@ class Limits:
     #: Events of one run that are kept for who comes late or comes back, and their bytes.
     events: int = 10_000
     event_bytes: int = 16 << 20
-    #: Runs in progress, and runs that have ended and can still be read.
+    #: Runs in progress; runs that have ended and can still be read, and the bytes of all their events.
     active_runs: int = 100
     ended_runs: int = 200
+    ended_bytes: int = 256 << 20
     #: Threads that are remembered besides what checkpointers keep.
     threads: int = 10_000
     #: Bytes of what clients say of a thread, as JSON.

@@ -475,11 +475,14 @@ class Hub:
         return [run for run in self._runs.values() if run.status in GOING and not run.ours]
 
     def _let_go(self) -> None:
-        """Forget the oldest of the runs that have ended, if there are too many."""
+        """Forget the oldest of the runs that have ended, if they are too many, or too much."""
         ended = [run for run in self._runs.values() if run.status not in GOING]
-        for run in ended[: max(0, len(ended) - self.limits.ended_runs)]:
-            del self._runs[run.id]
-            run.thread.runs.pop(run.id, None)
+        size = 0
+        for number, run in enumerate(reversed(ended)):
+            size += run.feed.size
+            if number >= self.limits.ended_runs or size > self.limits.ended_bytes:
+                del self._runs[run.id]
+                run.thread.runs.pop(run.id, None)
 
     def end_streams(self) -> None:
         """End all streams, with the reason; runs go on. From any thread."""

@@ -172,6 +172,19 @@ async def test_readers_and_runs_are_bounded():
     assert (second.status_code, reader.status_code) == (503, 503)
 
 
+@pytest.mark.parametrize("limits", [Limits(ended_runs=1), Limits(ended_bytes=1000)])
+async def test_what_is_kept_of_runs_that_have_ended_is_bounded(limits):
+    async with asking(create_app(graphs.ours(), limits=limits)) as client:
+        said = {"log": ["x" * 600]}
+        ran = [
+            await client.post("/runs/stream", json={"input": said, "stream_mode": ["values"]})
+            for _ in range(4)
+        ]
+        again = [await client.get(one.headers["location"], headers={"last-event-id": "-1"}) for one in ran]
+    assert [one.status_code for one in again[:2]] == [404, 404]
+    assert again[-1].text == ran[-1].text
+
+
 async def test_it_can_be_mounted_and_says_where_it_is():
     outer = Starlette(routes=[Mount("/agents/v1", create_app(graphs.ours()))])
     async with asking(outer) as client:
