@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.differential.generate import graphs, in_subgraphs, rarely, without_races
@@ -89,3 +90,9 @@ def cases(draw: st.DrawFn) -> Case:
         breaks=number if stops == "breaks" else 0,
         cancels=number if stops == "cancels" and world == "asyncio" else 0,
     )
+
+
+def drawn(examples: int) -> settings:
+    """Return how cases are drawn: so many, other ones each time, however long each takes."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=slow)

@@ -144,12 +144,13 @@ class Unended:
 
     def note(self, event: Event) -> None:
         """Take note of a beginning, or of an end."""
-        if isinstance(event, _BEGINNINGS):
-            self._begun[type(event), id(_of(event))] = event
-            if isinstance(event, SuperstepStarted):
-                self._steps[id(event.run)] = event.step
-        elif isinstance(event, tuple(_BEGUN)):
-            self._begun.pop((_BEGUN[type(event)], id(_of(event))), None)
+        kind = type(event)
+        if kind in _BEGINNINGS:
+            self._begun[kind, id(_of(event))] = event
+        elif kind in _BEGUN:
+            self._begun.pop((_BEGUN[kind], id(_of(event))), None)
+        if isinstance(event, SuperstepStarted):
+            self._steps[id(event.run)] = event.step
 
     def ends(self) -> Iterator[Event]:
         """Yield an end for each, as one that was cancelled, what began last first."""
@@ -165,7 +166,7 @@ _BEGUN: Final[Mapping[type[Event], type[Event]]] = {
     TaskEnded: TaskStarted,
     AttemptEnded: AttemptStarted,
 }
-_BEGINNINGS: Final = (RunStarted, SuperstepStarted, TaskStarted, AttemptStarted)
+_BEGINNINGS: Final = frozenset(_BEGUN.values())
 
 
 def _of(event: Event) -> Run | Task:

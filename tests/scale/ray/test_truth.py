@@ -11,14 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from engine import Remote
 from tests.differential.build import OURS
 from tests.truth.elsewhere import Exports, SharedNotes, TracerHere
 from tests.truth.execution import differences
 from tests.truth.exported import pipeline
-from tests.truth.generate import Case, cases
+from tests.truth.generate import Case, cases, drawn
 from tests.truth.rebuild import Rebuilder
 from tests.truth.run import Program, told
 
@@ -79,16 +79,7 @@ def test_the_exported_run_is_the_run_that_happened(
     with pipeline(kind, tmp_path, content=content) as pipe, _place() as place:
         program = _program(place)
 
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            database=None,
-            suppress_health_check=[
-                HealthCheck.too_slow,
-                HealthCheck.data_too_large,
-                HealthCheck.filter_too_much,
-            ],
-        )
+        @drawn(EXAMPLES)
         @given(cases())
         def check(case: Case) -> None:
             happened, documents, contradictions = told(case, pipe, program)
