@@ -272,7 +272,8 @@ def test_what_has_ended_is_told_although_it_can_not_be_kept(world: str, others: 
     recorder, _ = record(graph, {}, thread(), world=world)
     assert unbalanced(recorder.events) == []
     assert dict(recorder.ends())["g"] == "error"
-    assert ("a", "ok") in recorder.task_ends()
+    # Nodes in threads return in any order; the first one that does is what could not be kept.
+    assert "ok" in {end for _, end in recorder.task_ends()}
 
 
 @pytest.mark.parametrize("others", [{}, {"b": say("b")}])
@@ -286,7 +287,7 @@ async def test_what_has_ended_is_told_although_the_run_is_cancelled_while_it_is_
         group.cancel_scope.cancel()
     assert unbalanced(recorder.events) == []
     assert dict(recorder.ends())["g"] == "cancelled"
-    assert ("a", "ok") in recorder.task_ends()
+    assert "ok" in {end for _, end in recorder.task_ends()}
 
 
 @pytest.mark.parametrize("others", [{}, {"b": say("b")}])
