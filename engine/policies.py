@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
 
 from .cache.key import default_cache_key
@@ -196,7 +197,7 @@ class Remote:
             if not isinstance(given, int) or given < 1:
                 raise ValueError(f"Remote.{name} must be a whole number, 1 or more, not {given!r}")
 
-    @property
+    @cached_property  # asked for each call
     def pool(self) -> tuple[Any, ...]:
         """What nodes that share workers have in common."""
         resources = tuple(sorted((self.resources or {}).items()))

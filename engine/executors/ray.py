@@ -12,7 +12,7 @@ from __future__ import annotations
 import atexit
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
@@ -28,6 +28,7 @@ from otel_stream.stream.wakeup import ThreadWaiter, Waiter, in_event_loop, stop_
 
 from ..errors import WorkerLostError, add_note
 from ..policies import Remote
+from .packing import packed, unpacked
 
 #: Seconds that a node is given to end which was stopped; its worker is ended then.
 STOP_GRACE: Final = 10.0
@@ -45,11 +46,13 @@ class RemoteCall(NamedTuple):
     """A task that is to run elsewhere."""
 
     node: str
-    #: What workers know the node's code by, and where it is: in Ray's object store.
+    #: What workers know the node's code by, and what puts it where they get it: into Ray's object store.
     key: str
-    code: Any
-    #: What ``begin`` is given, besides that, the number of the call and what is wanted of it.
+    code: Callable[[], Any]
+    #: What ``begin`` is told, besides that, the number of the call and what is wanted of it.
     request: Sequence[Any]
+    #: Parts of its input that are in Ray's object store.
+    parts: Mapping[str, Any]
     #: Which events somebody wants now.
     interest: Callable[[], int]
     hear: Hear
@@ -71,10 +74,13 @@ class Said(NamedTuple):
 class Worker:
     """One actor, as this process sees it."""
 
-    __slots__ = ("actor", "busy", "known", "left", "lost", "ready")
+    __slots__ = ("actor", "begin", "busy", "known", "left", "lost", "more", "ready")
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
+        #: Call its methods; Ray makes them anew whenever they are looked up.
+        self.begin: Callable[..., Any] = actor.begin.remote
+        self.more: Callable[..., Any] = actor.more.remote
         #: Keys of the code that it was sent.
         self.known: set[str] = set()
         #: Tasks that it runs.
@@ -123,7 +129,7 @@ class _Conversation:
             return False
         return True
 
-    async def _hear_out(self, answered: Callable[[Any], Awaitable[Said]], *, drains: bool) -> Any:
+    async def _hear_out(self, answered: Callable[[Any], Awaitable[Any]], *, drains: bool) -> Any:
         while True:
             said = await self._answer(answered)
             if said.lacks_code:
@@ -134,23 +140,22 @@ class _Conversation:
             replies = await self.call.hear(said.items, drains)
             if said.end is not None:
                 return said.end
-            self._ask("more", replies)
+            self._ask(self.worker.more, (replies,))
 
     def _begin(self) -> None:
         call = self.call
         # A reference that goes along is kept account of by Ray, which costs as much as the rest of a call.
-        code = () if call.key in self.worker.known else (call.code,)
-        self._ask("begin", call.key, code, *call.request)
+        code = () if call.key in self.worker.known else (call.code(),)
+        references = (code, call.parts) if code or call.parts else ()
+        self._ask(self.worker.begin, (call.key, *call.request), *references)
 
-    def _ask(self, method: str, *about: Any) -> None:
+    def _ask(self, ask: Callable[..., Any], about: Sequence[Any], *references: Any) -> None:
         with self._explained():
-            # As one argument: Ray pickles each by itself.
-            said = (self._number, self.call.interest(), *about)
-            self._asked = getattr(self.worker.actor, method).remote(said)
+            self._asked = ask(packed((self._number, self.call.interest(), *about)), *references)
 
-    async def _answer(self, answered: Callable[[Any], Awaitable[Said]]) -> Said:
+    async def _answer(self, answered: Callable[[Any], Awaitable[Any]]) -> Said:
         with self._explained():
-            return await answered(self._asked)
+            return Said(*unpacked(await answered(self._asked)))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -185,7 +190,8 @@ class Workers:
         """
         worker = await self._place(call.wait)
         try:
-            await self._meet(worker, call)
+            if not worker.ready:
+                await self._meet(worker, call)
             return await self._converse(_Conversation(worker, call))
         finally:
             self._leave(worker)
@@ -210,8 +216,6 @@ class Workers:
 
     async def _meet(self, worker: Worker, call: RemoteCall) -> None:
         """Wait until a worker has started and called ``setup``."""
-        if worker.ready:
-            return
         try:
             await _result(worker.actor.ready.remote(self._remote.setup), call.wait)
         except _deaths() as death:
@@ -315,10 +319,12 @@ _LOCK: Final = Lock()
 
 def workers_of(remote: Remote, host: Callable[[], type[Any]]) -> Workers:
     """Return the workers of nodes with this ``Remote``: the same for an equal one, made when first needed."""
+    pool = remote.pool
     with _LOCK:
-        if remote.pool not in _SHARED:
-            _SHARED[remote.pool] = Workers(remote, host)
-        return _SHARED[remote.pool]
+        workers = _SHARED.get(pool)
+        if workers is None:
+            workers = _SHARED[pool] = Workers(remote, host)
+        return workers
 
 
 def close_workers() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextvars import Context as Variables
 
 from opentelemetry import propagate, trace
+from opentelemetry.context import get_current
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_stream import semconv
@@ -19,7 +20,8 @@ from otel_stream.telemetry.spans import attach_in
 def carrier() -> dict[str, str]:
     """Return what the propagators say of the context that is current here: trace and baggage."""
     carried: dict[str, str] = {}
-    propagate.inject(carried)
+    if get_current():  # which spares untraced runs all propagators
+        propagate.inject(carried)
     return carried
 
 
@@ -31,9 +33,12 @@ def attempt_span(
     It is a child of the one that is in ``carried``: the node's span where its graph runs, which tells of the
     attempt even if this process does not live to.
     """
-    around = propagate.extract(carried)
     provider = trace.get_tracer_provider()
-    if is_configured(provider):
+    configured = is_configured(provider)
+    if not carried and not configured:
+        return trace.INVALID_SPAN
+    around = propagate.extract(carried)
+    if configured:
         tracer = provider.get_tracer(semconv.SCOPE, version(), schema_url=semconv.SCHEMA_URL)
         attributes: Attributes = {
             semconv.GEN_AI_NODE_NAME: node,

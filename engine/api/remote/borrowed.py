@@ -156,7 +156,7 @@ class BorrowedMemory(Kept):
         checkpointer: Any,
         durability: str,
         pending: Sequence[tuple[str, str, Any]],
-        answer: Any,
+        answer: Any = MISSING,
     ) -> None:
         self._questions = questions
         self._took = took

@@ -13,17 +13,19 @@ from otel_stream.telemetry.elsewhere import carrier
 
 from ...checkpoint.words import is_langgraphs
 from ...core.continuation import Continuation
+from ...core.naming import OWN
 from ...core.task import Memory, NodeTask, RunEnv
 from ...errors import NodeCancelledError, RemoteNodeError
 from ...executors.ray import RemoteCall, joined, workers_of
 from ...run.checkpointing import ORIGIN, origin_of, unsigned
 from ...run.resume import take_answer
 from ...runtime import current_task, show_life
+from ...types import MISSING
 from .borrowed import LENT
 from .code import Code
-from .host import Host, Order
+from .host import Host, Order, Outcome
 from .pickling import dumps, loads
-from .told import Listener, RunAround, Unended, around
+from .told import Listener, RunAround, Told, Unended, around
 
 #: Bytes from which on a value of the state is put into Ray's object store, once for all tasks that read it.
 _LARGE: Final = 1 << 20
@@ -35,16 +37,22 @@ async def run(code: Code, value: Any, wait: Callable[[], Waiter]) -> Any:
     """Run the node of the current task in a worker, and return its answer; raises what it raises."""
     task = current_task()
     value, parts = _by_reference(value)
-    request = (_order(task), value, parts)
     hearer = _Hearer(task, drains=wait is waiter or not in_event_loop())
     call = RemoteCall(
-        task.node, code.key, _stored(code, task), request, lambda: _interest(task.env), hearer.hear, wait
+        task.node,
+        code.key,
+        lambda: _stored(code, task),
+        (_order(task), value),
+        parts,
+        lambda: _interest(task.env),
+        hearer.hear,
+        wait,
     )
     try:
         outcome = await workers_of(code.remote, lambda: Host).run(call)
     finally:
         hearer.over()
-    return _take(task, outcome)
+    return _take(task, Outcome(*outcome))
 
 
 def _stored(code: Code, task: NodeTask) -> Any:
@@ -105,9 +113,9 @@ def _reference(value: Any) -> Any:
         return reference
 
 
-def _order(task: NodeTask) -> Any:
+def _order(task: NodeTask) -> tuple[Any, ...]:
     env, pad, control = task.env, task.pad, task.env.control
-    return Order(
+    order = Order(
         node=task.node,
         metadata=task.spec.metadata,
         tags=task.spec.tags,
@@ -118,8 +126,8 @@ def _order(task: NodeTask) -> Any:
         triggers=task.triggers,
         attempt=task.attempt,
         first_attempt_at=task.first_attempt_at,
-        runs=[RunAround.of(run) for run in around(task)[1::2]],
-        naming=task.naming,
+        runs=[tuple(RunAround.of(run)) for run in around(task)[1::2]],
+        langgraphs=task.naming is not OWN,
         config=_config(env.config),
         context=env.context,
         recursion_limit=env.recursion_limit,
@@ -136,6 +144,7 @@ def _order(task: NodeTask) -> Any:
         seen=_seen(env),
         carrier=carrier(),
     )
+    return tuple(order)  # of Python's own types, as far as the user's values are
 
 
 def _seen(env: RunEnv) -> tuple[set[str], set[str]]:
@@ -175,13 +184,14 @@ def _memory(env: RunEnv) -> dict[str, Any] | None:
             "langgraphs": is_langgraphs(saver),
         }
     )
+    answer = take_answer(env, keep=True)
     return {
         "own": memory is env.memory,
         "lent": saver is not None,
         **lent,
         "durability": memory.durability,
         "pending": list(memory.pending) if memory is env.memory else [],
-        "answer": take_answer(env, keep=True),
+        **({} if answer is MISSING else {"answer": answer}),
     }
 
 
@@ -230,7 +240,7 @@ class _Hearer:
             self._shown(task, chunk)
             self._emit(MessageWritten(task, chunk, about, item[2]))
         elif kind == "event":
-            event = self._listener.hear(item[1])
+            event = self._listener.hear(Told(*item[1]))
             self._unended.note(event)
             if isinstance(event, MessageWritten):
                 self._shown(event.task, event.chunk)
@@ -296,7 +306,7 @@ class _Hearer:
         return (place, what, *others)
 
 
-def _take(task: NodeTask, outcome: Any) -> Any:
+def _take(task: NodeTask, outcome: Outcome) -> Any:
     """Note down what the task has noted down there, and return its answer, or raise what it raised."""
     pad, control = task.pad, task.env.control
     pad.answers, pad.answered, pad.subgraphs = outcome.answers, outcome.answered, outcome.subgraphs

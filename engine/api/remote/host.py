@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from otel_stream.events import End, Run
@@ -17,11 +18,12 @@ from otel_stream.telemetry.elsewhere import attempt_span, end_attempt, flush
 
 from ...core.continuation import Continuation
 from ...core.lineage import Lineage
-from ...core.naming import Naming
+from ...core.naming import naming
 from ...core.state import State
 from ...core.task import Failing, GraphRun, NodeTask, RunEnv, path_of
 from ...errors import GraphBubbleUp, GraphInterrupt, add_note
 from ...executors import async_executor
+from ...executors.packing import packed, unpacked
 from ...executors.ray import Said
 from ...graph.description import Description
 from ...graph.node import Callback, Node
@@ -40,10 +42,14 @@ from .told import RunAround
 _NODES: Final = 256
 #: Tasks that it remembers to have been stopped before they began.
 _STOPPED: Final = 1024
+#: Of a graph that is elsewhere.
+_PROGRAM: Final = Program(None, {}, {}, (), (), input_keys=())
+_DESCRIPTION: Final = Description(dict, dict, dict, None)
+_VIEW: Final = View.of(())
 
 
 class Order(NamedTuple):
-    """A task, as its graph's process describes it. All of it can be pickled."""
+    """A task, as its graph's process describes it. All of it can be pickled, and goes as a plain tuple."""
 
     node: str
     metadata: Mapping[str, Any] | None
@@ -55,9 +61,10 @@ class Order(NamedTuple):
     triggers: tuple[str, ...]
     attempt: int
     first_attempt_at: float | None
-    #: The runs around it, the innermost first, each with the task that it is inside of.
-    runs: Sequence[RunAround]
-    naming: Naming
+    #: What makes a ``RunAround`` of each run around it, the innermost first.
+    runs: Sequence[tuple[Any, ...]]
+    #: Whether tasks are named as LangGraph does.
+    langgraphs: bool
     config: Mapping[str, Any]
     context: Any
     recursion_limit: int
@@ -113,37 +120,40 @@ class Host:
         """Never return: whoever waits for it hears of this process's end."""
         await self._never.wait()
 
-    async def begin(self, said: tuple[int, int, str, Sequence[Any], Order, Any, Any]) -> Said:
-        """Begin a task, and return the first of what there is to say of it.
+    async def begin(
+        self, said: Any, code: Sequence[Any] = (), parts: Mapping[str, Any] = MappingProxyType({})
+    ) -> Any:
+        """Begin a task, and return the first of what there is to say of it: a ``Said``, packed.
 
-        ``said``: its number, what is wanted to be known, the key of its node's code, and that itself if it
-        is not known here, what there is to say of it, its input, and the parts of that which are elsewhere.
+        ``said``, packed: its number, what is wanted to be known, the key of its node's code, its ``Order``,
+        and its input. ``code``: that itself, if it is not known here; ``parts`` of its input are elsewhere.
         """
-        number, interest, key, code, order, value, parts = said
+        number, interest, key, order, value = unpacked(said)
         callback = await self._callback(key, code)
         if callback is None:
-            return Said((), lacks_code=True)
+            return packed(tuple(Said((), lacks_code=True)))
         if parts:  # what was too large to be sent with each task
             value = {**value, **{name: await ref for name, ref in parts.items()}}
         if number in self._stopped:
             del self._stopped[number]
-            return Said((), Outcome("cancelled"))
-        hosted = self._tasks[number] = _Hosted(callback, order, value, interest)
+            return packed(tuple(Said((), tuple(Outcome("cancelled")))))
+        hosted = self._tasks[number] = _Hosted(callback, Order(*order), value, interest)
         hosted.start()
+        await asyncio.sleep(0)  # what waits for nothing has ended then
         return await self._next(number, hosted, interest)
 
-    async def more(self, said: tuple[int, int, Sequence[Any]]) -> Said:
+    async def more(self, said: Any) -> Any:
         """Return the next of what there is to say; what was said before has been heard."""
-        number, interest, answers = said
+        number, interest, answers = unpacked(said)
         hosted = self._tasks[number]
         hosted.questions.take(answers)
         return await self._next(number, hosted, interest)
 
-    async def _next(self, number: int, hosted: _Hosted, interest: int) -> Said:
+    async def _next(self, number: int, hosted: _Hosted, interest: int) -> Any:
         said = await hosted.outlet.next(interest)
         if said.end is not None:
             self._tasks.pop(number, None)
-        return said
+        return packed(tuple(said))
 
     async def stop(self, number: int) -> None:
         """Have a task stop. Its end is said as any other is."""
@@ -213,17 +223,15 @@ class _Hosted:
         continuation = Continuation(None)
         for name, known in zip(Continuation.__slots__, order.continuation, strict=True):
             setattr(continuation, name, known)
-        program = Program(None, {}, {}, (), (), input_keys=())
-        view = View.of(())
         return RunEnv(
-            spec=GraphSpec(run.graph, program, Description(dict, dict, dict, None)),
-            program=program,
+            spec=GraphSpec(run.graph, _PROGRAM, _DESCRIPTION),
+            program=_PROGRAM,
             run=run,
             config=dict(order.config),
             executor=async_executor(order.config.get("max_concurrency")),
             observer=self.outlet,
-            view=view,
-            output=view,
+            view=_VIEW,
+            output=_VIEW,
             state=State({}, checkpoint_id=order.checkpoint_id, track=False),
             lineage=Lineage(frozenset(), {}),
             failing=Failing(None),
@@ -279,7 +287,7 @@ class _Hosted:
             outcome = self._raised(failure)
         finally:
             end_attempt(span, ended, error)
-            self.outlet.finish(outcome)
+            self.outlet.finish(tuple(outcome))
 
     def _raised(self, error: BaseException) -> Outcome:
         words = f"{type(error).__qualname__}: {error}"
@@ -309,8 +317,9 @@ def _runs(order: Order) -> GraphRun:
     """Return the run of the task, inside of those around it."""
     run: GraphRun | None = None
     context = copy_context()
+    names = naming(langgraphs=order.langgraphs)
     for one in reversed(order.runs):
-        run = one.made(run, order.naming, context)
+        run = RunAround(*one).made(run, names, context)
     assert run is not None
     return run
 

@@ -28,7 +28,7 @@ class Outlet:
     def __init__(self, task: NodeTask, interest: int) -> None:
         self.interest = interest
         self._task = task
-        self._teller = Teller(task)
+        self._teller: Teller | None = None
         self._items: deque[Any] = deque()
         #: How many were handed over and are not known to have been heard.
         self._handed = 0
@@ -48,7 +48,8 @@ class Outlet:
         elif isinstance(event, MessageWritten) and event.task is self._task:
             self.say(("message", dumps((event.chunk, dict(event.metadata))), event.time))
         else:
-            self.say(("event", self._teller.tell(event)))
+            self._teller = self._teller or Teller(self._task)
+            self.say(("event", tuple(self._teller.tell(event))))
 
     async def drain(self) -> None:
         """Wait until most of what was said has been heard, and whoever heard it has room for more."""
@@ -86,12 +87,12 @@ class Outlet:
                 self._handed = 0
                 held, self._held = self._held, []
                 said = self._take()
-                news = waiter()
-                self._puller = None if said is not None else news
+                self._puller = news = None if said is not None else waiter()
             for one in held:
                 one.wake()
             if said is not None:
                 return said
+            assert news is not None
             await news.wait()
 
     def _take(self) -> Said | None:

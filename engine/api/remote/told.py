@@ -33,7 +33,7 @@ from ...errors import NodeCancelledError, NodeError
 from .pickling import Pickler
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(NamedTuple):
     """An event as bytes, and how its task was getting on."""
 
     event: bytes
@@ -41,7 +41,7 @@ class Told(msgspec.Struct, frozen=True):
     new: tuple[tuple[int, bytes], ...] = ()
     task: int | None = None
     attempt: int = 1
-    end: End | None = None
+    end: str | None = None
 
 
 class Teller:
@@ -62,7 +62,8 @@ class Teller:
         task = getattr(event, "task", None)
         if task is None:
             return Told(said, tuple(self._new))
-        return Told(said, tuple(self._new), self._numbers[id(task)], task.attempt, task.end)
+        end = None if task.end is None else task.end.value
+        return Told(said, tuple(self._new), self._numbers[id(task)], task.attempt, end)
 
     def _dumps(self, value: Any) -> bytes:
         file = io.BytesIO()
@@ -120,7 +121,7 @@ class Listener:
             task = self._known[told.task]
             task.attempt = told.attempt
             if told.end is not None:
-                task.end, task.late = told.end, task.late or 0
+                task.end, task.late = End(told.end), task.late or 0
         return event
 
     def _loads(self, said: bytes) -> Any:

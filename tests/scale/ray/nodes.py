@@ -7,6 +7,7 @@ import operator
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -36,6 +37,19 @@ class State(TypedDict, total=False):
 def graph(action, *, on: Remote | None = ELSEWHERE, checkpointer=None, store=None, **options):
     made = StateGraph(State).add_node("work", action, on=on, **options).add_edge(START, "work")
     return made.compile(checkpointer=checkpointer, store=store, name="elsewhere")
+
+
+@dataclass
+class Parcel:
+    """What Ray has to look into."""
+
+    number: int
+    reference: Any
+
+
+async def hands_back(state):
+    (parcel,) = state["log"]
+    return {"log": [Parcel(parcel.number, parcel.reference)]}
 
 
 def count(place: str) -> int:

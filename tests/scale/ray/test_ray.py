@@ -9,11 +9,13 @@ from pathlib import Path
 
 import anyio
 import pytest
+import ray
 
 import engine
 from engine import Command, NodeTimeoutError, Remote, RetryPolicy, StateGraph, TimeoutPolicy, WorkerLostError
-from engine.api.remote.host import Host
-from engine.executors.ray import workers_of
+from engine.api.remote.host import Host, Outcome
+from engine.executors.packing import unpacked
+from engine.executors.ray import Said, workers_of
 from otel_stream import StreamConfig
 from tests.scale.ray import nodes
 
@@ -91,6 +93,9 @@ async def test_a_cancelled_run_stops_it(place) -> None:
 
 
 async def test_a_timeout_is_its_own_failure_and_stops_it(place) -> None:
+    await nodes.graph(nodes.async_says).ainvoke(
+        {"log": [0]}
+    )  # a worker that takes its time to start is there
     graph = nodes.graph(nodes.sleeps, timeout=TimeoutPolicy(run_timeout=3))
     with pytest.raises(NodeTimeoutError, match="node 'work' was longer than 3"):
         await graph.ainvoke({"place": place})
@@ -188,6 +193,13 @@ async def test_a_large_value_goes_by_reference() -> None:
     assert (await graph.ainvoke({"log": [], "blob": b"x" * 3_000_000}))["log"] == [3_000_000]
 
 
+async def test_what_is_no_type_of_pythons_own_goes_and_comes_as_well() -> None:
+    reference = ray.put("there")
+    answer = await nodes.graph(nodes.hands_back).ainvoke({"log": [nodes.Parcel(1, reference)]})
+    assert [type(one) for one in answer["log"]] == [nodes.Parcel, nodes.Parcel]
+    assert await answer["log"][1].reference == "there"
+
+
 async def test_code_that_can_not_be_sent_is_named() -> None:
     import threading
 
@@ -261,8 +273,8 @@ async def test_what_is_stopped_before_it_has_begun_never_begins() -> None:
     host = Host()
     await host.stop(7)  # calls of an actor may overtake each other
     host._nodes["key"] = lambda: pytest.fail("it ran")
-    said = await host.begin((7, 0, "key", (), None, {}, {}))
-    assert said.end.end == "cancelled"
+    said = Said(*unpacked(await host.begin((7, 0, "key", None, {}))))
+    assert Outcome(*said.end).end == "cancelled"
     assert not host._tasks
 
 
