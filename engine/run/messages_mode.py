@@ -147,7 +147,7 @@ class LangChainHook:
     def _handler(self, task: NodeTask) -> Any:
         emit, again = partial(_emit, task), partial(_emit_again, task)
         kind = _langchain().EventsHandler if self._tells_events(task) else _langchain().MessagesHandler
-        return kind(emit, _RETURNED, self.seen, self.inside, again)
+        return kind(emit, _RETURNED, self.seen, self.inside, again, partial(_emit_of_call, task))
 
     def _tells_events(self, task: NodeTask) -> bool:
         """Whether who watches asked for the events of LangGraph's protocol; an audience inside has not."""
@@ -189,13 +189,17 @@ class LangChainHook:
 class NodeSpeaker:
     """The task that is running, as clients that are not LangChain's know it: who speaks through them."""
 
-    __slots__ = ("_about", "_metadata", "_task")
+    __slots__ = ("_about", "_metadata", "_shown", "_silent", "_task")
 
     def __init__(self, task: NodeTask) -> None:
         self._task = task
-        #: What goes with the chunks of one message, and what of that its client has told.
+        #: What goes with the chunks of one message, what of that its client has told, and whether that keeps
+        #: them from being shown.
         self._about: dict[str, Any] = {}
         self._metadata: Mapping[str, Any] | None = None
+        self._silent = False
+        #: The message that was shown last.
+        self._shown: str | None = None
 
     @property
     def wanted(self) -> bool:
@@ -209,16 +213,18 @@ class NodeSpeaker:
 
     def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
         task = self._task
-        observer, hook = task.env.observer, task.env.langchain
+        env = task.env
         if metadata is not self._metadata:
             self._metadata, self._about = metadata, {**task_metadata(task), **metadata}
-        about = self._about
-        show_life(task)
-        if observer is None or NOSTREAM in (about.get("tags") or ()):
+            self._silent = env.observer is None or NOSTREAM in (self._about.get("tags") or ())
+        if task.progress is not None:
+            show_life(task)
+        if self._silent or env.observer is None:
             return
-        if hook is not None:
-            hook.shown(task, chunk.id)
-        observer.emit(MessageWritten(task, chunk, about, time.time_ns()))
+        if env.langchain is not None and chunk.id != self._shown:
+            self._shown = chunk.id
+            env.langchain.shown(task, chunk.id)
+        env.observer.emit(MessageWritten(task, chunk, self._about, time.time_ns()))
 
 
 def _where(task: NodeTask) -> tuple[Callable[[Event], None], Task] | None:
@@ -259,6 +265,31 @@ def _emit(task: NodeTask, chunk: Any, metadata: Mapping[str, Any]) -> None:
         hook.places(task, id)
     found = returned_metadata(task) if metadata is _RETURNED else _told_by_model(task, hook, metadata)
     task.env.observer.emit(MessageWritten(task, chunk, found, time.time_ns()))
+
+
+def _emit_of_call(task: NodeTask, metadata: Mapping[str, Any]) -> Callable[[Any], None]:
+    """Return what does so with the chunks of one call; what goes with them is found out once."""
+    hook, observer = _hook(task), task.env.observer
+    if observer is None:
+        return _ignore
+    emit, now, about = observer.emit, time.time_ns, _told_by_model(task, hook, metadata)
+    placed: str | None = None
+
+    def tell(chunk: Any) -> None:
+        nonlocal placed
+        if task.progress is not None:
+            show_life(task)
+        if hook is not None and chunk.id != placed:
+            placed = id = chunk.id
+            if hook.nested or hook.inside:
+                hook.places(task, id)
+        emit(MessageWritten(task, chunk, about, now()))
+
+    return tell
+
+
+def _ignore(_: Any) -> None:
+    """Do nothing: nobody listens."""
 
 
 def _told_by_model(task: NodeTask, hook: LangChainHook | None, metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,6 +118,16 @@ class _Reader:
     def is_plain(self, event: Any) -> bool:
         return getattr(event, "type", None) == "content_block_delta" and event.delta.type in _SAID
 
+    @property
+    def message_id(self) -> str:
+        return self._id
+
+    def text_of(self, event: Any) -> str | None:
+        if getattr(event, "type", None) != "content_block_delta" or event.delta.type != "text_delta":
+            return None
+        text: str = event.delta.text
+        return text
+
     def __call__(self, event: Any) -> Sequence[MessageChunk]:
         make = self._EVENTS.get(getattr(event, "type", None))
         return () if make is None else make(self, event)

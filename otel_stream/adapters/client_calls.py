@@ -55,6 +55,15 @@ class Reader(Protocol):
         """Tell whether an event says nothing but more of the answer, once it is known whose that is."""
         ...
 
+    @property
+    def message_id(self) -> str | None:
+        """The id of the message whose chunks come without one of their own, None before it is known."""
+        ...
+
+    def text_of(self, event: Any) -> str | None:
+        """Return the text of a plain event that has nothing else, None of any other; for ``message_id``."""
+        ...
+
     def api(self, url: str) -> str | None:
         """Return which of the service's interfaces is at an address, where it has several."""
         ...
@@ -70,22 +79,20 @@ class ClientCall:
         self._reader = reader
         self._emit = emit
         self._task = task
-        self._started = started
         self._over = False
         self._said: list[MessageChunk] = []
+        call.started = started
         emit(CallStarted(task, call, started))
         #: Whether chunks are wanted for what they say, not only for when they came.
         self.keeps = call.wants_answer
-
-    def came(self) -> None:
-        """Take note of when a chunk came that says nothing but more of the answer."""
-        self._call.chunk_came(time_ns(), self._started)
+        #: Takes note that a chunk came that says nothing but more of the answer.
+        self.came = call.noting()
 
     def heard(self, chunk: MessageChunk) -> None:
         """Take note of a chunk."""
         call = self._call
-        if chunk.usage is None or chunk.content or not call.last_chunk:
-            call.chunk_came(time_ns(), self._started)
+        if chunk.usage is None or chunk.content or call.time_to_first_chunk is None:
+            self.came()
         if self.keeps:
             self._said.append(chunk)
 

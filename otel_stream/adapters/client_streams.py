@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from inspect import isawaitable, iscoroutinefunction
 from time import time_ns
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
-from otel_stream.adapters.chunks import MessageChunk, speaker
+from otel_stream.adapters.chunks import MessageChunk, Speaker, speaker
 from otel_stream.adapters.client_calls import ClientCall, Reader, begin
 from otel_stream.config import ConfigError
 from otel_stream.stream.guard import say
@@ -37,17 +37,28 @@ _DRAINING: Final = frozenset(
 
 def as_part(chunk: MessageChunk) -> Any:
     """Return ``chunk`` as messages mode shows it: LangChain's ``AIMessageChunk`` where that is installed."""
-    make = _langchain()
+    make = _parts().of_chunk
     return chunk if make is None or chunk.role != "assistant" else make(chunk)
 
 
-@cache
-def _langchain() -> Callable[[MessageChunk], Any] | None:
-    if find_spec("langchain_core") is None:
-        return None
-    from otel_stream.adapters.langchain import as_langchain_chunk
+class _Parts(NamedTuple):
+    """What makes parts of chunks, None where they are shown as they are, and of more text of a message."""
 
-    return as_langchain_chunk
+    of_chunk: Callable[[MessageChunk], Any] | None
+    of_text: Callable[[str, str], Any]
+
+
+#: What makes parts where LangChain is not installed.
+_OUR_OWN: Final = _Parts(None, lambda message, text: MessageChunk(id=message, content=text))
+
+
+@cache
+def _parts() -> _Parts:
+    if find_spec("langchain_core") is None:
+        return _OUR_OWN
+    from otel_stream.adapters.langchain import as_langchain_chunk, chunk_of_text
+
+    return _Parts(as_langchain_chunk, chunk_of_text())
 
 
 class _Told:
@@ -100,10 +111,12 @@ class _Told:
         call = self._call
         try:
             wanted = node.wanted
-            if not wanted and (call is None or not call.keeps) and self._read.is_plain(event):
-                if call is not None:  # of what nobody reads, no chunk is made
-                    call.came()
-                return
+            if call is None or not call.keeps:  # of what is more text alone no chunk need be made
+                is_told = self._show_text(node, event) if wanted else self._read.is_plain(event)
+                if is_told:
+                    if call is not None:
+                        call.came()
+                    return
             for chunk in self._read(event):
                 if call is not None:
                     call.heard(chunk)
@@ -114,6 +127,15 @@ class _Told:
             kind = type(event).__qualname__
             told = "a stream is no longer shown as messages: of one %s, %s"
             say(logger, logging.ERROR, told, kind, placed(error))
+
+    def _show_text(self, node: Speaker, event: Any) -> bool:
+        """Show an event that says nothing but more of the answer's text. False: it says something else."""
+        text = self._read.text_of(event)
+        id = self._read.message_id
+        if text is None or id is None:
+            return False
+        node.show(_parts().of_text(id, text), self._metadata)
+        return True
 
 
 class _Entered(_Told):

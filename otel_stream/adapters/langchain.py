@@ -65,6 +65,8 @@ else:
 
 #: Takes a message or chunk and the metadata that says where it is from; sync, never raises.
 Emit: TypeAlias = Callable[[Any, Mapping[str, Any]], None]
+#: Returns what does so with the chunks of one call, given its metadata.
+EmitOfCall: TypeAlias = Callable[[Mapping[str, Any]], Callable[[Any], None]]
 
 NOSTREAM: Final = "nostream"
 HIDDEN: Final = "langsmith:hidden"
@@ -101,9 +103,11 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         seen: set[str] | None = None,
         inside: Collection[str] = (),
         again: Callable[[Any], object] = id,
+        of_call: EmitOfCall | None = None,
     ) -> None:
         super().__init__()
         self._send = emit
+        self._of_call: EmitOfCall = of_call or (lambda about: lambda message: emit(message, about))
         self._metadata: Mapping[str, Any] = metadata or {}
         self.seen: set[str] = set() if seen is None else seen
         self._inside = inside
@@ -140,9 +144,26 @@ class MessagesHandler(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
         self._calls[run_id] = {**(metadata or {}), "tags": own} if own else dict(metadata or {})
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: uuid.UUID, **_: Any) -> None:
+        take = self.takes(run_id)
+        if take is not None:
+            take(token, chunk)
+
+    def takes(self, run_id: uuid.UUID) -> Callable[[Any, Any], None] | None:
+        """Return what shows the chunks of a call, None if they are not to be shown."""
         call = self._calls.get(run_id)
-        if call is not None and isinstance(chunk, ChatGenerationChunk):
-            self._show(call, chunk.message)
+        if call is None:
+            return None
+        send, seen = self._of_call(call), self.seen
+
+        def take(_token: Any, chunk: Any) -> None:
+            if isinstance(chunk, ChatGenerationChunk):
+                message = chunk.message
+                if message.id is None:
+                    message.id = str(uuid.uuid4())  # as in ``_show``
+                send(message)
+                seen.add(message.id)
+
+        return take
 
     def on_llm_end(self, response: LLMResult, *, run_id: uuid.UUID, **_: Any) -> None:
         call = self._calls.pop(run_id, None)
@@ -392,35 +413,44 @@ def _told_at_once() -> None:
     tell_at_once(MessagesHandler)
 
 
-@cache
-def _state_of_text() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what pickle keeps of a chunk that says nothing, and its fields."""
-    blank = AIMessageChunk(id="", content="", additional_kwargs={}, response_metadata={})
-    blank = blank.model_copy(update=dict.fromkeys(_LISTS, ()))  # which lists they are is told, too
-    state = blank.__getstate__()
-    return state, state["__dict__"]
-
-
 _LISTS: Final = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
 
 
-def _of_text(chunk: MessageChunk) -> AIMessageChunk:
-    """Return a chunk of nothing but text, as pickle would make it again: in a sixth of the time."""
-    state, fields = _state_of_text()
-    fresh = fields.copy()
-    fresh["id"], fresh["content"] = chunk.id, chunk.content
-    fresh["additional_kwargs"], fresh["response_metadata"] = {}, {}
-    fresh["tool_calls"], fresh["invalid_tool_calls"], fresh["tool_call_chunks"] = [], [], []
-    made = AIMessageChunk.__new__(AIMessageChunk)
-    told = state["__pydantic_fields_set__"].copy()
-    made.__setstate__({**state, "__dict__": fresh, "__pydantic_fields_set__": told})
-    return made
+@cache
+def chunk_of_text() -> Callable[[str | None, str], AIMessageChunk]:
+    """Return what makes chunks of nothing but text, as pickle would make them again: in less time by far."""
+    blank = AIMessageChunk(id="", content="", additional_kwargs={}, response_metadata={})
+    blank = blank.model_copy(update=dict.fromkeys(_LISTS, ()))  # which lists they are is told, too
+    state = blank.__getstate__()
+    fields, told = state.pop("__dict__"), state.pop("__pydantic_fields_set__")
+    more, private = state["__pydantic_extra__"], state["__pydantic_private__"]
+    new, put = AIMessageChunk.__new__, object.__setattr__
+
+    def make(id: str | None, text: str) -> AIMessageChunk:
+        own = {
+            **fields,
+            "id": id,
+            "content": text,
+            "additional_kwargs": {},
+            "response_metadata": {},
+            "tool_calls": [],
+            "invalid_tool_calls": [],
+            "tool_call_chunks": [],
+        }
+        made = new(AIMessageChunk)
+        put(made, "__dict__", own)
+        put(made, "__pydantic_fields_set__", told.copy())
+        put(made, "__pydantic_extra__", more)
+        put(made, "__pydantic_private__", private)
+        return made
+
+    return make
 
 
 def as_langchain_chunk(chunk: MessageChunk) -> AIMessageChunk:
     """Return a chunk of another client's message as one of a LangChain model's; they add up alike."""
     if not (chunk.tool_calls or chunk.usage or chunk.reasoning or chunk.refusal or chunk.finish_reason):
-        return _of_text(chunk)
+        return chunk_of_text()(chunk.id, chunk.content)
     found: dict[str, Any] = {"reasoning_content": chunk.reasoning, "refusal": chunk.refusal}
     return AIMessageChunk(
         id=chunk.id,

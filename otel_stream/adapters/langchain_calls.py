@@ -23,7 +23,7 @@ from langchain_core.tools import BaseTool
 from opentelemetry.context import attach, get_current
 
 from otel_stream.adapters import content
-from otel_stream.adapters.langchain_tokens import tell_at_once
+from otel_stream.adapters.langchain_tokens import Take, tell_at_once
 from otel_stream.adapters.others import told_by_client, told_by_langchain
 from otel_stream.adapters.providers import provider_name, server_in
 from otel_stream.calls import (
@@ -66,13 +66,12 @@ class CallsHandler(BaseCallbackHandler):
     def __init__(self, where: Where) -> None:
         super().__init__()
         self._where = where
-        #: Calls in progress, by LangChain's ids of their runs (of which hashes of numbers are quicker than
-        #: their own), when they began, and whom to tell.
-        self._calls: dict[int, tuple[Call, int, Callable[[Event], None], Task]] = {}
+        #: Calls in progress, by LangChain's ids of their runs, and whom to tell.
+        self._calls: dict[uuid.UUID, tuple[Call, Callable[[Event], None], Task]] = {}
 
     def call(self, run_id: uuid.UUID) -> Call | None:
         """Return the call in progress with this id."""
-        found = self._calls.get(run_id.int)
+        found = self._calls.get(run_id)
         return None if found is None else found[0]
 
     def _start(self, run_id: uuid.UUID, make: Callable[[], Call]) -> Call | None:
@@ -82,14 +81,15 @@ class CallsHandler(BaseCallbackHandler):
         emit, task = here
         call, now = make(), time_ns()
         call.told_elsewhere = told_by_langchain() or told_by_client(call.asked.provider)
-        self._calls[run_id.int] = call, now, emit, task
+        call.started = now
+        self._calls[run_id] = call, emit, task
         emit(CallStarted(task, call, now))
         return call
 
     def _end(self, run_id: uuid.UUID, error: BaseException | None) -> None:
-        found = self._calls.pop(run_id.int, None)
+        found = self._calls.pop(run_id, None)
         if found is not None:
-            call, _, emit, task = found
+            call, emit, task = found
             emit(CallEnded(task, call, None if is_pause(error) else error, time_ns()))
 
     # -- models -----------------------------------------------------------------------------------------
@@ -106,16 +106,28 @@ class CallsHandler(BaseCallbackHandler):
         self._start(run_id, partial(_model, "text_completion", serialized, [[one] for one in prompts], about))
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: uuid.UUID, **_: Any) -> None:
-        found = self._calls.get(run_id.int)
-        # The last one only says that it is over.
-        if found is not None and (token or _goes_on(chunk)):
-            found[0].chunk_came(time_ns(), found[1])
+        take = self.takes(run_id)
+        if take is not None:
+            take(token, chunk)
+
+    def takes(self, run_id: uuid.UUID) -> Take | None:
+        """Return what takes note of the chunks of a call, None if it is not told of."""
+        call = self.call(run_id)
+        if call is None:
+            return None
+        came = call.noting()
+
+        def take(token: Any, chunk: Any) -> None:
+            if token or _goes_on(chunk):  # the last one only says that it is over
+                came()
+
+        return take
 
     def on_stream_event(self, event: Mapping[str, Any], *, run_id: uuid.UUID, **_: Any) -> None:
         """Take note of a chunk, where models tell them by the events of LangGraph's protocol."""
-        found = self._calls.get(run_id.int)
-        if found is not None and event.get("event") == "content-block-delta":
-            found[0].chunk_came(time_ns(), found[1])
+        call = self.call(run_id)
+        if call is not None and event.get("event") == "content-block-delta":
+            call.chunk_came()
 
     def on_llm_end(self, response: Any, *, run_id: uuid.UUID, **_: Any) -> None:
         call = self.call(run_id)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 
@@ -18,11 +19,25 @@ from otel_stream.trouble import placed
 
 logger = logging.getLogger(__name__)
 
-#: Classes of handlers that want nothing of a chunk but itself and the id of its call.
+#: Takes a token and its chunk.
+Take: TypeAlias = Callable[[Any, Any], None]
+
+
+class Taker(Protocol):
+    """A handler that wants nothing of a chunk but itself and the id of its call."""
+
+    def takes(self, run_id: uuid.UUID) -> Take | None:
+        """Return what takes the chunks of a call; asked once it has begun. None: they are not wanted."""
+
+
+#: Classes of handlers that are such.
 _OWN: Final[set[type]] = set()
+#: Where a manager of one call keeps how many handlers it had, and what takes its chunks.
+_KEPT: Final = "_otel_stream_takes"
+_UNKNOWN: Final = (-1, None)
 
 
-def tell_at_once(kind: type) -> None:
+def tell_at_once(kind: type[Taker]) -> None:
     """Let handlers of ``kind`` be called directly. Idempotent."""
     if not _OWN:
         for manager, wrap in ((CallbackManagerForLLMRun, _now), (AsyncCallbackManagerForLLMRun, _later)):
@@ -37,8 +52,17 @@ def _wrap(manager: Any, wrap: Callable[[Any], Any]) -> None:
 def _now(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        if not _tell(manager, token, chunk):
+        count, takes = getattr(manager, _KEPT, _UNKNOWN)
+        if count != len(manager.handlers):
+            takes = _takes(manager)
+        if takes is None:
             original(manager, token, chunk=chunk, **more)
+            return
+        try:
+            for take in takes:
+                take(token, chunk)
+        except Exception as error:  # noqa: BLE001 - as LangChain does it: a handler breaks no call
+            _complain(error)
 
     return on_llm_new_token
 
@@ -46,20 +70,31 @@ def _now(original: Callable[..., Any]) -> Callable[..., Any]:
 def _later(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        if not _tell(manager, token, chunk):
+        count, takes = getattr(manager, _KEPT, _UNKNOWN)
+        if count != len(manager.handlers):
+            takes = _takes(manager)
+        if takes is None:
             await original(manager, token, chunk=chunk, **more)
+            return
+        try:
+            for take in takes:
+                take(token, chunk)
+        except Exception as error:  # noqa: BLE001 - as above
+            _complain(error)
 
     return on_llm_new_token
 
 
-def _tell(manager: Any, token: Any, chunk: Any) -> bool:
-    """Tell handlers of a chunk, unless there are others than ours; return whether that was done."""
-    for handler in manager.handlers:
-        if type(handler) not in _OWN:
-            return False
-    for handler in manager.handlers:
-        try:
-            handler.on_llm_new_token(token, chunk=chunk, run_id=manager.run_id)
-        except Exception as error:  # noqa: BLE001 - as LangChain does it: a handler breaks no call
-            say(logger, logging.WARNING, "a chunk of a model is not shown: %s", placed(error))
-    return True
+def _takes(manager: Any) -> tuple[Take, ...] | None:
+    """Return what takes the chunks of a manager's call, None if there are other handlers than ours."""
+    handlers = manager.handlers
+    found = None
+    if all(type(handler) in _OWN for handler in handlers):
+        wanting = (handler.takes(manager.run_id) for handler in handlers)
+        found = tuple(take for take in wanting if take is not None)
+    setattr(manager, _KEPT, (len(handlers), found))
+    return found
+
+
+def _complain(error: Exception) -> None:
+    say(logger, logging.WARNING, "a chunk of a model is not shown: %s", placed(error))

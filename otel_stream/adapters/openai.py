@@ -17,7 +17,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from otel_stream.adapters import content
 from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metadata
@@ -160,6 +160,19 @@ class _Reader:
         choices = getattr(event, "choices", None)
         return choices is not None and len(choices) == 1 and not choices[0].finish_reason
 
+    @property
+    def message_id(self) -> str | None:
+        return self._id
+
+    def text_of(self, event: Any) -> str | None:
+        if not self.is_plain(event):
+            return event.delta if getattr(event, "type", None) == "response.output_text.delta" else None
+        choice = event.choices[0]
+        delta = choice.delta
+        if choice.index or _says_more(delta):
+            return None
+        return getattr(delta, "content", None) or ""
+
     def __call__(self, event: Any) -> Sequence[MessageChunk]:
         if getattr(event, "choices", None) is not None:  # asked first: a field that is missing takes longer
             return self._completion(event)
@@ -250,6 +263,20 @@ class _Reader:
         "response.incomplete": _completed,
         "response.failed": _completed,
     }
+
+
+def _says_more(delta: Any) -> bool:
+    """Tell whether a delta says something besides text.
+
+    It is looked up where it is kept: of a field that is missing, pydantic takes a microsecond to say so.
+    """
+    if any(map(delta.__dict__.get, _BESIDE_TEXT)):
+        return True
+    more = getattr(delta, "__pydantic_extra__", None)
+    return more is not None and any(map(more.get, _BESIDE_TEXT))
+
+
+_BESIDE_TEXT: Final = ("tool_calls", "refusal", "reasoning_content")
 
 
 def _of_choice(choice: Any, name: str) -> MessageChunk:

@@ -19,14 +19,17 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from threading import RLock
-from typing import assert_never
+from typing import Final, assert_never
 
 from otel_stream.config import OverflowPolicy
 from otel_stream.parts import StreamPart
 from otel_stream.stream.coalescing import Key, Places, both, key_of
 from otel_stream.stream.gap import Gap
 from otel_stream.stream.statistics import ModeStatistics, ReceiverStatistics
+
+_TYPE: Final = attrgetter("type")
 
 
 class Buffer:
@@ -388,6 +391,8 @@ class Buffer:
     @property
     def over_capacity(self) -> bool:
         """Whether more is held than the capacity."""
+        if self._places is None:  # asked for every part that is taken
+            return len(self._parts) > self.capacity
         return self.excess > 0
 
     def _lose(self, part: StreamPart, reason: str) -> None:
@@ -426,6 +431,9 @@ class Buffer:
 
     def _held(self) -> Counter[str]:
         held = self._windows.copy()
+        if not self._weighed:
+            held.update(map(_TYPE, self._copy()))
+            return held
         for part in self._copy():
             held[part.type] += part.weight
         return held

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from functools import partial
+import operator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, reduce
 from math import inf
 from threading import Lock, RLock
 from time import time_ns
@@ -180,26 +181,37 @@ def _add_each(aggregate: _Aggregate, amounts: Sequence[float], measurement: _Cle
 
 def _add_to_buckets(aggregation: Any, amounts: Sequence[float], measurement: _Clean, sampled: bool) -> None:
     """Add ``amounts`` up under one lock; of each bucket the last is its exemplar, as if they came singly."""
-    boundaries = aggregation._boundaries
-    last: dict[int, float] = {}
+    ordered = sorted(amounts)
+    ends = [bisect_right(ordered, boundary) for boundary in aggregation._boundaries]
+    filled = 0
     with aggregation._lock:
         counts = aggregation._value
         if counts is None:
             counts = aggregation._value = aggregation._get_empty_bucket_counts()
-        total = aggregation._sum
-        for amount in amounts:
-            total += amount
-            place = bisect_left(boundaries, amount)
-            counts[place] += 1
-            last[place] = amount
-        aggregation._sum = total
+        before = 0
+        for place, end in enumerate((*ends, len(ordered))):
+            if end > before:
+                counts[place] += end - before
+                filled += 1
+                before = end
+        aggregation._sum = reduce(operator.add, amounts, aggregation._sum)  # in their order
         if aggregation._record_min_max:
-            aggregation._min = min(aggregation._min, *amounts)
-            aggregation._max = max(aggregation._max, *amounts)
+            aggregation._min = min(aggregation._min, ordered[0])
+            aggregation._max = max(aggregation._max, ordered[-1])
     if sampled:
-        for amount in last.values():
+        for amount in _last_of_each(amounts, aggregation._boundaries, filled):
             measurement.value = amount
             aggregation._sample_exemplar(measurement, True)
+
+
+def _last_of_each(amounts: Sequence[float], boundaries: Sequence[float], filled: int) -> Iterable[float]:
+    """Return the last of ``amounts`` in each of so many buckets that have some."""
+    last: dict[int, float] = {}
+    for amount in reversed(amounts):
+        last.setdefault(bisect_left(boundaries, amount), amount)
+        if len(last) == filled:
+            break
+    return last.values()
 
 
 def _trace_based(_amount: float, _time: int, _attributes: Attributes, context: Context) -> bool:

@@ -96,7 +96,7 @@ class Calls:
         scope.agent = run.agent
         self._open[call] = task
         around.calls = True
-        call.on_gaps = partial(self._gaps, task)
+        call.on_chunks = partial(self._chunks, task)
         tracer = self._tracer
         shows_span = tracer is not None and (self._options.model_spans == "on" or not call.told_elsewhere)
         if not shows_span and self._logger is None:
@@ -125,7 +125,7 @@ class Calls:
             found[semconv.GEN_AI_AGENT_NAME] = run.agent
         return found
 
-    def _gaps(self, task: Task, call: Call) -> None:
+    def _chunks(self, task: Task, call: Call) -> None:
         scope: OpenCall | None = call.telemetry
         if self._instruments is not None and scope is not None:
             calls = self._instruments.calls
@@ -140,7 +140,7 @@ class Calls:
         scope: OpenCall | None = call.telemetry
         if scope is None:
             return
-        call.telemetry = call.context = call.on_gaps = None
+        call.telemetry = call.context = call.on_chunks = None
         if self._open.pop(call, None) is None:
             return  # somebody else has told its end, in another thread
         failed = _failure(event)

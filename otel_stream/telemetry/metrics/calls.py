@@ -92,8 +92,7 @@ class CallInstruments:
 
     def chunks(self, call: Call, about: Attributes, place: Context) -> None:
         """Record the times between chunks that the call remembers, and let it forget them."""
-        gaps = [gap * _SECONDS if gap > 0 else 0.0 for gap in call.gaps]
-        del call.gaps[:]
+        gaps = [*map(_SECONDS.__mul__, call.take_gaps())]
         many = getattr(self._between, "record_many", None)
         if many is not None:
             many(gaps, about, place)

@@ -422,7 +422,7 @@ def test_what_is_no_stream_is_refused_with_the_remedy() -> None:
 async def test_without_langchain_chunks_are_our_own_and_add_up_alike(
     service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_streams, "_langchain", lambda: None)
+    monkeypatch.setattr(client_streams, "_parts", lambda: client_streams._OUR_OWN)
     service.events = HELLO
     whole = joined(await run_sync(service, lambda stream: {"events": [*stream]}))
     assert whole == MessageChunk(

@@ -135,7 +135,9 @@ def agents_of(client: str, thread: str) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("latest", "shown"), [(False, False), (False, True), (True, True)], ids=["before", "content", "since"]
+    ("latest", "shown"),
+    [(False, False), (False, True), (True, False), (True, True)],
+    ids=["before", "before-content", "since", "since-content"],
 )
 @pytest.mark.parametrize("how", ["sync", "async", "threads"])
 @pytest.mark.parametrize("client", TALKERS)
