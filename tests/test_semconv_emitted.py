@@ -184,6 +184,8 @@ RUNS = (
     threads,
 )
 EVERY_MODE = ",".join((*MODES, "ends"))
+#: Not only of what lasts.
+EVERY_START = {"OTEL_STREAM_EXPORT_STARTS": "spans"}
 LATEST = {"OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental"}
 
 
@@ -195,6 +197,7 @@ async def test_whatever_a_run_emits_is_in_the_registry(
     environ = {
         "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": content,
         "OTEL_STREAM_EXPORT_MODES": EVERY_MODE,
+        **EVERY_START,
     }
     set_options(resolve(environ=environ))
     await run()
@@ -239,7 +242,7 @@ ELSEWHERE = {
 async def test_the_sample_runs_bring_about_every_name(emitted: Emitted) -> None:
     exceptions = {"OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN": "logs/dup"}
     modes = {"OTEL_STREAM_EXPORT_MODES": f"{EVERY_MODE},graph.route"}
-    set_options(resolve(environ={**modes, **exceptions}))
+    set_options(resolve(environ={**modes, **exceptions, **EVERY_START}))
     for run in RUNS:
         await run()
     check = LiveCheck(REGISTRY)

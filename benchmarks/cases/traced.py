@@ -22,8 +22,8 @@ from otel_stream import semconv
 
 #: The run's span, and two a superstep: its own and its node's.
 SPANS = 2 * STEPS + 1
-#: The input's values, both ends of the run, and four a superstep: two beginnings, updates and values.
-RECORDS = 4 * STEPS + 3
+#: The input's values, both ends of the run, and two a superstep: updates and values.
+RECORDS = 2 * STEPS + 3
 
 
 # What one run makes is checked, so that no queue overflows and no signal is off unnoticed.
@@ -111,7 +111,8 @@ class _Calls:
             },
         )
         context = set_span_in_context(run)
-        self._begin(context, semconv.EVENT_RUN_START, {semconv.GRAPH_STRUCTURE_DIGEST: "digest"})
+        begun = {**_ABOUT, semconv.GRAPH_STRUCTURE_DIGEST: "digest"}
+        self._emit_event(context, semconv.EVENT_RUN_START, _BEGUN, begun)
         self._log(context, "values", -1)
         for step in range(STEPS):
             self._superstep(context, step)
@@ -127,8 +128,6 @@ class _Calls:
             start_time=time.time_ns(),
         )
         context = set_span_in_context(superstep, outer)
-        about: dict[str, Any] = {semconv.GRAPH_SUPERSTEP: step, semconv.GRAPH_SUPERSTEP_WIDTH: 1}
-        self._begin(context, semconv.EVENT_SUPERSTEP_START, about)
         self._node(context, step)
         self._log(outer, "values", step)
         self._superstep_seconds.record(0.001, {semconv.GRAPH_NAME: "graph"}, context)
@@ -150,16 +149,11 @@ class _Calls:
         self._before = node.get_span_context()
         context = set_span_in_context(node, outer)
         about = {semconv.GEN_AI_NODE_NAME: "count", semconv.GRAPH_TASK_ID: "task"}
-        self._begin(context, semconv.EVENT_NODE_START, {semconv.GRAPH_SUPERSTEP: step, **about})
         node.set_attribute(semconv.GRAPH_ROUTE_TARGETS, ("count",))
         self._log(context, "updates", step, **about)
         about = {semconv.GRAPH_NAME: "graph", semconv.GEN_AI_NODE_NAME: "count"}
         self._node_seconds.record(0.001, about, context)
         node.end(time.time_ns())
-
-    def _begin(self, context: Any, name: str, about: dict[str, Any]) -> None:
-        body = '{"spanId":"0123456789abcdef","parentSpanId":"0123456789abcdef","name":"superstep"}'
-        self._emit_event(context, name, body, {**_ABOUT, **about})
 
     def _log(self, context: Any, mode: str, step: int, **about: str) -> None:
         attributes = {
@@ -186,6 +180,7 @@ class _Calls:
 
 
 _ABOUT = {semconv.GRAPH_RUN_ID: "run", semconv.GRAPH_NAME: "graph"}
+_BEGUN = '{"spanId":"0123456789abcdef","parentSpanId":"0123456789abcdef","name":"invoke_workflow graph"}'
 _TRIGGERED = {
     semconv.GRAPH_LINK_KIND: "trigger",
     semconv.GRAPH_LINK_CHANNEL: "branch:to:count",

@@ -28,6 +28,7 @@ from otel_stream.telemetry.logs.events import Logs
 from otel_stream.telemetry.logs.happenings import Happenings, attributes_of
 from otel_stream.telemetry.logs.older import modern
 from otel_stream.telemetry.logs.starts import Starts, ToldStructures
+from otel_stream.telemetry.logs.still_open import STILL_OPEN
 from otel_stream.telemetry.metrics.gauges import Gauges
 from otel_stream.telemetry.metrics.instruments import Instruments, Metrics
 from otel_stream.telemetry.metrics.receivers import Receiver
@@ -56,7 +57,6 @@ _UNSAMPLED: Final = _METRICS & ~_bits(events.SuperstepStarted)
 #: Calls of models, tools and retrievers.
 _CALLS: Final = _bits(events.CallStarted, events.CallEnded)
 _HAPPENINGS: Final = _RUN | _bits(events.RunInterrupted)
-_STEPS: Final = _bits(events.SuperstepStarted, events.SuperstepEnded, events.TaskStarted)
 _ROUTES: Final = _bits(events.RouteChosen)
 
 
@@ -117,7 +117,7 @@ class RunTelemetry:
         self.interest = (
             (_SPANS if self._spans is not None else 0)
             | (_HAPPENINGS if self._happenings is not None else 0)
-            | (_STEPS if self._steps is not None else 0)
+            | (_TASKS if self._steps is not None else 0)
             | (_ROUTES if self._tells_routes else 0)
             | (_METRICS if self._metrics is not None else 0)
             | (_CALLS if self._calls.wanted else 0)
@@ -168,6 +168,20 @@ class RunTelemetry:
         self.failures += 1
         if self.failures == 1:
             _logger.warning("Telemetry of a run is incomplete: %s", placed(error))
+
+    def _begun(self, key: OpenRun | OpenTask, time: int, tell: Callable[..., None], *about: Any) -> None:
+        """Tell a beginning at once, if everybody's spans are told; else if it goes on for a while."""
+        if self._options.starts == "spans":
+            tell(*about)
+        else:
+            STILL_OPEN.began(key, time, self._tell_late, tell, *about)
+
+    def _tell_late(self, tell: Callable[..., None], *about: Any) -> None:
+        if self._steps is not None:
+            try:
+                tell(*about)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
 
     # -- one method per kind of event ---------------------------------------------------------
 
@@ -255,12 +269,14 @@ class RunTelemetry:
         if self._recording is not None:
             self._recording.superstep_started(event, scope)
         if self._steps is not None:
-            self._steps.superstep_started(event, scope)
+            self._begun(scope, event.time, self._steps.superstep_started, event, scope)
 
     def _superstep_ended(self, event: events.SuperstepEnded) -> None:
         scope: OpenRun | None = event.run.telemetry
         if scope is None:
             return
+        if self._steps is not None:
+            STILL_OPEN.over(scope)
         if event.end is not End.OK and event.end.failed and scope.error_type is None:
             scope.failed_step = event  # the end of the run, which comes next, says what with
             return
@@ -285,7 +301,7 @@ class RunTelemetry:
         else:
             task.trace_id, task.span_id = task.run.trace_id, task.run.span_id
         if self._steps is not None:
-            self._steps.task_started(event, scope, run)
+            self._begun(scope, event.time, self._steps.task_started, event, scope, run)
 
     def _attempt_started(self, event: events.AttemptStarted) -> None:
         scope: OpenTask | None = event.task.telemetry
@@ -312,6 +328,8 @@ class RunTelemetry:
         run: OpenRun | None = task.run.telemetry
         if scope is None or run is None:
             return
+        if self._steps is not None:
+            STILL_OPEN.over(scope)
         if scope.calls:
             self._calls.task_ended(task, event.time)
         if self._exceptions is not None and event.end.failed and event.error is not None:

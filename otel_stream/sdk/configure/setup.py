@@ -93,7 +93,7 @@ def configure(
         max_body_bytes: longest body of a log event, in bytes of UTF-8; 64 KiB by default.
         redaction: what is masked or cut of the content that is exported.
         messages: ``"joined"``, one log event for a message, or ``"chunks"``, one for each chunk.
-        starts: whose beginnings are log events: ``"nodes"`` by default, ``"runs"``, ``"spans"``, ``"none"``.
+        starts: what is told as it begins: lasting ``"nodes"`` (default), ``"runs"``, ``"spans"``, ``"none"``.
         record_as: whether stream parts are ``"log_events"`` (the default), ``"span_events"``, or ``"both"``.
         min_span_duration: seconds; quicker nodes become events of their superstep. By default none do.
         model_spans: spans for calls of models and tools: ``"on"``, ``"off"``, ``"auto"`` if nobody else's.

@@ -145,7 +145,7 @@ ROWS = {
 OURS = {
     "OTEL_STREAM_EXPORT_MODES": "Modes whose parts become log events, comma-separated, or `none`; [content](../content.md).",
     "OTEL_STREAM_EXPORT_MESSAGES": "`joined` (default): a message is one log event; `chunks`: each chunk is.",
-    "OTEL_STREAM_EXPORT_STARTS": "What is told as it begins: `nodes` (default), `runs`, `spans` (of anybody), `none`.",
+    "OTEL_STREAM_EXPORT_STARTS": "What is told as it begins: `nodes` (default; those that last), `runs`, `spans` (of anybody), `none`.",
     "OTEL_STREAM_RECORD_AS": "`log_events` (default), `span_events` or `both`.",
     "OTEL_STREAM_MIN_SPAN_DURATION": "Seconds; a node that was faster has no span of its own.",
     "OTEL_STREAM_MODEL_SPANS": "`auto` (default), `on`, `off`: spans of model calls beside other instrumentations; [models](../models.md).",

@@ -70,10 +70,7 @@ def test_a_run_is_written_to_a_file_that_otlp_readers_understand(tmp_path, run_s
     assert {record.trace_id for record in records} | set(exemplars) == {workflow.trace_id}
     assert [record.event_name for record in records] == [
         "graph.run_start",
-        "graph.superstep_start",
-        "graph.node_start",
         "graph.updates",
-        "graph.node_start",
         "graph.updates",
         "graph.run_end",
     ]

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_stream.sdk import Counts, Handle, configure
 from otel_stream.telemetry import get_options
 
-ALL_OF_TWO_NODES = {"spans": Counts(4, 4), "logs": Counts(7, 7)}
+ALL_OF_TWO_NODES = {"spans": Counts(4, 4), "logs": Counts(4, 4)}
 METRICS = {
     "gen_ai.invoke_workflow.duration",
     "graph.superstep.duration",
@@ -59,10 +59,7 @@ def test_a_run_arrives_whole_at_an_endpoint(http_and_grpc, run_something, monkey
     assert len({span.trace_id for span in spans.values()}) == 1
     assert [(r.event_name, names[r.span_id]) for r in endpoint.records()] == [
         ("graph.run_start", "invoke_workflow triage"),
-        ("graph.superstep_start", "superstep"),
-        ("graph.node_start", "invoke_node n0"),
         ("graph.updates", "invoke_node n0"),
-        ("graph.node_start", "invoke_node n1"),
         ("graph.updates", "invoke_node n1"),
         ("graph.run_end", "invoke_workflow triage"),
     ]
@@ -83,7 +80,7 @@ def test_each_signal_can_have_its_own_protocol_and_endpoint(http_and_grpc, run_s
     assert handle.shutdown() is True
     over_grpc, over_http = http_and_grpc["grpc"], http_and_grpc["http/protobuf"]
     assert (len(over_grpc.spans()), len(over_grpc.records()), over_grpc.metrics()) == (3, 0, set())
-    assert (len(over_http.spans()), len(over_http.records()), over_http.metrics()) == (0, 5, METRICS)
+    assert (len(over_http.spans()), len(over_http.records()), over_http.metrics()) == (0, 3, METRICS)
 
 
 def test_flush_delivers_what_waits_and_the_run_goes_on(http_endpoint, run_something):
@@ -117,9 +114,9 @@ def test_an_endpoint_nobody_answers_on_costs_telemetry_and_nothing_else(
     handle = configure(endpoint=nobody, protocol=protocol)
     run_something(nodes=2)
     assert handle.shutdown(timeout=0.5) is False
-    assert _without_metrics(handle.counts()) == {"spans": Counts(4, 0, 4, 0), "logs": Counts(7, 0, 7, 0)}
+    assert _without_metrics(handle.counts()) == {"spans": Counts(4, 0, 4, 0), "logs": Counts(4, 0, 4, 0)}
     (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said.startswith(f"Telemetry was lost on its way to {nobody} ({protocol}): 4 spans, 7 logs, ")
+    assert said.startswith(f"Telemetry was lost on its way to {nobody} ({protocol}): 4 spans, 4 logs, ")
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
@@ -325,7 +322,7 @@ def test_a_full_queue_is_counted_as_loss(http_endpoint, run_something, monkeypat
         monkeypatch.setenv(f"OTEL_{kind}_MAX_EXPORT_BATCH_SIZE", "4")
         monkeypatch.setenv(f"OTEL_{kind}_SCHEDULE_DELAY", "3600000")
     monkeypatch.setattr("otel_stream.sdk.export.batch.Batch._begin", lambda self: None)
-    handle = configure(endpoint=http_endpoint.url)
+    handle = configure(endpoint=http_endpoint.url, starts="spans")
     run_something(nodes=8)  # 10 spans, 19 log events
     assert _without_metrics(handle.counts()) == {"spans": Counts(10, 0, 6, 4), "logs": Counts(19, 0, 12, 7)}
     assert handle.flush() is True

@@ -1,17 +1,25 @@
 """Log events of what has begun: on the span that has, in the order in which it does, before anything ends."""
 
 import json
+import threading
 
 import pytest
+from opentelemetry import _logs
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from engine import END, START, StateGraph
 from otel_stream.events import Structure
+from otel_stream.sdk.versions import InMemoryLogRecordExporter
 from otel_stream.telemetry import TelemetryOptions, set_options
+from otel_stream.telemetry import run as run_telemetry
 from otel_stream.telemetry.logs import starts
+from otel_stream.telemetry.logs.still_open import StillOpen
 from tests.emitted import Emitted
 
-ON = TelemetryOptions(starts="nodes")
+#: At once, each of them.
+ON = TelemetryOptions(starts="spans")
 ABOUT = {"graph.name": "triage", "graph.run.id": "run-1"}
 
 
@@ -75,7 +83,7 @@ def test_a_run_below_a_span_of_the_programs_names_it(make_scene):
     [
         ("none", []),
         ("runs", ["graph.run_start"]),
-        ("nodes", ["graph.run_start", "graph.superstep_start", "graph.node_start"]),
+        ("nodes", ["graph.run_start"]),
         ("spans", ["graph.run_start", "graph.superstep_start", "graph.node_start"]),
     ],
 )
@@ -102,6 +110,49 @@ def test_without_a_tracer_only_the_name_is_known(make_scene):
         ("graph.superstep_start", {"name": "superstep"}),
         ("graph.node_start", {"name": "invoke_node plan"}),
     ]
+
+
+def test_what_goes_on_for_long_is_told_of_once_and_what_is_over_is_not(make_scene, monkeypatch):
+    still_open = StillOpen(least=1.0)
+    monkeypatch.setattr(still_open, "_rouse", lambda: None)  # its thread: here the test says what time it is
+    monkeypatch.setattr(run_telemetry, "STILL_OPEN", still_open)
+    scene = make_scene(options=TelemetryOptions(starts="nodes"))
+    run = scene.run()
+    quick, slow = scene.step(run, "quick", "slow")
+    scene.start(quick)
+    scene.start(slow)
+    began = scene.now()
+    seen = []
+    for seconds, over in ((0.5, quick), (1.1, None), (3, slow), (9, None)):
+        still_open.tell_due(began + int(seconds * 1e9))
+        seen.append([(name, body["name"]) for name, _, body, _ in _begun(scene.records())[1:]])
+        if over is not None:
+            scene.finish(over)
+    assert seen == [
+        [],
+        *[[("graph.superstep_start", "superstep"), ("graph.node_start", "invoke_node slow")]] * 3,
+    ]
+    assert all(one.timestamp < began for one in scene.records())
+
+
+def test_a_node_that_waits_is_told_of_while_it_does(otel_globals):
+    told = threading.Event()
+
+    class Listening(InMemoryLogRecordExporter):
+        def export(self, batch):
+            if any(one.log_record.event_name == "graph.node_start" for one in batch):
+                told.set()
+            return super().export(batch)
+
+    loggers = LoggerProvider(shutdown_on_exit=False)
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(Listening()))
+    _logs.set_logger_provider(loggers)
+    set_options(TelemetryOptions(starts="nodes"))
+    try:
+        graph = StateGraph(dict).add_node("waits", lambda state: {"heard": told.wait(60)})
+        assert graph.add_edge(START, "waits").compile(name="g").invoke({}) == {"heard": True}
+    finally:
+        set_options(None)
 
 
 def _told(told, *digests):

@@ -1,0 +1,94 @@
+"""What has begun and is not over: told of if it lasts, since who hears of an end needs no beginning.
+
+Most of what begins is over before its beginning could have been exported. That costs an entry here, and no
+log event.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+from otel_stream.forking import in_child
+
+#: Seconds that something has to go on before its beginning is told.
+LEAST: Final = 0.25
+
+
+#: When it began, in nanoseconds since the epoch, what tells of it, and what that is given.
+_Begun: TypeAlias = tuple[int, Callable[..., None], tuple[Any, ...]]
+
+
+class StillOpen:
+    """Supersteps and tasks of a whole process that are in progress and of which nobody has been told.
+
+    From any thread. A thread of its own, which sleeps while nothing goes on, tells of what lasts longer than
+    ``least`` seconds: later than that by as much again at most. Whoever takes an entry out has it, so
+    nothing is told twice, and nothing that was over.
+    """
+
+    def __init__(self, least: float = LEAST) -> None:
+        self._least = least
+        self._begin_anew()
+        in_child(self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        #: In the order in which they began, nearly.
+        self._open: dict[Any, _Begun] = {}
+        #: Whether the thread sleeps until it is called.
+        self._idle = True
+        self._wake = threading.Event()
+        self._starting = threading.Lock()
+        self._worker: threading.Thread | None = None
+
+    def began(self, key: Any, time: int, tell: Callable[..., None], *about: Any) -> None:
+        """Have ``tell(*about)`` called in a while, unless ``key`` is over by then. ``tell`` never raises."""
+        self._open[key] = time, tell, about
+        # Looked at after the entry is there: the thread does it the other way round.
+        if self._idle:
+            self._rouse()
+
+    def over(self, key: Any) -> None:
+        """Have nothing told of ``key`` any more."""
+        self._open.pop(key, None)
+
+    def _rouse(self) -> None:
+        with self._starting:
+            if self._worker is None:
+                worker = threading.Thread(target=self._work, name="otel-stream-starts", daemon=True)
+                # When the interpreter is about to end no thread can be started: what is open ends with it.
+                with suppress(RuntimeError):
+                    worker.start()
+                    self._worker = worker
+        self._wake.set()
+
+    def _work(self) -> None:
+        wake = self._wake
+        while True:
+            self._idle = True
+            if not self._open:
+                wake.wait()
+            self._idle = False
+            wake.clear()
+            time.sleep(self._least)
+            self.tell_due(time.time_ns())
+
+    def tell_due(self, now: int) -> None:
+        """Tell of everything that has gone on for long enough at ``now``, in nanoseconds since the epoch."""
+        due = now - int(self._least * 1e9)
+        for key, (began, tell, about) in self._entries():
+            if began <= due and self._open.pop(key, None) is not None:
+                tell(*about)
+
+    def _entries(self) -> list[tuple[Any, _Begun]]:
+        while True:
+            # It changes while it is copied, in other threads.
+            with suppress(RuntimeError):
+                return list(self._open.items())
+
+
+#: Those of this process.
+STILL_OPEN: Final = StillOpen()
