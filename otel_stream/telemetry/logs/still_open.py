@@ -25,7 +25,7 @@ _Begun: TypeAlias = tuple[int, Callable[..., None], tuple[Any, ...]]
 class StillOpen:
     """Supersteps and tasks of a whole process that are in progress and of which nobody has been told.
 
-    From any thread. A thread of its own, which sleeps while nothing goes on, tells of what lasts longer than
+    From any thread. A thread of its own, as long as anything goes on, tells of what lasts longer than
     ``least`` seconds: later than that by as much again at most. Whoever takes an entry out has it, so
     nothing is told twice, and nothing that was over.
     """
@@ -38,43 +38,40 @@ class StillOpen:
     def _begin_anew(self) -> None:
         #: In the order in which they began, nearly.
         self._open: dict[Any, _Begun] = {}
-        #: Whether the thread sleeps until it is called.
-        self._idle = True
-        self._wake = threading.Event()
-        self._starting = threading.Lock()
+        # Re-entrant, since a finalizer may begin something in the middle of anything.
+        self._starting = threading.RLock()
         self._worker: threading.Thread | None = None
 
     def began(self, key: Any, time: int, tell: Callable[..., None], *about: Any) -> None:
         """Have ``tell(*about)`` called in a while, unless ``key`` is over by then. ``tell`` never raises."""
         self._open[key] = time, tell, about
-        # Looked at after the entry is there: the thread does it the other way round.
-        if self._idle:
-            self._rouse()
+        # Looked at after the entry is there: a thread that is about to end does it the other way round.
+        if self._worker is None:
+            self._start()
 
     def over(self, key: Any) -> None:
         """Have nothing told of ``key`` any more."""
         self._open.pop(key, None)
 
-    def _rouse(self) -> None:
+    def _start(self) -> None:
         with self._starting:
-            if self._worker is None:
-                worker = threading.Thread(target=self._work, name="otel-stream-starts", daemon=True)
-                # When the interpreter is about to end no thread can be started: what is open ends with it.
-                with suppress(RuntimeError):
-                    worker.start()
-                    self._worker = worker
-        self._wake.set()
+            if self._worker is not None:
+                return
+            self._worker = threading.Thread(target=self._work, name="otel-stream-starts", daemon=True)
+            try:
+                self._worker.start()
+            except RuntimeError:  # the interpreter is about to end, and what is open with it
+                self._worker = None
 
     def _work(self) -> None:
-        wake = self._wake
-        while True:
-            self._idle = True
-            if not self._open:
-                wake.wait()
-            self._idle = False
-            wake.clear()
+        going_on = True
+        while going_on:
             time.sleep(self._least)
             self.tell_due(time.time_ns())
+            going_on = bool(self._open)
+        self._worker = None
+        if self._open:  # since it was looked at
+            self._start()
 
     def tell_due(self, now: int) -> None:
         """Tell of everything that has gone on for long enough at ``now``, in nanoseconds since the epoch."""

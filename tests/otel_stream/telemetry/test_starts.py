@@ -114,7 +114,7 @@ def test_without_a_tracer_only_the_name_is_known(make_scene):
 
 def test_what_goes_on_for_long_is_told_of_once_and_what_is_over_is_not(make_scene, monkeypatch):
     still_open = StillOpen(least=1.0)
-    monkeypatch.setattr(still_open, "_rouse", lambda: None)  # its thread: here the test says what time it is
+    monkeypatch.setattr(still_open, "_start", lambda: None)  # its thread: here the test says what time it is
     monkeypatch.setattr(run_telemetry, "STILL_OPEN", still_open)
     scene = make_scene(options=TelemetryOptions(starts="nodes"))
     run = scene.run()
@@ -133,6 +133,18 @@ def test_what_goes_on_for_long_is_told_of_once_and_what_is_over_is_not(make_scen
         *[[("graph.superstep_start", "superstep"), ("graph.node_start", "invoke_node slow")]] * 3,
     ]
     assert all(one.timestamp < began for one in scene.records())
+
+
+def test_the_thread_that_tells_lasts_as_long_as_anything_goes_on():
+    still_open, told = StillOpen(least=0.001), threading.Event()
+    for key in ("first", "second"):
+        still_open.began(key, 0, told.set)
+        assert told.wait(60)
+        for thread in threading.enumerate():
+            if thread.name == "otel-stream-starts" and thread._target == still_open._work:
+                thread.join(60)
+                assert not thread.is_alive()
+        told.clear()
 
 
 def test_a_node_that_waits_is_told_of_while_it_does(otel_globals):
