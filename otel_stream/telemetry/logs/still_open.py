@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from otel_stream.forking import in_child
 
 #: Seconds that something has to go on before its beginning is told.
-LEAST: Final = 0.25
+LEAST: Final = 0.1
 
 
 #: When it began, in nanoseconds since the epoch, what tells of it, and what that is given.
