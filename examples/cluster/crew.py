@@ -125,6 +125,8 @@ class Crew:
             for child in self.children.values():
                 if child.state == "ended":
                     raise RuntimeError(f"{child.name} has ended: {self._last_words(child.name)}")
+                if child.listening.done():
+                    child.listening.result()  # what it told can't be read
 
     async def start(self, name: str) -> None:
         """Start the watcher, or a worker of this name."""
@@ -142,6 +144,7 @@ class Crew:
             )
         child = self.children[name] = Child(name, process)
         child.listening = asyncio.create_task(self._listen(child))
+        child.listening.add_done_callback(lambda _: self._news.set())
 
     async def _listen(self, child: Child) -> None:
         assert child.process.stdout is not None

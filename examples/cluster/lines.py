@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any
 
 
 def tell(kind: str, **what: Any) -> None:
-    """Print a line."""
-    print(json.dumps({"kind": kind, **what}), flush=True)
+    """Print a line, all of it at once."""
+    os.write(_own(), json.dumps({"kind": kind, **what}).encode() + b"\n")
+
+
+@cache
+def _own() -> int:
+    """Return what was the standard output, for lines alone: what Ray's threads print goes with the errors."""
+    own = os.dup(1)
+    os.dup2(2, 1)
+    return own
 
 
 async def told(reader: asyncio.StreamReader) -> AsyncIterator[dict[str, Any]]:
