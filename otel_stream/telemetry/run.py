@@ -269,7 +269,8 @@ class RunTelemetry:
         if self._recording is not None:
             self._recording.superstep_started(event, scope)
         if self._steps is not None:
-            self._begun(scope, event.time, self._steps.superstep_started, event, scope)
+            tell = self._steps.superstep_started
+            self._begun(scope, event.time, tell, event, scope.step_context, scope.step_id)
 
     def _superstep_ended(self, event: events.SuperstepEnded) -> None:
         scope: OpenRun | None = event.run.telemetry
@@ -301,7 +302,7 @@ class RunTelemetry:
         else:
             task.trace_id, task.span_id = task.run.trace_id, task.run.span_id
         if self._steps is not None:
-            self._begun(scope, event.time, self._steps.task_started, event, scope, run)
+            self._begun(scope, event.time, self._steps.task_started, event, scope, run.step_id)
 
     def _attempt_started(self, event: events.AttemptStarted) -> None:
         scope: OpenTask | None = event.task.telemetry

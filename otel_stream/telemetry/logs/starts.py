@@ -91,21 +91,21 @@ class Starts:
             about = None
         self._tell(semconv.EVENT_RUN_START, event.time, scope.context, attributes, _body(name, about, above))
 
-    def superstep_started(self, event: events.SuperstepStarted, scope: OpenRun) -> None:
-        """Say that a superstep has begun."""
+    def superstep_started(self, event: events.SuperstepStarted, context: Context, about: str | None) -> None:
+        """Say that a superstep has begun, which may be a while ago; ``about`` is the id of its span."""
         attributes = attributes_of(event.run)
         attributes[semconv.GRAPH_SUPERSTEP] = event.step
         attributes[semconv.GRAPH_SUPERSTEP_WIDTH] = len(event.tasks)
         self._tell(
             semconv.EVENT_SUPERSTEP_START,
             event.time,
-            scope.step_context,
+            context,
             attributes,
-            _body(semconv.SPAN_SUPERSTEP, scope.step_id, event.run.span_id),
+            _body(semconv.SPAN_SUPERSTEP, about, event.run.span_id),
         )
 
-    def task_started(self, event: events.TaskStarted, scope: OpenTask, run: OpenRun) -> None:
-        """Say that a task has begun: on its superstep's span, where its own may be folded."""
+    def task_started(self, event: events.TaskStarted, scope: OpenTask, above: str | None) -> None:
+        """Say that a task has begun, below a superstep's span: on that, where its own may be folded."""
         task = event.task
         about = None if scope.about is None else f"{scope.about.span_id:016x}"
         self._tell(
@@ -113,7 +113,7 @@ class Starts:
             event.time,
             scope.place,
             attributes_of(task.run, task),
-            _body(f"{semconv.SPAN_NODE} {task.node}", about, run.step_id or task.run.span_id),
+            _body(f"{semconv.SPAN_NODE} {task.node}", about, above or task.run.span_id),
         )
 
     def _digest(self, run: Run, scope: OpenRun) -> str | None:

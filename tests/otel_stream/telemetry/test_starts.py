@@ -135,6 +135,44 @@ def test_what_goes_on_for_long_is_told_of_once_and_what_is_over_is_not(make_scen
     assert all(one.timestamp < began for one in scene.records())
 
 
+def test_what_is_told_late_is_about_what_began_then(make_scene, monkeypatch):
+    still_open, late = StillOpen(least=0), []
+    monkeypatch.setattr(still_open, "_start", lambda: None)
+    monkeypatch.setattr(run_telemetry, "STILL_OPEN", still_open)
+    scene = make_scene(options=TelemetryOptions(starts="nodes"))
+    run = scene.run()
+    for number, node in ((1, "first"), (2, "second")):
+        (task,) = scene.step(run, node, number=number)
+        scene.start(task)
+        late += [
+            (tell, about) for _, tell, about in still_open._open.values()
+        ]  # as the thread takes them out
+        scene.finish(task)
+        scene.step_end(run, number=number)
+    scene.end(run)
+    before = len(scene.records())
+    for tell, about in late:
+        tell(*about)
+    names = {_id(span): span.name for span in scene.spans.get_finished_spans()}
+    steps = {
+        _id(span): span.attributes["graph.superstep"]
+        for span in scene.spans.get_finished_spans()
+        if "graph.superstep" in span.attributes
+    }
+    told = [
+        (name, names[span], names[body["parentSpanId"]], steps[span], about["graph.superstep"])
+        for name, span, body, about in _begun(scene.records()[before:])
+    ]
+    assert told == [
+        line
+        for number, node in ((1, "first"), (2, "second"))
+        for line in (
+            ("graph.superstep_start", "superstep", "invoke_workflow triage", number, number),
+            ("graph.node_start", f"invoke_node {node}", "superstep", number, number),
+        )
+    ]
+
+
 def test_the_thread_that_tells_lasts_as_long_as_anything_goes_on():
     still_open, told = StillOpen(least=0.001), threading.Event()
     for key in ("first", "second"):
