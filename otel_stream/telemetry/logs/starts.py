@@ -108,11 +108,13 @@ class Starts:
         """Say that a task has begun, below a superstep's span: on that, where its own may be folded."""
         task = event.task
         about = None if scope.about is None else f"{scope.about.span_id:016x}"
+        attributes = attributes_of(task.run, task)
+        attributes.pop(semconv.GRAPH_TASK_ATTEMPT, None)  # of its first one, whichever goes on by now
         self._tell(
             semconv.EVENT_NODE_START,
             event.time,
             scope.place,
-            attributes_of(task.run, task),
+            attributes,
             _body(f"{semconv.SPAN_NODE} {task.node}", about, above or task.run.span_id),
         )
 

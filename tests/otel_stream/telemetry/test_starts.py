@@ -144,9 +144,9 @@ def test_what_is_told_late_is_about_what_began_then(make_scene, monkeypatch):
     for number, node in ((1, "first"), (2, "second")):
         (task,) = scene.step(run, node, number=number)
         scene.start(task)
-        late += [
-            (tell, about) for _, tell, about in still_open._open.values()
-        ]  # as the thread takes them out
+        # As the thread takes them out.
+        late += [(tell, about) for _, tell, about in still_open._open.values()]
+        task.attempt = 2
         scene.finish(task)
         scene.step_end(run, number=number)
     scene.end(run)
@@ -160,15 +160,32 @@ def test_what_is_told_late_is_about_what_began_then(make_scene, monkeypatch):
         if "graph.superstep" in span.attributes
     }
     told = [
-        (name, names[span], names[body["parentSpanId"]], steps[span], about["graph.superstep"])
+        (name, names[span], names[body["parentSpanId"]], steps[span], about)
         for name, span, body, about in _begun(scene.records()[before:])
     ]
     assert told == [
         line
         for number, node in ((1, "first"), (2, "second"))
         for line in (
-            ("graph.superstep_start", "superstep", "invoke_workflow triage", number, number),
-            ("graph.node_start", f"invoke_node {node}", "superstep", number, number),
+            (
+                "graph.superstep_start",
+                "superstep",
+                "invoke_workflow triage",
+                number,
+                {**ABOUT, "graph.superstep": number, "graph.superstep.width": 1},
+            ),
+            (
+                "graph.node_start",
+                f"invoke_node {node}",
+                "superstep",
+                number,
+                {
+                    **ABOUT,
+                    "graph.superstep": number,
+                    "gen_ai.node.name": node,
+                    "graph.task.id": f"task-{number}",
+                },
+            ),
         )
     ]
 
