@@ -1,11 +1,13 @@
 """A node that streams a model's answer of a thousand chunks: told, exported or shown.
 
-Both sides are measured in one process, by turns.
+Both sides are measured in one process, by turns. Streams come as from a network: of what one read brings the
+chunks come in a row, and then others have their turn, so that whoever takes parts need not keep all of a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -25,6 +27,8 @@ from otel_stream.telemetry import resolve, set_options
 CHUNKS = 1_000
 #: Calls in one run, so that what is measured is the calls.
 CALLS = 10
+#: Chunks that one read brings: what it costs to wake who waits for them is what ``latency-await`` measures.
+READ = 32
 #: A millisecond for the whole call, and what a token may cost that is shown.
 _TOLD = Goal("added", must=1.0, over="theirs")
 _SHOWN = Goal("added", must=5.0, over="theirs")
@@ -45,17 +49,24 @@ class _Model(BaseChatModel):
     def _get_ls_params(self, stop: Any = None, **_: Any) -> Any:
         return {"ls_provider": "openai", "ls_model_name": "benchmark", "ls_model_type": "chat"}
 
-    def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
-        for _word in range(self.words):
+    async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        async for _word in _reads(self.words):
             yield ChatGenerationChunk(message=AIMessageChunk(content="word ", id="answer"))
 
 
-def _langchain(words: int) -> Callable[[], Iterator[Any]]:
+async def _reads(words: int) -> AsyncIterator[None]:
+    for place in range(words):
+        if place % READ == 0:
+            await asyncio.sleep(0)
+        yield
+
+
+def _langchain(words: int) -> Callable[[], AsyncIterator[Any]]:
     model = _Model(words=words)
-    return lambda: model.stream("?")
+    return lambda: model.astream("?")
 
 
-def _client(words: int) -> Callable[[], Iterator[Any]]:
+def _client(words: int) -> Callable[[], AsyncIterator[Any]]:
     """Return what makes a stream as the openai client's is one; what it says has been read before."""
     delta = SimpleNamespace(content="word ", tool_calls=None)
     choice = SimpleNamespace(index=0, delta=delta, finish_reason=None)
@@ -67,18 +78,25 @@ def _client(words: int) -> Callable[[], Iterator[Any]]:
         def __init__(self) -> None:
             self.response = response
 
-        def __iter__(self) -> Iterator[Any]:
-            return (event for _ in range(words))
+        async def __aiter__(self) -> AsyncIterator[Any]:
+            async for _word in _reads(words):
+                yield event
 
-    return lambda: iter(stream_messages(Stream()))  # type: ignore[call-overload]
+    return lambda: aiter(stream_messages(Stream()))  # type: ignore[call-overload]
 
 
 def _graph(ask: Any) -> Any:
     stream = ask(sized(CHUNKS))
 
     async def answer(_: State) -> State:
-        # LangChain's own last chunk, which only says that it is over, may be one more.
-        return {"n": sum(sum(1 for _ in stream()) // sized(CHUNKS) for _ in range(CALLS))}
+        calls = 0
+        for _call in range(CALLS):
+            heard = 0
+            async for _chunk in stream():
+                heard += 1
+            # LangChain's own last chunk, which only says that it is over, may be one more.
+            calls += heard // sized(CHUNKS)
+        return {"n": calls}
 
     builder = OURS.StateGraph(State).add_node("answer", answer)
     return builder.add_edge(OURS.START, "answer").compile()

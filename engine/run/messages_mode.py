@@ -189,15 +189,15 @@ class LangChainHook:
 class NodeSpeaker:
     """The task that is running, as clients that are not LangChain's know it: who speaks through them."""
 
-    __slots__ = ("_about", "_metadata", "_shown", "_silent", "_task")
+    __slots__ = ("_about", "_emit", "_metadata", "_shown", "_task")
 
     def __init__(self, task: NodeTask) -> None:
         self._task = task
-        #: What goes with the chunks of one message, what of that its client has told, and whether that keeps
-        #: them from being shown.
+        #: What goes with the chunks of one message, what of that its client has told, and who shows them.
+        #: None: nobody does.
         self._about: dict[str, Any] = {}
         self._metadata: Mapping[str, Any] | None = None
-        self._silent = False
+        self._emit: Callable[[Event], None] | None = None
         #: The message that was shown last.
         self._shown: str | None = None
 
@@ -213,18 +213,24 @@ class NodeSpeaker:
 
     def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
         task = self._task
-        env = task.env
         if metadata is not self._metadata:
-            self._metadata, self._about = metadata, {**task_metadata(task), **metadata}
-            self._silent = env.observer is None or NOSTREAM in (self._about.get("tags") or ())
+            self._begin(metadata)
         if task.progress is not None:
             show_life(task)
-        if self._silent or env.observer is None:
+        emit = self._emit
+        if emit is None:
             return
-        if env.langchain is not None and chunk.id != self._shown:
+        if chunk.id != self._shown and task.env.langchain is not None:
             self._shown = chunk.id
-            env.langchain.shown(task, chunk.id)
-        env.observer.emit(MessageWritten(task, chunk, self._about, time.time_ns()))
+            task.env.langchain.shown(task, chunk.id)
+        emit(MessageWritten(task, chunk, self._about, time.time_ns()))
+
+    def _begin(self, metadata: Mapping[str, Any]) -> None:
+        """Find out what goes with chunks of which a client tells ``metadata``."""
+        observer = self._task.env.observer
+        self._metadata, self._about = metadata, {**task_metadata(self._task), **metadata}
+        is_shown = observer is not None and NOSTREAM not in (self._about.get("tags") or ())
+        self._emit = observer.emit if observer is not None and is_shown else None
 
 
 def _where(task: NodeTask) -> tuple[Callable[[Event], None], Task] | None:

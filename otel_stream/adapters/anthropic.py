@@ -103,7 +103,7 @@ class _Reader:
     fingerprint: str | None = None
 
     def __init__(self) -> None:
-        self._id = str(uuid.uuid4())
+        self.message_id: str | None = str(uuid.uuid4())
         #: What the service says of its answer: its id, not one that was made up here.
         self.id: str | None = None
         self.model: str | None = None
@@ -118,10 +118,6 @@ class _Reader:
     def is_plain(self, event: Any) -> bool:
         return getattr(event, "type", None) == "content_block_delta" and event.delta.type in _SAID
 
-    @property
-    def message_id(self) -> str:
-        return self._id
-
     def text_of(self, event: Any) -> str | None:
         if getattr(event, "type", None) != "content_block_delta" or event.delta.type != "text_delta":
             return None
@@ -134,27 +130,27 @@ class _Reader:
 
     def _start(self, event: Any) -> Sequence[MessageChunk]:
         self.id = event.message.id
-        self._id = self.id or self._id
+        self.message_id = self.id or self.message_id
         self.model = getattr(event.message, "model", None)
         self._count(event.message.usage)
-        return (MessageChunk(id=self._id, content=""),)
+        return (MessageChunk(id=self.message_id, content=""),)
 
     def _block(self, event: Any) -> Sequence[MessageChunk]:
         block = event.content_block
         if block.type not in {"tool_use", "server_tool_use"}:
             return ()
         call = ToolCallChunk(index=event.index, id=block.id, name=block.name)
-        return (MessageChunk(id=self._id, content="", tool_calls=(call,)),)
+        return (MessageChunk(id=self.message_id, content="", tool_calls=(call,)),)
 
     def _delta(self, event: Any) -> Sequence[MessageChunk]:
         delta = event.delta
         if delta.type == "text_delta":
-            return (MessageChunk(id=self._id, content=delta.text),)
+            return (MessageChunk(id=self.message_id, content=delta.text),)
         if delta.type == "thinking_delta":
-            return (MessageChunk(id=self._id, content="", reasoning=delta.thinking),)
+            return (MessageChunk(id=self.message_id, content="", reasoning=delta.thinking),)
         if delta.type == "input_json_delta":
             call = ToolCallChunk(index=event.index, args=delta.partial_json)
-            return (MessageChunk(id=self._id, content="", tool_calls=(call,)),)
+            return (MessageChunk(id=self.message_id, content="", tool_calls=(call,)),)
         return ()
 
     def _end(self, event: Any) -> Sequence[MessageChunk]:
@@ -163,7 +159,7 @@ class _Reader:
             self.finish_reasons[0] = event.delta.stop_reason
         told = usage_metadata(counted)
         reason = event.delta.stop_reason
-        return (MessageChunk(id=self._id, content="", usage=told, finish_reason=reason),)
+        return (MessageChunk(id=self.message_id, content="", usage=told, finish_reason=reason),)
 
     def _count(self, usage: Any) -> Usage:
         for name in _COUNTS:

@@ -39,6 +39,8 @@ class Reader(Protocol):
     #: Who provides the model, and the key under which its requests have what they say first.
     provider: str
     id: str | None
+    #: What the chunks of the answer have for an id, None before it is known.
+    message_id: str | None
     model: str | None
     usage: Usage | None
     #: What OpenAI says besides.
@@ -53,11 +55,6 @@ class Reader(Protocol):
 
     def is_plain(self, event: Any) -> bool:
         """Tell whether an event says nothing but more of the answer, once it is known whose that is."""
-        ...
-
-    @property
-    def message_id(self) -> str | None:
-        """The id of the message whose chunks come without one of their own, None before it is known."""
         ...
 
     def text_of(self, event: Any) -> str | None:

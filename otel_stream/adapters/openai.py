@@ -142,7 +142,7 @@ class _Reader:
     provider = "openai"
 
     def __init__(self) -> None:
-        self._id: str | None = None
+        self.message_id: str | None = None
         #: What the service says of its answer: its id, not one that was made up here.
         self.id: str | None = None
         self.model: str | None = None
@@ -159,10 +159,6 @@ class _Reader:
             return False
         choices = getattr(event, "choices", None)
         return choices is not None and len(choices) == 1 and not choices[0].finish_reason
-
-    @property
-    def message_id(self) -> str | None:
-        return self._id
 
     def text_of(self, event: Any) -> str | None:
         if not self.is_plain(event):
@@ -185,8 +181,8 @@ class _Reader:
     def _name(self, given: str | None = None) -> str:
         # Not every server that speaks this protocol gives an answer an id.
         self.id = self.id or given
-        self._id = self._id or given or str(uuid.uuid4())
-        return self._id
+        self.message_id = self.message_id or given or str(uuid.uuid4())
+        return self.message_id
 
     # -- chat completions --------------------------------------------------------------------------
 
@@ -195,7 +191,7 @@ class _Reader:
             self._about(event)
         found = []
         for choice in event.choices:
-            name = self._id if self.id and self._id else self._name(event.id)
+            name = self.message_id if self.id and self.message_id else self._name(event.id)
             if choice.finish_reason:
                 self.finish_reasons[choice.index] = choice.finish_reason
                 self._about(event)
