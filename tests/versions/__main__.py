@@ -2,7 +2,7 @@
 
 The oldest OpenTelemetry of the range, two between, and the distributions that most people have. Each gets an
 environment, made once. The newest OpenTelemetry is where the whole suite runs. One more has models' clients,
-and what instruments them, one a notebook's kernel, and one Kubernetes' schemas.
+and what instruments them, one a notebook's kernel, one MLflow's server, and one Kubernetes' schemas.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ ENVIRONMENTS = {
     "langsmith": Environment(
         ("langsmith[otel]", "langgraph>=1,<2", "opentelemetry-instrumentation"), LANGGRAPH
     ),
+    "mlflow": Environment(("mlflow", "genai-prices", *TALKING), ("tests/versions/test_mlflow.py",)),
     "distro": Environment(("opentelemetry-distro",), BESIDE),
     "kubernetes": Environment(("kubernetes-validate", "pyyaml"), ("tests/versions/test_manifests.py",)),
     "notebook": Environment(

@@ -12,20 +12,16 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-import engine
-from engine import RetryPolicy
 from otel_stream.sdk import Product, ProductView
 from otel_stream.telemetry import resolve, set_options
-from tests.otel_stream.calls.conftest import LATEST, State
-from tests.otel_stream.calls.test_prices import Priced
+from tests.otel_stream.calls.conftest import LATEST
+from tests.otel_stream.sdk.products import run_an_agent
 
 PRODUCTS: tuple[Any, ...] = get_args(Product)
 
 
 def exported(product: Any, **environ: str) -> tuple[list[Any], list[Any]]:
     """Run an agent that calls a model and a tool in a retried node; return its spans plain, and as viewed."""
-    from langchain_core.tools import tool
-
     plain, viewed = InMemorySpanExporter(), InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(plain))
@@ -34,24 +30,7 @@ def exported(product: Any, **environ: str) -> tuple[list[Any], list[Any]]:
     set_options(
         resolve(environ={"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY", **environ})
     )
-
-    @tool
-    def search(query: str) -> str:
-        """Search."""
-        return query
-
-    tries = iter([ConnectionError("again"), None])
-
-    def work(state: Any) -> Any:
-        if (error := next(tries)) is not None:
-            raise error
-        search.invoke({"query": "rain"})
-        return {"said": Priced().invoke("?").content}
-
-    policy = RetryPolicy(initial_interval=0, jitter=False)
-    made = engine.StateGraph(State).add_node("work", work, retry_policy=policy).add_edge(engine.START, "work")
-    config: Any = {"configurable": {"thread_id": "thread-7"}, "metadata": {"user.id": "ada"}}
-    made.compile(name="triage").invoke({}, config)
+    run_an_agent("thread-7")
     provider.get_tracer("the program").start_span("walk").end()
     set_options(None)
     return list(plain.get_finished_spans()), list(viewed.get_finished_spans())
