@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,20 @@ ROOT = Path(__file__).parents[3]
 
 
 def joined() -> None:
+    """Join the cluster, or have one. A node gives up after thirty seconds, which a busy machine may need."""
+    for tries_left in (2, 1, 0):
+        try:
+            _join()
+        except Exception as failure:
+            ray.shutdown()
+            if not tries_left:
+                raise
+            print(f"Ray did not start, and is tried again: {failure}", file=sys.stderr)
+        else:
+            return
+
+
+def _join() -> None:
     if ray.is_initialized():
         return
     elsewhere = os.environ.get("RAY_ADDRESS")

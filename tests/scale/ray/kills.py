@@ -18,7 +18,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
 from langgraph.checkpoint.postgres import PostgresSaver
@@ -128,9 +128,15 @@ class Kills(Crew):
             await asyncio.sleep(0.1)
 
     async def kill_ray_node(self) -> None:
+        await asyncio.to_thread(self._end_ray_node)
+        await asyncio.to_thread(self.new_ray_node)
+
+    def _end_ray_node(self) -> None:
         for raylet in self._raylets():
             os.kill(raylet, signal.SIGKILL)
-        await asyncio.to_thread(self.new_ray_node)
+            # A child of ours that nobody has waited for is alive as its workers see it: they would go on.
+            with suppress(ChildProcessError):
+                os.waitpid(raylet, 0)
 
     def _raylets(self) -> list[int]:
         """Those of this cluster but for its head."""
