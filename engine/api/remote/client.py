@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any, Final
 
-from otel_stream.events import CustomWritten, Event, MessageWritten, Task
+from otel_stream.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CustomWritten,
+    Event,
+    MessageWritten,
+    Task,
+    TaskStarted,
+)
 from otel_stream.stream.wakeup import Waiter, in_event_loop, waiter
 from otel_stream.telemetry.elsewhere import carrier
 
@@ -72,7 +80,15 @@ def _stored(code: Code, task: NodeTask) -> Any:
 
 
 def _interest(env: RunEnv) -> int:
-    return 0 if env.observer is None else env.observer.interest
+    """Return what is wanted to be known: of tasks also their attempts.
+
+    Who hears that a task there may be retried wants those, and by then they may be over.
+    """
+    wanted = 0 if env.observer is None else env.observer.interest
+    return wanted | _ATTEMPTS if wanted & TaskStarted.bit else wanted
+
+
+_ATTEMPTS: Final = AttemptStarted.bit | AttemptEnded.bit
 
 
 # -- what is sent ----------------------------------------------------------------------------------

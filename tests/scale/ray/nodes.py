@@ -16,6 +16,7 @@ from engine import (
     InMemorySaver,
     InMemoryStore,
     Remote,
+    RetryPolicy,
     Runtime,
     StateGraph,
     StreamWriter,
@@ -45,6 +46,19 @@ class Parcel:
 
     number: int
     reference: Any
+
+
+def fails_once_inside():
+    """Return a graph whose node fails at its first attempt; none of it waits for anything."""
+    failed = []
+
+    async def fails_once(state):
+        if not failed:
+            failed.append(True)
+            raise ConnectionError("for the first time")
+
+    inner = StateGraph(State).add_node("fails_once", fails_once, retry_policy=RetryPolicy(initial_interval=0))
+    return inner.add_edge(START, "fails_once").compile(name="inner")
 
 
 async def hands_back(state):

@@ -142,6 +142,19 @@ async def test_what_had_begun_on_a_dead_worker_ends_here_as_cancelled() -> None:
     }
 
 
+async def test_attempts_that_are_over_at_once_there_have_their_spans_here() -> None:
+    from otel_stream.testing import telemetry
+
+    with telemetry() as seen:
+        await nodes.graph(nodes.fails_once_inside()).ainvoke({})
+    attempts = [span for span in seen.spans if span.name == "attempt"]
+    (node,) = [span for span in seen.spans if span.name == "invoke_node fails_once"]
+    assert [
+        (span.attributes["graph.task.attempt"], span.status.status_code.name, span.parent.span_id)
+        for span in sorted(attempts, key=lambda span: span.start_time)
+    ] == [(1, "ERROR", node.context.span_id), (2, "UNSET", node.context.span_id)]
+
+
 async def test_an_idempotent_node_is_retried_on_another_worker(place) -> None:
     on = Remote(num_cpus=0, concurrency=2, idempotent=True)
     graph = nodes.graph(nodes.dies, on=on, retry_policy=AT_ONCE)
