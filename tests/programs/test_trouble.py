@@ -84,7 +84,7 @@ def test_a_configured_program_ends_though_its_endpoint_never_answers(programs):
         """)
     assert out == "{'x': 2}\n"
     (line,) = err.splitlines()
-    assert line.startswith(f"Telemetry was lost on its way to {url} (http/protobuf): 5 spans, 10 logs.")
+    assert line.startswith(f"Telemetry was lost on its way to {url} (http/protobuf): 5 spans, 6 logs.")
 
 
 def test_a_consumer_that_raises_or_leaves_costs_no_telemetry(programs):

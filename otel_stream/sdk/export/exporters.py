@@ -8,11 +8,16 @@ base64, and enums are numbers.
 from __future__ import annotations
 
 import base64
+import errno
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
+from time import monotonic, sleep
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +37,10 @@ from otel_stream.sdk.versions import LogRecordExporter, LogRecordExportResult, R
 
 _logger = logging.getLogger("otel_stream.sdk")
 
+#: Seconds to wait for another process that writes to the same file: it may have been stopped.
+PATIENCE: Final = 1.0
+#: Locks of files, where the system has them.
+_LOCKS: Final[Any] = import_module("fcntl") if find_spec("fcntl") is not None else None
 #: Fields that protobuf holds as bytes and OTLP's JSON writes in hexadecimal. They occur in spans,
 #: links, log records and exemplars, and nowhere else under these names: an attribute's key is the
 #: value of a field ``key``, not a field.
@@ -84,10 +93,37 @@ class OtlpJsonFile:
                 begins a new line, so that only this one is lost.
             ValueError: the file is closed.
         """
-        with self._lock:
-            rest = memoryview((b"\n" if self._ends_in_half_a_line() else b"") + line + b"\n")
+        with self._lock, self._alone() as alone:
+            rest = memoryview((b"\n" if alone and self._ends_in_half_a_line() else b"") + line + b"\n")
             while rest:
                 rest = rest[self._file.write(rest) :]
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Hold the file against other processes; False: another writes, half of its line is no accident."""
+        held = self._hold()
+        try:
+            yield held is not False
+        finally:
+            if held:
+                _LOCKS.lockf(self._file, _LOCKS.LOCK_UN)
+
+    def _hold(self) -> bool | None:
+        """Return whether the file is ours for now; None where nobody can know."""
+        if _LOCKS is None or not self._is_file:
+            return None
+        until = monotonic() + PATIENCE
+        while True:
+            try:
+                _LOCKS.lockf(self._file, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
+            except OSError as error:
+                if error.errno not in {errno.EACCES, errno.EAGAIN}:  # a file system without locks
+                    return None
+                if monotonic() >= until:
+                    return False
+                sleep(0.001)
+            else:
+                return True
 
     def _ends_in_half_a_line(self) -> bool:
         size = os.fstat(self._file.fileno()).st_size if self._is_file else 0

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -115,3 +117,28 @@ def test_a_writer_that_finds_half_a_line_ends_it_first(tmp_path):
         with suppress(ValueError):
             whole.append(decode(line))
     assert whole == [{"whole": 1}, {"a": 1}, {"b": 2}, {"c": 3}]
+
+
+WRITES_SLOWLY = """
+import fcntl, sys
+with open(sys.argv[1], "ab", buffering=0) as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    file.write(b'{"a":')
+    print("half", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_half_a_line_that_another_process_is_writing_is_not_ended(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr("otel_stream.sdk.export.exporters.PATIENCE", 0.0)
+    path = tmp_path / "file.jsonl"
+    ours = OtlpJsonFile(path)
+    ours.attach()
+    command = [sys.executable, "-c", WRITES_SLOWLY, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"half\n"
+        ours.append(b"1}")
+    ours.append(b'{"b":2}')
+    ours.detach()
+    assert [decode(line) for line in path.read_bytes().splitlines()] == [{"a": 1}, {"b": 2}]
