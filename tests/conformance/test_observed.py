@@ -2,7 +2,7 @@
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ FILES = (
     "test_stream_namespaces.py",
     "test_time_travel.py",
 )
+#: Tests that assert to a tenth of a second when the parts of a stream come.
+BY_THE_CLOCK = {"test_stream_subgraphs_during_execution", "test_stream_buffering_single_node"}
 
 
 def named_in(file: Path) -> Iterator[str]:
@@ -43,6 +45,14 @@ def test_langgraphs_own_tests_pass_while_it_is_observed(tmp_path: Path) -> None:
         pytest.skip(f"offline, and LangGraph's source distribution is not in the cache: {error}")
     tests = [test for name in FILES for test in named_in(tmp_path / "tests" / name)]
     found = suite.run(tests, "langgraph", tmp_path, "-p", "observed_plugin")
+    # What asks the clock has another chance by itself, when the machine may be less busy.
+    late = [test for test in tests if test.rpartition("::")[2] in BY_THE_CLOCK and _failed(found[test])]
+    if late:
+        found |= suite.run(late, "langgraph", tmp_path, "-p", "observed_plugin")
     outcomes = [outcome for test in tests for outcome in found[test]]
     assert len(outcomes) > 450
-    assert [outcome for outcome in outcomes if outcome.outcome == "failed"] == []
+    assert _failed(outcomes) == []
+
+
+def _failed(outcomes: Sequence[suite.Outcome]) -> list[suite.Outcome]:
+    return [outcome for outcome in outcomes if outcome.outcome == "failed"]

@@ -7,16 +7,15 @@ log event.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from time import sleep, time_ns
 from typing import Any, Final, TypeAlias
 
 from otel_stream.forking import in_child
 
 #: Seconds that something has to go on before its beginning is told.
 LEAST: Final = 0.1
-
 
 #: When it began, in nanoseconds since the epoch, what tells of it, and what that is given.
 _Begun: TypeAlias = tuple[int, Callable[..., None], tuple[Any, ...]]
@@ -66,8 +65,8 @@ class StillOpen:
     def _work(self) -> None:
         going_on = True
         while going_on:
-            time.sleep(self._least)
-            self.tell_due(time.time_ns())
+            sleep(self._least)
+            self.tell_due(time_ns())
             going_on = bool(self._open)
         self._worker = None
         if self._open:  # since it was looked at
