@@ -161,7 +161,7 @@ page: $(PAGE)/node_modules/.package-lock.json ## Build the viewer's page from it
 	@npm run --silent --prefix $(PAGE) build
 
 .PHONY: test-page
-test-page: $(VENV)/.dev $(PAGE)/node_modules/.package-lock.json $(BROWSER) ## Check the page's source and bundle, and try it in real Chromium (OTEL_STREAM_PICTURES=docs/images/view)
+test-page: $(VENV)/.dev $(PAGE)/node_modules/.package-lock.json $(BROWSER) $(if $(wildcard build/site/*/index.html),,docs) ## Check the page's source and bundle, and try it in real Chromium (OTEL_STREAM_PICTURES=docs/images/view)
 	@npm run --silent --prefix $(PAGE) check
 	@npm run --silent --prefix $(PAGE) compare
 	@npm run --silent --prefix $(PAGE) test
