@@ -164,7 +164,7 @@ class RunTelemetry:
         self._logs = self._happenings = self._exceptions = self._recording = self._metrics = None
         self._starts = self._steps = None
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         self.failures += 1
         if self.failures == 1:
             _logger.warning("Telemetry of a run is incomplete: %s", placed(error))
@@ -180,7 +180,7 @@ class RunTelemetry:
         if self._steps is not None:
             try:
                 tell(*about)
-            except Exception as error:  # noqa: BLE001 - as above
+            except BaseException as error:  # noqa: BLE001 - as above; and the thread is everybody's
                 self._failed(error)
 
     # -- one method per kind of event ---------------------------------------------------------

@@ -1,6 +1,7 @@
 """Log events of what has begun: on the span that has, in the order in which it does, before anything ends."""
 
 import json
+import sys
 import threading
 import time
 
@@ -201,6 +202,25 @@ def test_the_thread_that_tells_lasts_as_long_as_anything_goes_on():
             worker.join(60)
             assert not worker.is_alive()
         told.clear()
+
+
+def test_whatever_a_processor_raises_costs_no_other_beginning(make_scene, monkeypatch):
+    class Raises(InMemoryLogRecordExporter):
+        def export(self, batch):
+            if any(one.log_record.event_name == "graph.superstep_start" for one in batch):
+                sys.exit("a processor's idea")
+            return super().export(batch)
+
+    still_open = StillOpen(least=0)
+    monkeypatch.setattr(still_open, "_start", lambda: None)
+    monkeypatch.setattr(run_telemetry, "STILL_OPEN", still_open)
+    scene = make_scene(options=TelemetryOptions(starts="nodes"))
+    scene.loggers.add_log_record_processor(SimpleLogRecordProcessor(Raises()))
+    (task,) = scene.step(scene.run(), "plan")
+    scene.start(task)
+    still_open.tell_due(scene.now())
+    assert [one.event_name for one in scene.records()][1:] == ["graph.superstep_start", "graph.node_start"]
+    assert scene.consumer.failures == 1
 
 
 def test_a_node_that_waits_is_told_of_while_it_does(otel_globals, monkeypatch):
