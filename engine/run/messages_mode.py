@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from otel_stream.adapters.ambient import ambient_variable, maybe_traced, traced_by_environment, when_loaded
-from otel_stream.adapters.chunks import register
+from otel_stream.adapters.chunks import Ask, Show, register
 from otel_stream.adapters.projections import BY_EVENTS
 from otel_stream.events import (
     CallStarted,
@@ -189,48 +189,54 @@ class LangChainHook:
 class NodeSpeaker:
     """The task that is running, as clients that are not LangChain's know it: who speaks through them."""
 
-    __slots__ = ("_about", "_emit", "_metadata", "_shown", "_task")
+    __slots__ = ("_task",)
 
     def __init__(self, task: NodeTask) -> None:
         self._task = task
-        #: What goes with the chunks of one message, what of that its client has told, and who shows them.
-        #: None: nobody does.
-        self._about: dict[str, Any] = {}
-        self._metadata: Mapping[str, Any] | None = None
-        self._emit: Callable[[Event], None] | None = None
-        #: The message that was shown last.
-        self._shown: str | None = None
-
-    @property
-    def wanted(self) -> bool:
-        observer = self._task.env.observer
-        # A stream may outlive its node, and what comes after the end of a task is nobody's any more.
-        alive = self._task.end is None
-        return alive and observer is not None and bool(observer.interest & MessageWritten.bit)
 
     def where(self) -> tuple[Callable[[Event], None], Task] | None:
         return _where(self._task)
 
-    def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
-        task = self._task
-        if metadata is not self._metadata:
-            self._begin(metadata)
+    def asking(self, metadata: Mapping[str, Any]) -> Ask:
+        task, observer, bit = self._task, self._task.env.observer, MessageWritten.bit
+        if observer is None:
+            return _nobody
+        show: Show | None = None
+
+        def ask() -> Show | None:
+            nonlocal show
+            # A stream may outlive its node, and what comes after the end of a task is nobody's any more.
+            if not observer.interest & bit or task.end is not None:
+                return None
+            if show is None:
+                show = _showing(task, observer, metadata)
+            return show
+
+        return ask
+
+
+def _nobody() -> None:
+    """Show nothing: nobody listens."""
+
+
+def _showing(task: NodeTask, observer: Observer, metadata: Mapping[str, Any]) -> Show:
+    """Return what shows the chunks of a client's stream; what goes with them is found out once."""
+    about, emit, now = {**task_metadata(task), **metadata}, observer.emit, time.time_ns
+    shown: str | None = None
+    if NOSTREAM in (about.get("tags") or ()):
+        return lambda _: show_life(task)
+
+    def show(chunk: Any) -> None:
+        nonlocal shown
         if task.progress is not None:
             show_life(task)
-        emit = self._emit
-        if emit is None:
-            return
-        if chunk.id != self._shown and task.env.langchain is not None:
-            self._shown = chunk.id
-            task.env.langchain.shown(task, chunk.id)
-        emit(MessageWritten(task, chunk, self._about, time.time_ns()))
+        if chunk.id != shown:
+            shown = chunk.id
+            if task.env.langchain is not None:
+                task.env.langchain.shown(task, chunk.id)
+        emit(MessageWritten(task, chunk, about, now()))
 
-    def _begin(self, metadata: Mapping[str, Any]) -> None:
-        """Find out what goes with chunks of which a client tells ``metadata``."""
-        observer = self._task.env.observer
-        self._metadata, self._about = metadata, {**task_metadata(self._task), **metadata}
-        is_shown = observer is not None and NOSTREAM not in (self._about.get("tags") or ())
-        self._emit = observer.emit if observer is not None and is_shown else None
+    return show
 
 
 def _where(task: NodeTask) -> tuple[Callable[[Event], None], Task] | None:

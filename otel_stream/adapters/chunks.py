@@ -83,18 +83,22 @@ def _longer(call: ToolCallChunk, piece: ToolCallChunk) -> ToolCallChunk:
     )
 
 
+#: Shows a chunk now, and not once more when the node returns a message with its ``id``.
+Show: TypeAlias = Callable[[Any], None]
+#: Asked before each chunk: what shows it; None if nobody wants messages now.
+Ask: TypeAlias = Callable[[], Show | None]
+
+
 class Speaker(Protocol):
     """A node that is running, as the one on whose behalf messages are shown."""
 
-    #: Whether anybody wants messages now.
-    @property
-    def wanted(self) -> bool: ...
+    def asking(self, metadata: Mapping[str, Any]) -> Ask:
+        """Return what is asked before each chunk of one stream; ``metadata`` goes with all of them."""
+        ...
 
-    #: Show ``chunk`` now, and not once more when the node returns a message with its ``id``.
-    def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None: ...
-
-    #: Whom to tell of a call that the node makes, and which task it is; None if nobody wants to know.
-    def where(self) -> tuple[Callable[[Event], None], Task] | None: ...
+    def where(self) -> tuple[Callable[[Event], None], Task] | None:
+        """Return whom to tell of a call the node makes, and whose it is; None if nobody wants to know."""
+        ...
 
 
 #: Finds the node that is running where it is called; None outside of a node.

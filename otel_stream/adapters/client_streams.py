@@ -15,7 +15,7 @@ from time import time_ns
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
-from otel_stream.adapters.chunks import MessageChunk, Speaker, speaker
+from otel_stream.adapters.chunks import Ask, MessageChunk, Show, speaker
 from otel_stream.adapters.client_calls import ClientCall, Reader, begin
 from otel_stream.config import ConfigError
 from otel_stream.stream.guard import say
@@ -69,8 +69,9 @@ class _Told:
         self._given = stream
         self._stream = stream
         self._read = reader
-        self._metadata = metadata
-        self._speaker = speaker()
+        self._speaker = node = speaker()
+        #: Asked before each event who shows it; None outside of a node, and where one is not understood.
+        self._ask: Ask | None = None if node is None else node.asking(metadata)
         self._call: ClientCall | None = None
         self._begin(time_ns())
 
@@ -105,37 +106,37 @@ class _Told:
             say(logger, logging.ERROR, "the end of a model's call is not told: %s", placed(trouble))
 
     def _tell(self, event: Any) -> None:
-        node = self._speaker
-        if node is None:
+        ask = self._ask
+        if ask is None:
             return
-        call = self._call
+        call, read = self._call, self._read
         try:
-            wanted = node.wanted
+            show = ask()
             if call is None or not call.keeps:  # of what is more text alone no chunk need be made
-                is_told = self._show_text(node, event) if wanted else self._read.is_plain(event)
+                if show is None:
+                    is_told = read.is_plain(event)
+                else:
+                    text, id = read.text_of(event), read.message_id
+                    is_told = text is not None and id is not None
+                    if text is not None and id is not None:
+                        show(_parts().of_text(id, text))
                 if is_told:
                     if call is not None:
                         call.came()
                     return
-            for chunk in self._read(event):
-                if call is not None:
-                    call.heard(chunk)
-                if wanted:
-                    node.show(as_part(chunk), self._metadata)
+            self._tell_chunks(event, show)
         except Exception as error:  # noqa: BLE001 - what is not understood must not break the node
-            self._speaker = None
+            self._ask = None
             kind = type(event).__qualname__
             told = "a stream is no longer shown as messages: of one %s, %s"
             say(logger, logging.ERROR, told, kind, placed(error))
 
-    def _show_text(self, node: Speaker, event: Any) -> bool:
-        """Show an event that says nothing but more of the answer's text. False: it says something else."""
-        text = self._read.text_of(event)
-        id = self._read.message_id
-        if text is None or id is None:
-            return False
-        node.show(_parts().of_text(id, text), self._metadata)
-        return True
+    def _tell_chunks(self, event: Any, show: Show | None) -> None:
+        for chunk in self._read(event):
+            if self._call is not None:
+                self._call.heard(chunk)
+            if show is not None:
+                show(as_part(chunk))
 
 
 class _Entered(_Told):
@@ -275,8 +276,8 @@ class EitherToldStream(AsyncToldStream, _Entered):
     def _in_turn(self) -> ToldStream:
         stream = ToldStream.__new__(ToldStream)
         stream._given = stream._stream = self._stream  # noqa: SLF001 - it is this one
-        stream._read, stream._metadata = self._read, self._metadata  # noqa: SLF001 - as above
-        stream._speaker, stream._call = self._speaker, self._call  # noqa: SLF001 - who listens is the same, too
+        stream._read, stream._call = self._read, self._call  # noqa: SLF001 - as above
+        stream._speaker, stream._ask = self._speaker, self._ask  # noqa: SLF001 - who listens is the same, too
         return stream
 
 

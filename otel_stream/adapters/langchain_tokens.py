@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -33,8 +33,8 @@ class Taker(Protocol):
 #: Classes of handlers that are such.
 _OWN: Final[set[type]] = set()
 #: Where a manager of one call keeps how many handlers it had, and what takes its chunks.
-_KEPT: Final = "_otel_stream_takes"
-_UNKNOWN: Final = (-1, None)
+_KEPT: Final = "otel_stream_takes"
+_UNKNOWN: Final[tuple[int, Take | None]] = (-1, None)
 
 
 def tell_at_once(kind: type[Taker]) -> None:
@@ -46,21 +46,21 @@ def tell_at_once(kind: type[Taker]) -> None:
 
 
 def _wrap(manager: Any, wrap: Callable[[Any], Any]) -> None:
+    setattr(manager, _KEPT, _UNKNOWN)
     manager.on_llm_new_token = wrap(manager.on_llm_new_token)
 
 
 def _now(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        count, takes = getattr(manager, _KEPT, _UNKNOWN)
+        count, take = manager.otel_stream_takes
         if count != len(manager.handlers):
-            takes = _takes(manager)
-        if takes is None:
+            take = _take_of(manager)
+        if take is None:
             original(manager, token, chunk=chunk, **more)
             return
         try:
-            for take in takes:
-                take(token, chunk)
+            take(token, chunk)
         except Exception as error:  # noqa: BLE001 - as LangChain does it: a handler breaks no call
             _complain(error)
 
@@ -70,30 +70,41 @@ def _now(original: Callable[..., Any]) -> Callable[..., Any]:
 def _later(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        count, takes = getattr(manager, _KEPT, _UNKNOWN)
+        count, take = manager.otel_stream_takes
         if count != len(manager.handlers):
-            takes = _takes(manager)
-        if takes is None:
+            take = _take_of(manager)
+        if take is None:
             await original(manager, token, chunk=chunk, **more)
             return
         try:
-            for take in takes:
-                take(token, chunk)
+            take(token, chunk)
         except Exception as error:  # noqa: BLE001 - as above
             _complain(error)
 
     return on_llm_new_token
 
 
-def _takes(manager: Any) -> tuple[Take, ...] | None:
+def _take_of(manager: Any) -> Take | None:
     """Return what takes the chunks of a manager's call, None if there are other handlers than ours."""
     handlers = manager.handlers
     found = None
     if all(type(handler) in _OWN for handler in handlers):
         wanting = (handler.takes(manager.run_id) for handler in handlers)
-        found = tuple(take for take in wanting if take is not None)
+        takes = tuple(take for take in wanting if take is not None)
+        found = takes[0] if len(takes) == 1 else _each(takes)
     setattr(manager, _KEPT, (len(handlers), found))
     return found
+
+
+def _each(takes: Sequence[Take]) -> Take:
+    def take_each(token: Any, chunk: Any) -> None:
+        for take in takes:
+            try:
+                take(token, chunk)
+            except Exception as error:  # noqa: BLE001 - of one the others must know nothing
+                _complain(error)
+
+    return take_each
 
 
 def _complain(error: Exception) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from otel_stream.adapters import content
 from otel_stream.adapters.chunks import MessageChunk, ToolCallChunk, usage_metadata
@@ -161,13 +161,16 @@ class _Reader:
         return choices is not None and len(choices) == 1 and not choices[0].finish_reason
 
     def text_of(self, event: Any) -> str | None:
-        if not self.is_plain(event):
+        choices = getattr(event, "choices", None)
+        if choices is None:
             return event.delta if getattr(event, "type", None) == "response.output_text.delta" else None
-        choice = event.choices[0]
-        delta = choice.delta
-        if choice.index or _says_more(delta):
+        # What ``is_plain`` asks, and more: in one, since it is asked of every chunk that is shown.
+        if self.model is None or len(choices) != 1 or getattr(event, "usage", None) is not None:
             return None
-        return getattr(delta, "content", None) or ""
+        choice = choices[0]
+        if choice.finish_reason or choice.index or _says_more(choice.delta):
+            return None
+        return getattr(choice.delta, "content", None) or ""
 
     def __call__(self, event: Any) -> Sequence[MessageChunk]:
         if getattr(event, "choices", None) is not None:  # asked first: a field that is missing takes longer
@@ -266,13 +269,13 @@ def _says_more(delta: Any) -> bool:
 
     It is looked up where it is kept: of a field that is missing, pydantic takes a microsecond to say so.
     """
-    if any(map(delta.__dict__.get, _BESIDE_TEXT)):
+    own = delta.__dict__
+    if own.get("tool_calls") or own.get("refusal") or own.get("reasoning_content"):
         return True
     more = getattr(delta, "__pydantic_extra__", None)
-    return more is not None and any(map(more.get, _BESIDE_TEXT))
-
-
-_BESIDE_TEXT: Final = ("tool_calls", "refusal", "reasoning_content")
+    return more is not None and bool(
+        more.get("tool_calls") or more.get("refusal") or more.get("reasoning_content")
+    )
 
 
 def _of_choice(choice: Any, name: str) -> MessageChunk:

@@ -23,7 +23,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 from langgraph.pregel._messages import StreamMessagesHandler
 
-from otel_stream.adapters.chunks import register
+from otel_stream.adapters.chunks import Ask, register
 from otel_stream.adapters.langchain import ToolsHandler
 from otel_stream.adapters.langchain_calls import CallsHandler
 from otel_stream.adapters.langgraph.tap import Tap
@@ -88,8 +88,6 @@ def _where(observer: Observer) -> tuple[Callable[[Event], None], Task] | None:
 class _NodeSpeaker:
     """The task that is running, as clients' streams know it: their calls are told, not their chunks."""
 
-    wanted = False
-
     def __init__(self, task: NodeTask) -> None:
         self._task = task
 
@@ -98,8 +96,12 @@ class _NodeSpeaker:
         wanted = observer.interest & CallStarted.bit
         return (observer.emit, self._task) if wanted else None
 
-    def show(self, chunk: Any, metadata: Mapping[str, Any]) -> None:
-        """Show nothing: LangGraph's messages mode has LangChain's messages alone."""
+    def asking(self, _: Mapping[str, Any]) -> Ask:
+        return _nobody
+
+
+def _nobody() -> None:
+    """Show nothing: LangGraph's messages mode has LangChain's messages alone."""
 
 
 def _speaking() -> _NodeSpeaker | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial, reduce
+from itertools import pairwise
 from math import inf
 from threading import Lock, RLock
 from time import time_ns
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram as ApiHistogram
@@ -183,35 +184,36 @@ def _add_to_buckets(aggregation: Any, amounts: Sequence[float], measurement: _Cl
     """Add ``amounts`` up under one lock; of each bucket the last is its exemplar, as if they came singly."""
     ordered = sorted(amounts)
     ends = [bisect_right(ordered, boundary) for boundary in aggregation._boundaries]
-    filled = 0
+    ends.append(len(ordered))
+    buckets = [ordered[begin:end] for begin, end in pairwise((0, *ends))]
     with aggregation._lock:
         counts = aggregation._value
         if counts is None:
             counts = aggregation._value = aggregation._get_empty_bucket_counts()
-        before = 0
-        for place, end in enumerate((*ends, len(ordered))):
-            if end > before:
-                counts[place] += end - before
-                filled += 1
-                before = end
+        aggregation._value = [*map(operator.add, counts, map(len, buckets))]
         aggregation._sum = reduce(operator.add, amounts, aggregation._sum)  # in their order
         if aggregation._record_min_max:
             aggregation._min = min(aggregation._min, ordered[0])
             aggregation._max = max(aggregation._max, ordered[-1])
     if sampled:
-        for amount in _last_of_each(amounts, aggregation._boundaries, filled):
+        for amount in _last_of_each(amounts, filter(None, buckets)):
             measurement.value = amount
             aggregation._sample_exemplar(measurement, True)
 
 
-def _last_of_each(amounts: Sequence[float], boundaries: Sequence[float], filled: int) -> Iterable[float]:
-    """Return the last of ``amounts`` in each of so many buckets that have some."""
-    last: dict[int, float] = {}
-    for amount in reversed(amounts):
-        last.setdefault(bisect_left(boundaries, amount), amount)
-        if len(last) == filled:
-            break
-    return last.values()
+def _last_of_each(amounts: Sequence[float], buckets: Iterable[Sequence[float]]) -> Iterator[float]:
+    """Return the last of ``amounts`` that is in each of ``buckets``, which all have some."""
+    backwards = [*reversed(amounts)]
+    for bucket in buckets:
+        if len(bucket) <= _FEW:
+            yield backwards[min(map(backwards.index, bucket))]
+        else:  # of many the last is soon found
+            least, most = bucket[0], bucket[-1]
+            yield next(amount for amount in backwards if least <= amount <= most)
+
+
+#: As many amounts are looked up one by one.
+_FEW: Final = 8
 
 
 def _trace_based(_amount: float, _time: int, _attributes: Attributes, context: Context) -> bool:

@@ -351,7 +351,11 @@ def test_an_exception_and_an_unknown_context_go_the_sdks_way():
 
 sets = [{"node": "a"}, {"node": "b"}, {"node": "a", "n": 1}]
 #: One measurement, or several at once.
-amounts = st.lists(st.floats(-1, 20), min_size=1, max_size=1) | st.lists(st.floats(0, 20), max_size=6)
+amounts = (
+    st.lists(st.floats(-1, 20), min_size=1, max_size=1)
+    | st.lists(st.floats(0, 20), max_size=6)
+    | st.lists(st.floats(0, 0.1), min_size=20, max_size=60)  # several in one bucket
+)
 
 
 @pytest.mark.parametrize("temporality", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
