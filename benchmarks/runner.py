@@ -22,7 +22,7 @@ BUDGET = 420.0
 #: Of a row's share, what it takes to start Python and import LangGraph.
 START_UP = 1.5
 #: Minima of samples of a tenth of a second: shorter than most interference, longer than the clock's grain.
-#: Rows that take long have three rounds, however long those take.
+#: Rows that take long have three rounds, or twelve if they promise a difference, however long those take.
 FULL = Effort(seconds=BUDGET / len(ROWS) - START_UP, rounds=3, sample=0.1)
 #: For tests: everything runs, nothing is meant.
 QUICK = Effort(seconds=0, rounds=2, sample=0)

@@ -176,6 +176,19 @@ class Call:
 
         return came
 
+    def noting_tokens(self, counts: Callable[[Any], bool]) -> Callable[[Any, Any], None]:
+        """Return what takes note of a chunk and its text; ``counts``: does one without text count?"""
+        times, now, hand_on = self.times, time_ns, self._hand_on
+        append = times.append
+
+        def came(token: Any, chunk: Any) -> None:
+            if token or counts(chunk):
+                append(now())
+                if len(times) > MANY_CHUNKS:
+                    hand_on()
+
+        return came
+
     def _hand_on(self) -> None:
         if self.on_chunks is not None:
             self.on_chunks(self)
@@ -203,7 +216,11 @@ class Call:
 
 def given(values: Mapping[str, Any], *names: str) -> Any:
     """Return the first of ``names`` that has a value; None if none has."""
-    return next((values[name] for name in names if values.get(name) is not None), None)
+    for name in names:
+        value = values.get(name)
+        if value is not None:
+            return value
+    return None
 
 
 def number(value: Any) -> float | None:

@@ -113,15 +113,7 @@ class CallsHandler(BaseCallbackHandler):
     def takes(self, run_id: uuid.UUID) -> Take | None:
         """Return what takes note of the chunks of a call, None if it is not told of."""
         call = self.call(run_id)
-        if call is None:
-            return None
-        came = call.noting()
-
-        def take(token: Any, chunk: Any) -> None:
-            if token or _goes_on(chunk):  # the last one only says that it is over
-                came()
-
-        return take
+        return None if call is None else call.noting_tokens(_goes_on)
 
     def on_stream_event(self, event: Mapping[str, Any], *, run_id: uuid.UUID, **_: Any) -> None:
         """Take note of a chunk, where models tell them by the events of LangGraph's protocol."""
@@ -180,6 +172,7 @@ class CallsHandler(BaseCallbackHandler):
 
 
 def _goes_on(chunk: Any) -> bool:
+    """Tell whether a chunk without text is one of the answer: the last one only says that it is over."""
     message = getattr(chunk, "message", None)
     return message is None or getattr(message, "chunk_position", None) != "last"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial, reduce
-from itertools import pairwise
+from functools import partial
+from itertools import compress
 from math import inf
 from threading import Lock, RLock
 from time import time_ns
@@ -33,8 +33,9 @@ from otel_stream.telemetry.scope import FixedAttributes
 _Add: TypeAlias = Callable[[float, int, Context, bool], None]
 #: The same of a measurement.
 _Aggregate: TypeAlias = Callable[["_Clean", bool], None]
-#: Does so with many amounts; the measurement says the rest of each.
-_AggregateMany: TypeAlias = Callable[[Sequence[float], "_Clean", bool], None]
+#: Does so with many durations in nanoseconds; the measurement says the rest of each.
+_AggregateMany: TypeAlias = Callable[[Sequence[int], "_Clean", bool], None]
+_SECONDS: Final = 1e-9
 
 
 class _Clean:
@@ -88,20 +89,20 @@ class LeanHistogram(ApiHistogram):
         for add in known[1]:
             add(amount, now, context, sampled)
 
-    def record_many(self, amounts: Sequence[float], attributes: Attributes, context: Context) -> None:
-        """Record ``amounts``, none of which is negative, as one after the other would be."""
+    def record_nanoseconds(self, durations: Sequence[int], attributes: Attributes, context: Context) -> None:
+        """Record ``durations``, none of which is negative, in seconds, as one after the other would be."""
         known = self._known.get(id(attributes))
         if known is None or self._sampled is not _trace_based:
-            for amount in amounts:
-                self.record(amount, attributes, context)
+            for duration in durations:
+                self.record(duration * _SECONDS, attributes, context)
             return
-        if not amounts:
+        if not durations:
             return
         now = time_ns()
-        measurement = _Clean(amounts[0], now, self._histogram, context, known[0])
-        sampled = _trace_based(amounts[0], now, attributes, context)
+        measurement = _Clean(0, now, self._histogram, context, known[0])
+        sampled = _trace_based(0, now, attributes, context)
         for aggregate in known[2]:
-            aggregate(amounts, measurement, sampled)
+            aggregate(durations, measurement, sampled)
 
     def _look_up(self, attributes: FixedAttributes) -> None:
         key = _hash_attributes(attributes)
@@ -168,51 +169,61 @@ def _adder_to_buckets(aggregation: Any, attributes: FixedAttributes) -> _Add:
 
 
 def _adder_of_many(into: Any) -> _AggregateMany:
-    """Return how to add many amounts to the same."""
+    """Return how to add many durations to the same."""
     if _is_plain(into):
-        return partial(_add_to_buckets, into)
+        return partial(_add_to_buckets, into, [*map(_longest_of, into._boundaries)])
     return partial(_add_each, _aggregate_of(into))
 
 
-def _add_each(aggregate: _Aggregate, amounts: Sequence[float], measurement: _Clean, sampled: bool) -> None:
-    for amount in amounts:
-        measurement.value = amount
+def _longest_of(seconds: float) -> int:
+    """Return the most nanoseconds that are no more than so many seconds."""
+    found = int(seconds / _SECONDS) + 2
+    while found * _SECONDS > seconds:
+        found -= 1
+    return found
+
+
+def _add_each(aggregate: _Aggregate, durations: Sequence[int], measurement: _Clean, sampled: bool) -> None:
+    for duration in durations:
+        measurement.value = duration * _SECONDS
         aggregate(measurement, sampled)
 
 
-def _add_to_buckets(aggregation: Any, amounts: Sequence[float], measurement: _Clean, sampled: bool) -> None:
-    """Add ``amounts`` up under one lock; of each bucket the last is its exemplar, as if they came singly."""
-    ordered = sorted(amounts)
-    ends = [bisect_right(ordered, boundary) for boundary in aggregation._boundaries]
-    ends.append(len(ordered))
-    buckets = [ordered[begin:end] for begin, end in pairwise((0, *ends))]
+def _add_to_buckets(
+    aggregation: Any, limits: Sequence[int], durations: Sequence[int], measurement: _Clean, sampled: bool
+) -> None:
+    """Add them up under one lock; of each bucket the last is its exemplar, as if they came singly."""
+    ordered = sorted(durations)
+    ends = [*map(partial(bisect_right, ordered), limits), len(ordered)]
+    sizes = [*map(operator.sub, ends, (0, *ends))]
     with aggregation._lock:
         counts = aggregation._value
         if counts is None:
             counts = aggregation._value = aggregation._get_empty_bucket_counts()
-        aggregation._value = [*map(operator.add, counts, map(len, buckets))]
-        aggregation._sum = reduce(operator.add, amounts, aggregation._sum)  # in their order
+        aggregation._value = [*map(operator.add, counts, sizes)]
+        aggregation._sum += sum(ordered) * _SECONDS
         if aggregation._record_min_max:
-            aggregation._min = min(aggregation._min, ordered[0])
-            aggregation._max = max(aggregation._max, ordered[-1])
+            aggregation._min = min(aggregation._min, ordered[0] * _SECONDS)
+            aggregation._max = max(aggregation._max, ordered[-1] * _SECONDS)
     if sampled:
-        for amount in _last_of_each(amounts, filter(None, buckets)):
-            measurement.value = amount
+        filled = compress(zip(ends, sizes, strict=True), sizes)
+        for duration in _last_of_each(durations, (ordered[end - size : end] for end, size in filled)):
+            measurement.value = duration * _SECONDS
             aggregation._sample_exemplar(measurement, True)
 
 
-def _last_of_each(amounts: Sequence[float], buckets: Iterable[Sequence[float]]) -> Iterator[float]:
-    """Return the last of ``amounts`` that is in each of ``buckets``, which all have some."""
-    backwards = [*reversed(amounts)]
+def _last_of_each(durations: Sequence[int], buckets: Iterable[Sequence[int]]) -> Iterator[int]:
+    """Return the last of ``durations`` that is in each of ``buckets``, which all have some."""
+    backwards = [*reversed(durations)]
     for bucket in buckets:
         if len(bucket) <= _FEW:
             yield backwards[min(map(backwards.index, bucket))]
         else:  # of many the last is soon found
             least, most = bucket[0], bucket[-1]
-            yield next(amount for amount in backwards if least <= amount <= most)
+            yield next(duration for duration in backwards if least <= duration <= most)
 
 
-#: As many amounts are looked up one by one.
+#: As many durations are looked up one by one.
 _FEW: Final = 8
 
 

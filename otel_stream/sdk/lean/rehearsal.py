@@ -20,6 +20,7 @@ from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
     SpanContext,
+    SpanKind,
     StatusCode,
     TraceFlags,
     set_span_in_context,
@@ -31,7 +32,8 @@ from otel_stream.telemetry.scope import FixedAttributes
 _PLACE: Final = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 _AROUND: Final = set_span_in_context(NonRecordingSpan(_PLACE), Context())
 _RESOURCE: Final = Resource({"service.name": "rehearsal"})
-_MANY: Final = (0.25, 9.0, 8.0)
+#: Nanoseconds that seconds add up to without a rest.
+_MANY: Final = (250_000_000, 9_000_000_000, 8_000_000_000)
 
 
 class NotAlikeError(Exception):
@@ -52,9 +54,10 @@ def _spans_of(kind: Callable[..., TracerProvider]) -> tuple[Any, Any]:
     tracer = provider.get_tracer(semconv.SCOPE, "1")
     root = tracer.start_span("root", Context(), attributes={"r": 1}, links=(Link(_PLACE),), start_time=1)
     below = set_span_in_context(root, Context())
-    span: Any = tracer.start_span("child", below, attributes={"a": 1}, links=(Link(_PLACE),), start_time=2)
+    span: Any = tracer.start_span("child", below, SpanKind.CLIENT, {"a": 1}, (Link(_PLACE),), 2)
     span.set_attribute("b", ("x", "y"))
-    _are_equal(dict(span.attributes), {"a": 1, "b": ("x", "y")})
+    span.set_attributes({"a": 2, "d": True})
+    _are_equal(dict(span.attributes), {"a": 2, "b": ("x", "y"), "d": True})
     span.add_event("happened", {"c": True}, 3)
     span.set_status(StatusCode.ERROR, "why")
     span.end(4)
@@ -138,12 +141,12 @@ def _points_of(kind: Callable[..., MeterProvider]) -> list[Any]:
     attributes = FixedAttributes({"a": "b"})
     for amount in (0.5, 7.0):  # only the second finds something to be added to
         histogram.record(amount, attributes, _AROUND)
-    many = getattr(histogram, "record_many", None)
-    if many is not None:
-        many(_MANY, attributes, _AROUND)
+    all_at_once = getattr(histogram, "record_nanoseconds", None)
+    if all_at_once is not None:
+        all_at_once(_MANY, attributes, _AROUND)
     else:
-        for amount in _MANY:
-            histogram.record(amount, attributes, _AROUND)
+        for duration in _MANY:
+            histogram.record(duration * 1e-9, attributes, _AROUND)
     data: Any = reader.get_metrics_data()
     provider.shutdown()
     return [

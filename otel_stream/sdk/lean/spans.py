@@ -28,7 +28,7 @@ from otel_stream.sdk.sampling.samplers import ForcedSampler
 _logger = logging.getLogger(__name__)
 
 #: A lower limit might be reached by attributes of ours.
-_ENOUGH_ATTRIBUTES: Final = 32
+_ENOUGH_ATTRIBUTES: Final = 64
 #: Attributes that a link of ours has at most.
 _MOST_OF_A_LINK: Final = 4
 _SAMPLED: Final = TraceFlags.SAMPLED
@@ -37,6 +37,8 @@ _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 _FAILED: Final = Status(StatusCode.ERROR)
 #: Values of these types need no cleaning.
 _CLEAN: Final = frozenset({str, int, bool, float})
+#: Kinds of the spans of ours.
+_OURS: Final = frozenset({SpanKind.INTERNAL, SpanKind.CLIENT})
 
 
 class _WhenTouched:
@@ -104,7 +106,10 @@ class LeanSpan(Span):
         attributes: dict[str, AnyValue],
         links: Sequence[Link],
         start_time: int,
+        kind: SpanKind = SpanKind.INTERNAL,
     ) -> None:
+        if kind is not SpanKind.INTERNAL:
+            self._kind = kind
         self._name = name
         self._context = context
         self._parent = parent
@@ -173,6 +178,15 @@ class LeanSpan(Span):
         else:
             super().set_attribute(key, value)
 
+    def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
+        is_untouched = "_attributes" not in vars(self) and self._end_time is None
+        if is_untouched and all(map(_is_clean, attributes.values())):
+            for key in attributes:
+                self._given.pop(key, None)
+            self._given.update(attributes)
+        else:
+            super().set_attributes(attributes)
+
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         is_live = timestamp and self._end_time is None
         if is_live and type(attributes) is dict and all(type(one) in _CLEAN for one in attributes.values()):
@@ -202,6 +216,10 @@ class LeanSpan(Span):
         processor = self._span_processor
         processor._on_ending(self)
         processor.on_end(self)
+
+
+def _is_clean(value: AnyValue) -> bool:
+    return type(value) in _CLEAN or (type(value) is tuple and all(type(one) is str for one in value))
 
 
 #: What is among a span's own fields once its status is no longer a matter of course.
@@ -286,13 +304,13 @@ class LeanTracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """Start a span. ``attributes`` become the span's own: they are neither copied nor cleaned."""
-        if type(attributes) is not dict or not start_time or kind is not SpanKind.INTERNAL:
+        if type(attributes) is not dict or not start_time or kind not in _OURS:
             return self._tracer.start_span(name, context, kind, attributes, links, start_time)
         above: Any = None if context is None else context.get(_SPAN_KEY)
         parent = above._context if type(above) in self._local and above._end_time is None else None
         if parent is None or not parent.trace_flags & _SAMPLED:
-            return self._ask(name, context, attributes, links or (), start_time)
-        span = self._span(name, self._below(parent), parent, attributes, links or (), start_time)
+            return self._ask(name, context, kind, attributes, links or (), start_time)
+        span = self._span(name, self._below(parent), parent, attributes, links or (), start_time, kind)
         self._processor.on_start(span, context)
         return span
 
@@ -300,6 +318,7 @@ class LeanTracer(trace.Tracer):
         self,
         name: str,
         context: Context | None,
+        kind: SpanKind,
         attributes: dict[str, AnyValue],
         links: Sequence[Link],
         start_time: int,
@@ -309,7 +328,7 @@ class LeanTracer(trace.Tracer):
         parent = above if above.is_valid else None
         trace_id = self._tracer.id_generator.generate_trace_id() if parent is None else parent.trace_id
         sampler = self._tracer.sampler
-        answer = sampler.should_sample(context, trace_id, name, SpanKind.INTERNAL, attributes, links)
+        answer = sampler.should_sample(context, trace_id, name, kind, attributes, links)
         is_random = self._is_random() if parent is None else parent.trace_flags & _RANDOM
         is_sampled = answer.decision is Decision.RECORD_AND_SAMPLE
         flags = (_SAMPLED if is_sampled else 0) | (_RANDOM if is_random else 0)
@@ -317,9 +336,9 @@ class LeanTracer(trace.Tracer):
         if answer.decision is Decision.DROP:
             return trace.NonRecordingSpan(place)
         if answer.attributes == attributes:
-            span = self._span(name, place, parent, attributes, links, start_time)
+            span = self._span(name, place, parent, attributes, links, start_time, kind)
         else:
-            span = self._span(name, place, parent, dict(answer.attributes), links, start_time)
+            span = self._span(name, place, parent, dict(answer.attributes), links, start_time, kind)
             span._attributes.keys()  # cleans what the sampler has added
         self._processor.on_start(span, context)
         return span

@@ -112,7 +112,7 @@ class Calls:
                 attributes.name_of(call, self._options.names),
                 scope.context,
                 kind=attributes.kind_of(call, self._options.names),
-                attributes=scope.attributes,
+                attributes={**scope.attributes},
                 start_time=event.time,
             )
             scope.context = call.context = set_span_in_context(scope.span, scope.context)

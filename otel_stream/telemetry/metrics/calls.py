@@ -92,13 +92,13 @@ class CallInstruments:
 
     def chunks(self, call: Call, about: Attributes, place: Context) -> None:
         """Record the times between chunks that the call remembers, and let it forget them."""
-        gaps = [*map(_SECONDS.__mul__, call.take_gaps())]
-        many = getattr(self._between, "record_many", None)
-        if many is not None:
-            many(gaps, about, place)
+        gaps = call.take_gaps()
+        all_at_once = getattr(self._between, "record_nanoseconds", None)
+        if all_at_once is not None:
+            all_at_once(gaps, about, place)
             return
         for gap in gaps:
-            self._between.record(gap, about, place)
+            self._between.record(gap * _SECONDS, about, place)
 
     def of_model(self, call: Call, node: Attributes) -> FixedAttributes:
         """Return what every measurement of a model's call says."""

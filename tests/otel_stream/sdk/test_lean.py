@@ -351,10 +351,12 @@ def test_an_exception_and_an_unknown_context_go_the_sdks_way():
 
 sets = [{"node": "a"}, {"node": "b"}, {"node": "a", "n": 1}]
 #: One measurement, or several at once.
+#: One amount, or many durations in nanoseconds: near boundaries, and several in one bucket.
+near = st.tuples(st.sampled_from([0, 1, 5, 8, 10]), st.integers(0, 3)).map(lambda at: at[0] * 10**9 + at[1])
 amounts = (
-    st.lists(st.floats(-1, 20), min_size=1, max_size=1)
-    | st.lists(st.floats(0, 20), max_size=6)
-    | st.lists(st.floats(0, 0.1), min_size=20, max_size=60)  # several in one bucket
+    st.floats(-1, 20)
+    | st.lists(st.integers(0, 20 * 10**9) | near, max_size=6)
+    | st.lists(st.integers(0, 10**8), min_size=20, max_size=60)
 )
 
 
@@ -385,44 +387,50 @@ def test_a_lean_histogram_adds_up_to_what_the_sdks_does(temporality, views, roun
         histogram = provider.get_meter(semconv.SCOPE).create_histogram("seconds", "s")
         assert isinstance(histogram, LeanHistogram) is (provider_class is LeanMeterProvider)
         fixed = [kind(one) for one in sets]
-        points = []
+        points, sums = [], []
         for measured in rounds:
             for which, amounts in measured:
                 _record(histogram, amounts, fixed[which], context)
-            points.append(_points(reader.get_metrics_data()))
+            found = [*_points(reader.get_metrics_data())]
+            points.append([_about(point) for point in found])
+            sums += [point.sum for point in found]
         provider.shutdown()
-        return points
+        return points, sums
 
-    assert collected(LeanMeterProvider, FixedAttributes) == collected(MeterProvider, dict)
+    (lean, sums), (own, expected) = (
+        collected(LeanMeterProvider, FixedAttributes),
+        collected(MeterProvider, dict),
+    )
+    assert lean == own
+    assert sums == pytest.approx(expected)  # they are rounded once, not for each duration
 
 
 def _record(histogram, amounts, attributes, context):
     """Record one after the other, or all of them at once where that can be done."""
-    if isinstance(histogram, LeanHistogram) and len(amounts) > 1:
-        histogram.record_many(amounts, attributes, context)
-        return
-    for amount in amounts:
-        histogram.record(amount, attributes, context)
+    if isinstance(amounts, float):
+        histogram.record(amounts, attributes, context)
+    elif isinstance(histogram, LeanHistogram):
+        histogram.record_nanoseconds(amounts, attributes, context)
+    else:
+        for duration in amounts:
+            histogram.record(duration * 1e-9, attributes, context)
 
 
 def _points(data):
     if data is None:
         return []
     return [
-        (
-            dict(p.attributes),
-            p.count,
-            p.sum,
-            p.min,
-            p.max,
-            tuple(p.bucket_counts),
-            {(e.value, e.trace_id) for e in p.exemplars},
-        )
+        p
         for resource in data.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
         for p in metric.data.data_points
     ]
+
+
+def _about(point):
+    exemplars = {(e.value, e.trace_id) for e in point.exemplars}
+    return dict(point.attributes), point.count, point.min, point.max, tuple(point.bucket_counts), exemplars
 
 
 @pytest.mark.parametrize(("metadata", "sampled"), [({"graph.sampling.force": True}, True), ({}, False)])
