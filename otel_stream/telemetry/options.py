@@ -82,7 +82,7 @@ class TelemetryOptions(msgspec.Struct, frozen=True):
 
     ``messages``: whether the chunks of a message become one log event, or each its own.
     ``starts``: whose beginnings become log events: of runs, and of supersteps and ``"nodes"`` that go on for
-    longer than a tenth of a second, of ``"runs"`` alone, of everybody's ``"spans"`` and at once (with what
+    longer than half a second, of ``"runs"`` alone, of everybody's ``"spans"`` and at once (with what
     ``configure()`` sets up), or of ``"none"``.
     ``min_span_duration``: seconds; a node that is quicker, and inside of which no span was opened, becomes
     an event of its superstep instead of a span. Only with the providers that ``configure()`` sets up.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import compress
 from math import inf
 from threading import Lock, RLock
 from time import time_ns
@@ -193,27 +192,37 @@ def _add_to_buckets(
     aggregation: Any, limits: Sequence[int], durations: Sequence[int], measurement: _Clean, sampled: bool
 ) -> None:
     """Add them up under one lock; of each bucket the last is its exemplar, as if they came singly."""
-    ordered = sorted(durations)
-    ends = [*map(partial(bisect_right, ordered), limits), len(ordered)]
-    sizes = [*map(operator.sub, ends, (0, *ends))]
+    least, most = min(durations), max(durations)
+    place = bisect_left(limits, least)
+    if place == bisect_left(limits, most):  # as those between chunks often are: all in one
+        sizes, buckets = {place: len(durations)}, [durations]
+    else:
+        ordered = sorted(durations)
+        ends = [*map(partial(bisect_right, ordered), limits), len(ordered)]
+        found = map(operator.sub, ends, (0, *ends))
+        sizes = {place: size for place, size in enumerate(found) if size}
+        buckets = [ordered[ends[place] - size : ends[place]] for place, size in sizes.items()]
     with aggregation._lock:
         counts = aggregation._value
         if counts is None:
             counts = aggregation._value = aggregation._get_empty_bucket_counts()
-        aggregation._value = [*map(operator.add, counts, sizes)]
-        aggregation._sum += sum(ordered) * _SECONDS
+        for place, size in sizes.items():
+            counts[place] += size
+        aggregation._sum += sum(durations) * _SECONDS
         if aggregation._record_min_max:
-            aggregation._min = min(aggregation._min, ordered[0] * _SECONDS)
-            aggregation._max = max(aggregation._max, ordered[-1] * _SECONDS)
+            aggregation._min = min(aggregation._min, least * _SECONDS)
+            aggregation._max = max(aggregation._max, most * _SECONDS)
     if sampled:
-        filled = compress(zip(ends, sizes, strict=True), sizes)
-        for duration in _last_of_each(durations, (ordered[end - size : end] for end, size in filled)):
+        for duration in _last_of_each(durations, buckets):
             measurement.value = duration * _SECONDS
             aggregation._sample_exemplar(measurement, True)
 
 
-def _last_of_each(durations: Sequence[int], buckets: Iterable[Sequence[int]]) -> Iterator[int]:
+def _last_of_each(durations: Sequence[int], buckets: Sequence[Sequence[int]]) -> Iterator[int]:
     """Return the last of ``durations`` that is in each of ``buckets``, which all have some."""
+    if len(buckets) == 1:
+        yield durations[-1]
+        return
     backwards = [*reversed(durations)]
     for bucket in buckets:
         if len(bucket) <= _FEW:

@@ -2,6 +2,9 @@
 
 Most of what begins is over before its beginning could have been exported. That costs an entry here, and no
 log event.
+
+Who looks after it is whoever begins something next; a thread does so where nothing else begins. It must not
+wake often while a program is busy: to get hold of the interpreter takes it milliseconds of CPU then.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from typing import Any, Final, TypeAlias
 from otel_stream.forking import in_child
 
 #: Seconds that something has to go on before its beginning is told.
-LEAST: Final = 0.1
+LEAST: Final = 0.5
+#: As many times longer the thread sleeps while others look.
+_PATIENCE: Final = 4
 
 #: When it began, in nanoseconds since the epoch, what tells of it, and what that is given.
 _Begun: TypeAlias = tuple[int, Callable[..., None], tuple[Any, ...]]
@@ -24,9 +29,10 @@ _Begun: TypeAlias = tuple[int, Callable[..., None], tuple[Any, ...]]
 class StillOpen:
     """Supersteps and tasks of a whole process that are in progress and of which nobody has been told.
 
-    From any thread. A thread of its own, as long as anything goes on, tells of what lasts longer than
-    ``least`` seconds: later than that by as much again at most. Whoever takes an entry out has it, so
-    nothing is told twice, and nothing that was over.
+    From any thread. What lasts longer than ``least`` seconds is told of when something else begins, or by a
+    thread of its own, which lives as long as anything goes on: as much again later at most, or four times as
+    much if others have just begun. Whoever takes an entry out has it, so nothing is told twice, and
+    nothing that was over.
     """
 
     def __init__(self, least: float = LEAST) -> None:
@@ -37,6 +43,8 @@ class StillOpen:
     def _begin_anew(self) -> None:
         #: In the order in which they began, nearly.
         self._open: dict[Any, _Begun] = {}
+        #: When who begins something is to look, in nanoseconds since the epoch.
+        self._look_at = 0
         # Re-entrant, since a finalizer may begin something in the middle of anything.
         self._starting = threading.RLock()
         self._worker: threading.Thread | None = None
@@ -47,6 +55,8 @@ class StillOpen:
         # Looked at after the entry is there: a thread that is about to end does it the other way round.
         if self._worker is None:
             self._start()
+        if time >= self._look_at:
+            self.tell_due(time)
 
     def over(self, key: Any) -> None:
         """Have nothing told of ``key`` any more."""
@@ -63,9 +73,11 @@ class StillOpen:
                 self._worker = None
 
     def _work(self) -> None:
-        going_on = True
+        pause, going_on = self._least, True
         while going_on:
-            sleep(self._least)
+            looked = self._look_at
+            sleep(pause)
+            pause = self._least * (1 if self._look_at == looked else _PATIENCE)
             self.tell_due(time_ns())
             going_on = bool(self._open)
         self._worker = None
@@ -74,7 +86,8 @@ class StillOpen:
 
     def tell_due(self, now: int) -> None:
         """Tell of everything that has gone on for long enough at ``now``, in nanoseconds since the epoch."""
-        due = now - int(self._least * 1e9)
+        least = int(self._least * 1e9)
+        self._look_at, due = now + least, now - least
         for key, (began, tell, about) in self._entries():
             if began <= due and self._open.pop(key, None) is not None:
                 tell(*about)

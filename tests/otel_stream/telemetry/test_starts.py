@@ -17,6 +17,7 @@ from otel_stream.sdk.versions import InMemoryLogRecordExporter
 from otel_stream.telemetry import TelemetryOptions, set_options
 from otel_stream.telemetry import run as run_telemetry
 from otel_stream.telemetry.logs import starts
+from otel_stream.telemetry.logs import still_open as still_open_module
 from otel_stream.telemetry.logs.still_open import StillOpen
 from tests.emitted import Emitted
 
@@ -137,8 +138,41 @@ def test_what_goes_on_for_long_is_told_of_once_and_what_is_over_is_not(make_scen
     assert all(one.timestamp < began for one in scene.records())
 
 
+def test_whoever_begins_something_tells_of_what_has_gone_on_for_long(make_scene, monkeypatch):
+    still_open = StillOpen(least=1.0)
+    monkeypatch.setattr(still_open, "_start", lambda: None)
+    told = []
+    for key, seconds in (("a", 1.0), ("b", 1.5), ("over", 1.6), ("c", 2.1), ("d", 2.9), ("e", 3.1)):
+        still_open.began(key, int(seconds * 1e9), told.append, (key, len(told)))
+        told.append(f"began {key}")
+        still_open.over("over")
+    assert [one if isinstance(one, str) else f"told of {one[0]}" for one in told] == [
+        *("began a", "began b", "began over", "told of a", "began c", "began d", "told of b", "told of c"),
+        "began e",
+    ]
+
+
+def test_the_thread_sleeps_longer_while_others_look(monkeypatch):
+    still_open = StillOpen(least=1.0)
+    monkeypatch.setattr(still_open, "_start", lambda: None)
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        match len(pauses):
+            case 2 | 3:
+                still_open.began("lasting", time.time_ns() + len(pauses) * 10**12, pytest.fail)
+            case 5:
+                still_open.over("lasting")
+
+    monkeypatch.setattr(still_open_module, "sleep", sleep)
+    still_open.began("lasting", time.time_ns() + 10**12, pytest.fail)
+    still_open._work()
+    assert pauses == [1.0, 1.0, 4.0, 4.0, 1.0]
+
+
 def test_what_is_told_late_is_about_what_began_then(make_scene, monkeypatch):
-    still_open, late = StillOpen(least=0), []
+    still_open, late = StillOpen(least=60), []
     monkeypatch.setattr(still_open, "_start", lambda: None)
     monkeypatch.setattr(run_telemetry, "STILL_OPEN", still_open)
     scene = make_scene(options=TelemetryOptions(starts="nodes"))
