@@ -175,8 +175,9 @@ def _bits(kinds: Iterable[Any]) -> int:
 class Exporter(Protocol):
     """Who is told of events and parts for export: never raises."""
 
-    def on_event(self, event: Event) -> None:
-        """Take note of ``event``."""
+    def telling(self, kind: type[Event]) -> Tell:
+        """Return what tells it of events of ``kind``."""
+        ...
 
     def on_parts(self, parts: Sequence[StreamPart], event: Event) -> None:
         """Export ``parts`` of ``event``."""
@@ -231,10 +232,10 @@ class Desk:
         if audience.passing and kind in _CLOSE_WINDOWS:
             tell = _after(_pass_to(audience.passing), tell)
         if told:
-            on_event = audience.exporter.on_event
+            telling = audience.exporter.telling(kind)
             # First, so that a part can name its span; of an end last, so that the span of what ended is still
             # there for the log events of its parts.
-            tell = _after(tell, on_event) if kind in _ENDS else _after(on_event, tell)
+            tell = _after(tell, telling) if kind in _ENDS else _after(telling, tell)
         return tell
 
     def _parts(self, kind: type[Event], audience: Audience) -> Tell | None:

@@ -36,7 +36,7 @@ _TURN_EVERY = 0.0002
 class TelemetryConsumer(Protocol):
     """What the stream knows of the part of the house that exports.
 
-    What it wants may change in any ``on_event``: an unsampled run is of little interest to it.
+    What it wants may change with any event: an unsampled run is of little interest to it.
     """
 
     #: Bits of the events it wants to be told of.
@@ -44,8 +44,13 @@ class TelemetryConsumer(Protocol):
     #: Modes whose parts it exports.
     modes: frozenset[str]
 
-    def on_event(self, event: Event) -> None:
-        """Take note of ``event``, before any part is made of it."""
+    def handler(self, kind: type[Event]) -> Tell:
+        """Return what takes note of events of ``kind``, before any part is made of them."""
+        ...
+
+    def survives(self, error: BaseException) -> bool:
+        """Take note of what such a handler has raised; return whether it is to be called again."""
+        ...
 
     def on_part(self, part: StreamPart, event: Event) -> None:
         """Export ``part``, which has all its metadata."""
@@ -189,18 +194,34 @@ class Stream:
 
     # --- Who exports --------------------------------------------------------------------------------------
 
-    def on_event(self, event: Event) -> None:
-        """Tell telemetry of ``event``, and ask it again what it wants: of an unsampled run, say, little."""
-        telemetry = self.telemetry
+    def telling(self, kind: type[Event]) -> Tell:
+        """Return what tells telemetry of events of ``kind``.
+
+        It is asked again what it wants after each: of an unsampled run, say, little.
+        """
+        telemetry, told, exported = self.telemetry, self._told, self._exported
         if telemetry is None:
-            return
+            return _ignore
+        handle = telemetry.handler(kind)
+
+        def tell(event: Event) -> None:
+            try:
+                handle(event)
+            except BaseException as error:  # noqa: BLE001 - as in ``_told_of``, without the call
+                self._raised(telemetry, error)
+            if telemetry.interest != told or telemetry.modes is not exported:
+                with self._audience:
+                    self._changed()
+
+        return tell
+
+    def _raised(self, telemetry: TelemetryConsumer, error: BaseException) -> None:
         try:
-            telemetry.on_event(event)
-        except BaseException as error:  # noqa: BLE001 - as in ``_told_of``, without the call
+            survives = telemetry.survives(error)
+        except BaseException:  # noqa: BLE001 - as in ``_told_of``
+            survives = False
+        if not survives:
             self._cut_off(error)
-        if telemetry.interest != self._told or telemetry.modes is not self._exported:
-            with self._audience:
-                self._changed()
 
     def on_parts(self, parts: Sequence[StreamPart], event: Event) -> None:
         """Let telemetry export ``parts``."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
+from types import MethodType
 from typing import Any, ClassVar, Final
 from weakref import ReferenceType, WeakSet, finalize, ref
 
@@ -125,12 +126,22 @@ class RunTelemetry:
 
     def on_event(self, event: Event) -> None:
         """Take note of an event; of a kind that is not in ``interest``, too. Never raises."""
-        handle = self._HANDLERS.get(type(event))
-        if handle is not None:
-            try:
-                handle(self, event)
-            except Exception as error:  # noqa: BLE001 - processors raise into whoever calls the API
-                self._failed(error)
+        try:
+            self.handler(type(event))(event)
+        except Exception as error:  # noqa: BLE001 - processors raise into whoever calls the API
+            self._failed(error)
+
+    def handler(self, kind: type[Event]) -> Callable[[Any], None]:
+        """Return what takes note of events of ``kind``, and may raise."""
+        handle = self._HANDLERS.get(kind)
+        return _ignore if handle is None else MethodType(handle, self)
+
+    def survives(self, error: BaseException) -> bool:
+        """Take note of what a handler has raised; return whether it is to be called again."""
+        if isinstance(error, Exception):
+            self._failed(error)
+            return True
+        return False
 
     def on_part(self, part: StreamPart, event: Event) -> None:
         """Emit the log event of ``part``, made of ``event``, if its mode is exported. Never raises."""
@@ -381,6 +392,10 @@ class RunTelemetry:
         events.CallStarted: _call_started,
         events.CallEnded: _call_ended,
     }
+
+
+def _ignore(_: Any) -> None:
+    """Do nothing: nothing is recorded of it."""
 
 
 #: Consumers whose root run has started and not ended.

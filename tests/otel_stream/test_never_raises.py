@@ -124,7 +124,8 @@ def test_a_mode_that_raises_takes_down_who_wants_it_and_no_other(caplog):
 def test_telemetry_that_panics_is_cut_off_and_the_end_is_told(caplog):
     class Telemetry:
         interest, modes = (1 << 16) - 1, frozenset({"custom"})
-        on_event = on_part = on_receiver = staticmethod(raising(Panic()))
+        on_part = on_receiver = survives = staticmethod(raising(Panic()))
+        handler = staticmethod(lambda _: raising(Panic()))
 
     _, task = run_and_task()
     one = receiver()

@@ -64,6 +64,12 @@ class Telemetry:
         self.interest, self.modes, self.broken_in = interest, frozenset(modes), broken_in
         self.log = []
 
+    def handler(self, kind):
+        return self.on_event
+
+    def survives(self, error):
+        return False
+
     def on_event(self, event):
         self.log.append(type(event).__name__)
         if isinstance(event, TaskStarted):

@@ -7,7 +7,7 @@ graph's own rules (``edges.py``), and what nodes and routers have noted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from otel_stream import events as e
@@ -34,9 +34,17 @@ class Witness:
     def modes(self) -> frozenset[str]:
         return frozenset(self.telemetry.modes)
 
-    def on_event(self, event: e.Event) -> None:
-        self.events.append(event)
-        self.telemetry.on_event(event)
+    def handler(self, kind: type[e.Event]) -> Callable[[e.Event], None]:
+        handle = self.telemetry.handler(kind)
+
+        def note(event: e.Event) -> None:
+            self.events.append(event)
+            handle(event)
+
+        return note
+
+    def survives(self, error: BaseException) -> bool:
+        return bool(self.telemetry.survives(error))
 
     def on_part(self, part: StreamPart, event: e.Event) -> None:
         self.parts.append(part)
