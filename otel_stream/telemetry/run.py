@@ -230,6 +230,8 @@ class RunTelemetry:
             measured = self._metrics is not None
             self.interest = _UNSAMPLED | _CALLS if measured else _RUN | events.TaskStarted.bit
         if not spans.sampled:
+            if self._metrics is not None:
+                self._metrics.without_exemplars()
             self._calls.measure_only(spans=spans.recording)
             self._logs = self._happenings = self._exceptions = self._starts = self._steps = None
             self.modes = frozenset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf
 from threading import Lock, RLock
@@ -62,6 +63,8 @@ class LeanHistogram(ApiHistogram):
 
     def __init__(self, histogram: Histogram) -> None:
         self._histogram = histogram
+        #: Durations that have not been added up yet, with their attributes.
+        self._noted: list[tuple[FixedAttributes, list[int]]] = []
         self.forget()
         in_child(self.forget)
         consumer: Any = histogram._measurement_consumer
@@ -74,6 +77,8 @@ class LeanHistogram(ApiHistogram):
         """Look everything up again: in a forked child nothing has been added up yet."""
         #: By the identity of attributes, which are kept for that: how to add to what they have added up to.
         self._known: dict[int, tuple[FixedAttributes, tuple[_Add, ...], tuple[_AggregateMany, ...]]] = {}
+        for _, noted in self._noted:
+            noted.clear()
 
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
         """Record ``amount``, as the SDK does."""
@@ -102,6 +107,38 @@ class LeanHistogram(ApiHistogram):
         sampled = _trace_based(0, now, attributes, context)
         for aggregate in known[2]:
             aggregate(durations, measurement, sampled)
+
+    def noting(self, attributes: FixedAttributes) -> Callable[[int], None] | None:
+        """Return what takes note of a duration, in nanoseconds, that is an exemplar of nothing.
+
+        That takes a tenth of what ``record`` does; it is added up with others, by ``add_up`` at the latest.
+        None: which measurements are exemplars is not decided by their traces alone.
+        """
+        if self._sampled is not _trace_based:
+            return None
+        noted: list[int] = []
+        self._noted.append((attributes, noted))
+        append, add = noted.append, self._add_noted
+
+        def note(duration: int) -> None:
+            append(duration)
+            if len(noted) > _MANY:
+                add(attributes, noted)
+
+        return note
+
+    def add_up(self) -> None:
+        """Add up what was noted until now: to be called before it is collected."""
+        for attributes, noted in tuple(self._noted):
+            if noted:
+                self._add_noted(attributes, noted)
+
+    def _add_noted(self, attributes: FixedAttributes, noted: list[int]) -> None:
+        taken = []
+        with suppress(IndexError):  # other threads add to it, and may take from it, too
+            for _ in range(len(noted)):
+                taken.append(noted.pop())  # noqa: PERF401 - what was taken is there, whatever comes next
+        self.record_nanoseconds(taken, attributes, _NOWHERE)
 
     def _look_up(self, attributes: FixedAttributes) -> None:
         key = _hash_attributes(attributes)
@@ -232,6 +269,10 @@ def _last_of_each(durations: Sequence[int], buckets: Sequence[Sequence[int]]) ->
             yield next(duration for duration in backwards if least <= duration <= most)
 
 
+#: As many durations are noted before they are added up.
+_MANY: Final = 1024
+#: Where no span is current; not empty, as nobody is to look for one.
+_NOWHERE: Final = Context({"otel-stream": "noted"})
 #: As many durations are looked up one by one.
 _FEW: Final = 8
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
-from typing import Final
+from typing import Final, TypeAlias
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -20,6 +20,9 @@ from otel_stream.telemetry.metrics.names import ERRORS, GRAPHS, Names
 from otel_stream.telemetry.metrics.receivers import Receivers, show_receivers
 from otel_stream.telemetry.scope import Attributes, FixedAttributes
 
+#: Takes note of a duration in nanoseconds.
+Note: TypeAlias = Callable[[int], None]
+
 #: Interrupts that are remembered until they are answered; the oldest are forgotten first.
 _MAX_WAITING: Final = 10_000
 
@@ -27,10 +30,14 @@ _MAX_WAITING: Final = 10_000
 class Active:
     """How many of something are in progress: begun, and not ended. From any thread, without a lock."""
 
-    __slots__ = ("_asking", "_begun", "_ended", "attributes", "begin", "end")
+    __slots__ = ("_asking", "_begun", "_ended", "attributes", "begin", "end", "note")
 
-    def __init__(self, attributes: FixedAttributes) -> None:
+    def __init__(
+        self, attributes: FixedAttributes, noting: Callable[[FixedAttributes], Note | None] | None
+    ) -> None:
         self.attributes = attributes
+        #: Takes note of how long one of them took where that is an exemplar of nothing; None: it is recorded.
+        self.note = None if noting is None else noting(attributes)
         self.reset()
 
     def reset(self) -> None:
@@ -150,6 +157,8 @@ class Gauges:
         self.nodes: dict[tuple[str, str], Active] = {}
         self.edges = Edges()
         self.waiting = Waiting()
+        #: Called before anything is collected.
+        self.before: list[Callable[[], None]] = []
         in_child(self._after_fork)
         meter.create_observable_up_down_counter(
             semconv.RUN_ACTIVE.name, [self._runs], semconv.RUN_ACTIVE.unit, semconv.RUN_ACTIVE.description
@@ -173,6 +182,8 @@ class Gauges:
         self.receivers.reset()
 
     def _runs(self, _: CallbackOptions) -> Iterator[Observation]:
+        for do in self.before:  # the SDK asks gauges first
+            do()
         return _observed(list(self.runs.values()))
 
     def _nodes(self, _: CallbackOptions) -> Iterator[Observation]:

@@ -49,6 +49,11 @@ class Instruments:
         self._nodes = gauges.nodes
         #: As many as there are names of graphs, and ways to end.
         self._ends: dict[tuple[str, str], tuple[FixedAttributes, FixedAttributes]] = {}
+        self._noting_superstep = getattr(self.superstep_duration, "noting", None)
+        self._noting_node = getattr(self.node_duration, "noting", None)
+        for histogram in (self.superstep_duration, self.node_duration):
+            if hasattr(histogram, "add_up"):
+                gauges.before.append(histogram.add_up)
         self._graph_names = gauges.graph_names
         self.error_types = gauges.error_types
 
@@ -58,7 +63,7 @@ class Instruments:
         if known is not None:
             return known
         name = self._graph_names(run.graph)
-        return _kept(self._runs, name, {semconv.GRAPH_NAME: name})
+        return _kept(self._runs, name, {semconv.GRAPH_NAME: name}, self._noting_superstep)
 
     def of_task(self, task: Task) -> Active:
         """Return the same of a task's node."""
@@ -70,7 +75,8 @@ class Instruments:
         node = short(task.node)
         if len(self._nodes) >= NODES and (graph, node) not in self._nodes:
             node = OTHER
-        return _kept(self._nodes, (graph, node), {semconv.GRAPH_NAME: graph, semconv.GEN_AI_NODE_NAME: node})
+        about: Attributes = {semconv.GRAPH_NAME: graph, semconv.GEN_AI_NODE_NAME: node}
+        return _kept(self._nodes, (graph, node), about, self._noting_node)
 
     def of_end(self, run: Run, end: End) -> tuple[FixedAttributes, FixedAttributes]:
         """Return the attributes of a run of no agent's that has ended so: how it ended, and with its name."""
@@ -106,9 +112,9 @@ class Instruments:
         return self.error_types(error_type(error, end))
 
 
-def _kept(known: dict[Any, Active], key: Any, attributes: Attributes) -> Active:
+def _kept(known: dict[Any, Active], key: Any, attributes: Attributes, noting: Any) -> Active:
     # Two threads may both make one; the first that is stored is everybody's.
-    return known.get(key) or known.setdefault(key, Active(FixedAttributes(attributes)))
+    return known.get(key) or known.setdefault(key, Active(FixedAttributes(attributes), noting))
 
 
 def _histogram(meter: Meter, metric: semconv.Metric) -> Histogram:
@@ -123,12 +129,18 @@ def _counter(meter: Meter, metric: semconv.Metric) -> Counter:
 class Metrics:
     """Records the measurements of one root run and its subgraphs."""
 
-    __slots__ = ("_instruments", "_record_node", "_record_superstep")
+    __slots__ = ("_instruments", "_notes", "_record_node", "_record_superstep")
 
     def __init__(self, instruments: Instruments) -> None:
         self._instruments = instruments
+        #: Whether what is measured is an exemplar of nothing.
+        self._notes = False
         self._record_node = instruments.node_duration.record
         self._record_superstep = instruments.superstep_duration.record
+
+    def without_exemplars(self) -> None:
+        """Take note that the trace of the run is not sampled."""
+        self._notes = True
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -190,14 +202,18 @@ class Metrics:
         """Record the superstep's duration, and its width if it is wider than one task."""
         if scope.width > 1:
             self._instruments.superstep_tasks.record(scope.width, scope.active.attributes, scope.step_context)
-        attributes: Attributes = scope.active.attributes
+        active = scope.active
+        attributes: Attributes = active.attributes
+        lasted = max(0, event.time - scope.step_started)
         if event.end is not End.OK and event.end.failed:
             attributes = {
                 **attributes,
                 semconv.ERROR_TYPE: self._instruments.error_types(scope.error_type or event.end.value),
             }
-        seconds = max(0, event.time - scope.step_started) * _SECONDS
-        self._record_superstep(seconds, attributes, scope.step_context)
+        elif self._notes and active.note is not None:
+            active.note(lasted)
+            return
+        self._record_superstep(lasted * _SECONDS, attributes, scope.step_context)
 
     def task_started(self, task: Task, scope: OpenTask, run: OpenRun) -> None:
         """Count the task as active."""
@@ -223,14 +239,17 @@ class Metrics:
             return
         active.end()
         attributes: Attributes = active.attributes
+        lasted = max(0, event.time - scope.started)  # a clock that was set back must not lose the measurement
         if event.end is not End.OK and event.end.failed:
             attributes = {
                 **attributes,
                 semconv.ERROR_TYPE: self._instruments.error_type(event.error, event.end),
             }
             self._instruments.node_errors.add(1, attributes, scope.place)
-        # A clock that was set back must not lose the measurement.
-        self._record_node(max(0, event.time - scope.started) * _SECONDS, attributes, scope.place)
+        elif self._notes and active.note is not None:
+            active.note(lasted)
+            return
+        self._record_node(lasted * _SECONDS, attributes, scope.place)
 
     def attempt_ended(self, event: events.AttemptEnded, scope: OpenTask) -> None:
         """Record the duration of an attempt of a node that may be retried, and count the retry."""

@@ -4,6 +4,7 @@ import gc
 import json
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from itertools import count
@@ -18,7 +19,12 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics import (
+    AlwaysOnExemplarFilter,
+    Histogram,
+    MeterProvider,
+    TraceBasedExemplarFilter,
+)
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
@@ -403,6 +409,51 @@ def test_a_lean_histogram_adds_up_to_what_the_sdks_does(temporality, views, roun
     )
     assert lean == own
     assert sums == pytest.approx(expected)  # they are rounded once, not for each duration
+
+
+@pytest.mark.parametrize("temporality", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
+def test_what_is_noted_is_added_up_once_however_many_note_and_collect(temporality):
+    reader = InMemoryMetricReader(preferred_temporality={Histogram: temporality})
+    provider = LeanMeterProvider([reader], shutdown_on_exit=False)
+    meter = provider.get_meter(semconv.SCOPE)
+    histogram = meter.create_histogram("seconds", "s", explicit_bucket_boundaries_advisory=[1.0005e-6])
+    meter.create_observable_gauge("before", [lambda _: histogram.add_up() or ()])
+    notes = [histogram.noting(FixedAttributes({"n": n})) for n in range(2)]
+
+    def note_many(_):
+        for nanoseconds in range(3000):
+            notes[nanoseconds % 2](nanoseconds)
+        return {n.attributes["n"]: (n.count, n.bucket_counts) for n in _points(reader.get_metrics_data())}
+
+    with ThreadPoolExecutor(4) as threads:
+        seen = [*threads.map(note_many, range(4))]
+    seen.append({n.attributes["n"]: (n.count, n.bucket_counts) for n in _points(reader.get_metrics_data())})
+    provider.shutdown()
+    # Of 0 to 2999 the even ones are the first's, the odd ones the second's; 1000 still fits the first bucket.
+    for n, fit in ((0, 501), (1, 500)):
+        points = [one[n] for one in seen if n in one]
+        if temporality is AggregationTemporality.DELTA:
+            counts = [*zip(*(buckets for _, buckets in points), strict=True)]
+            assert (sum(count for count, _ in points), sum(counts[0])) == (4 * 1500, 4 * fit)
+        else:
+            assert max(points) == (4 * 1500, (4 * fit, 4 * (1500 - fit)))
+
+
+def test_what_is_an_exemplar_of_nothing_is_noted_only_where_traces_decide_that():
+    exemplars = {"always": AlwaysOnExemplarFilter(), "traces": TraceBasedExemplarFilter()}
+    providers = {
+        name: LeanMeterProvider([InMemoryMetricReader()], exemplar_filter=one, shutdown_on_exit=False)
+        for name, one in exemplars.items()
+    }
+    histograms = {
+        name: one.get_meter(semconv.SCOPE).create_histogram("seconds") for name, one in providers.items()
+    }
+    assert {name: one.noting(FixedAttributes({})) is None for name, one in histograms.items()} == {
+        "always": True,
+        "traces": False,
+    }
+    for one in providers.values():
+        one.shutdown()
 
 
 def _record(histogram, amounts, attributes, context):
