@@ -301,12 +301,20 @@ class StreamReceiver(Sink):
     async def __anext__(self) -> StreamPart:
         # A part that is there is handed over without a turn of the event loop, but not for ever.
         self._turn += 1
-        if self._turn <= _TURNS:
-            part = self.take_nowait()
+        if self._turn > _TURNS:
+            await yield_turn()
+        elif self._pop is None:
+            part = self._take()
             if part is not None:
                 return part
         else:
-            await yield_turn()
+            try:
+                part = self._pop()
+            except IndexError:
+                return await self._next()
+            if self._producers and not self._buffer.over_capacity:
+                wake_all(self._producers)
+            return part
         return await self._next()
 
     async def _next(self) -> StreamPart:

@@ -202,7 +202,11 @@ class Stream:
         telemetry, told, exported = self.telemetry, self._told, self._exported
         if telemetry is None:
             return _ignore
-        handle = telemetry.handler(kind)
+        try:
+            handle = telemetry.handler(kind)
+        except BaseException as error:  # noqa: BLE001 - as in ``_told_of``
+            self._cut_off(error)
+            return _ignore
 
         def tell(event: Event) -> None:
             try:

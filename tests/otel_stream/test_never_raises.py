@@ -121,11 +121,12 @@ def test_a_mode_that_raises_takes_down_who_wants_it_and_no_other(caplog):
 
 
 @pytest.mark.clause("S-ERR-6")
-def test_telemetry_that_panics_is_cut_off_and_the_end_is_told(caplog):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_telemetry_that_panics_is_cut_off_and_the_end_is_told(caplog, at_once):
     class Telemetry:
         interest, modes = (1 << 16) - 1, frozenset({"custom"})
         on_part = on_receiver = survives = staticmethod(raising(Panic()))
-        handler = staticmethod(lambda _: raising(Panic()))
+        handler = staticmethod(raising(Panic()) if at_once else lambda _: raising(Panic()))
 
     _, task = run_and_task()
     one = receiver()

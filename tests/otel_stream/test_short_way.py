@@ -19,8 +19,11 @@ class Telemetry:
     interest = ALL
     modes = frozenset()
 
-    def on_event(self, event):
-        pass
+    def handler(self, kind):
+        return lambda event: None
+
+    def survives(self, error):
+        return False
 
     def on_receiver(self, receiver):
         pass
