@@ -424,7 +424,7 @@ def chunk_of_text() -> Callable[[str | None, str], AIMessageChunk]:
     blank = blank.model_copy(update=dict.fromkeys(_LISTS, ()))  # which lists they are is told, too
     state = blank.__getstate__()
     fields, told = state.pop("__dict__"), state.pop("__pydantic_fields_set__")
-    more, private = state["__pydantic_extra__"], state["__pydantic_private__"]
+    has_more, private = state["__pydantic_extra__"] is not None, state["__pydantic_private__"]
     new, copied, told_again = AIMessageChunk.__new__, fields.copy, told.copy
     # Set where they are kept: to ask for each by its name takes as long as all the rest.
     kept = vars(BaseModel)
@@ -442,7 +442,7 @@ def chunk_of_text() -> Callable[[str | None, str], AIMessageChunk]:
         made = new(AIMessageChunk)
         put(made, own)
         put_told(made, told_again())
-        put_more(made, more)
+        put_more(made, {} if has_more else None)
         put_private(made, private)
         return made
 

@@ -11,7 +11,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol, TypeAlias
-from weakref import ref
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 
@@ -33,6 +32,9 @@ class Taker(Protocol):
 
 #: Classes of handlers that are such.
 _OWN: Final[set[type]] = set()
+#: Where a manager of one call keeps how many handlers it had, and what takes its chunks.
+_KEPT: Final = "otel_stream_takes"
+_UNKNOWN: Final[tuple[int, Take | None]] = (-1, None)
 
 
 def tell_at_once(kind: type[Taker]) -> None:
@@ -44,36 +46,18 @@ def tell_at_once(kind: type[Taker]) -> None:
 
 
 def _wrap(manager: Any, wrap: Callable[[Any], Any]) -> None:
+    setattr(manager, _KEPT, _UNKNOWN)
     manager.on_llm_new_token = wrap(manager.on_llm_new_token)
-
-
-# Whoever is told of a call's first chunk is told of the others by a function of that call's own manager: that
-# is found sooner, and there is nothing left to look up.
 
 
 def _now(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        take = _take_of(manager)
+        count, take = manager.otel_stream_takes
+        if count != len(manager.handlers):
+            take = _take_of(manager)
         if take is None:
             original(manager, token, chunk=chunk, **more)
-            return
-        of_the_call = manager.on_llm_new_token = _of_a_call(manager, take, on_llm_new_token)
-        of_the_call(token, chunk=chunk)
-
-    return on_llm_new_token
-
-
-def _of_a_call(manager: Any, take: Take, afresh: Callable[..., Any]) -> Callable[..., Any]:
-    handlers, manager = (
-        manager.handlers,
-        ref(manager),
-    )  # without a circle, which only the collector would find
-    count = len(handlers)
-
-    def on_llm_new_token(token: Any, *, chunk: Any = None, **more: Any) -> None:
-        if len(handlers) != count:
-            afresh(manager(), token, chunk=chunk, **more)
             return
         try:
             take(token, chunk)
@@ -86,25 +70,11 @@ def _of_a_call(manager: Any, take: Take, afresh: Callable[..., Any]) -> Callable
 def _later(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        take = _take_of(manager)
+        count, take = manager.otel_stream_takes
+        if count != len(manager.handlers):
+            take = _take_of(manager)
         if take is None:
             await original(manager, token, chunk=chunk, **more)
-            return
-        of_the_call = manager.on_llm_new_token = _of_a_call_later(manager, take, on_llm_new_token)
-        await of_the_call(token, chunk=chunk)
-
-    return on_llm_new_token
-
-
-def _of_a_call_later(
-    manager: Any, take: Take, afresh: Callable[..., Awaitable[Any]]
-) -> Callable[..., Awaitable[Any]]:
-    handlers, manager = manager.handlers, ref(manager)
-    count = len(handlers)
-
-    async def on_llm_new_token(token: Any, *, chunk: Any = None, **more: Any) -> None:
-        if len(handlers) != count:
-            await afresh(manager(), token, chunk=chunk, **more)
             return
         try:
             take(token, chunk)
@@ -117,11 +87,17 @@ def _of_a_call_later(
 def _take_of(manager: Any) -> Take | None:
     """Return what takes the chunks of a manager's call, None if there are other handlers than ours."""
     handlers = manager.handlers
-    if not all(type(handler) in _OWN for handler in handlers):
-        return None
-    wanting = (handler.takes(manager.run_id) for handler in handlers)
-    takes = tuple(take for take in wanting if take is not None)
-    return takes[0] if len(takes) == 1 else _each(takes)
+    found = None
+    if all(type(handler) in _OWN for handler in handlers):
+        wanting = (handler.takes(manager.run_id) for handler in handlers)
+        takes = tuple(take for take in wanting if take is not None)
+        found = takes[0] if len(takes) == 1 else _each(takes) if takes else _ignore
+    setattr(manager, _KEPT, (len(handlers), found))
+    return found
+
+
+def _ignore(token: Any, chunk: Any) -> None:
+    """Take nothing; of a module, so that a manager without handlers can be pickled."""
 
 
 def _each(takes: Sequence[Take]) -> Take:

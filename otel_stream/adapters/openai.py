@@ -167,10 +167,10 @@ class _Reader:
         # What ``is_plain`` asks, and more: in one, since it is asked of every chunk that is shown.
         if self.model is None or len(choices) != 1 or getattr(event, "usage", None) is not None:
             return None
-        choice = choices[0]
-        if choice.finish_reason or choice.index or _says_more(choice.delta):
+        choice, delta = choices[0], choices[0].delta
+        if choice.finish_reason or choice.index or delta is None or _says_more(delta):
             return None
-        return getattr(choice.delta, "content", None) or ""
+        return getattr(delta, "content", None) or ""
 
     def __call__(self, event: Any) -> Sequence[MessageChunk]:
         if getattr(event, "choices", None) is not None:  # asked first: a field that is missing takes longer
@@ -269,7 +269,9 @@ def _says_more(delta: Any) -> bool:
 
     It is looked up where it is kept: of a field that is missing, pydantic takes a microsecond to say so.
     """
-    own = delta.__dict__
+    own = getattr(delta, "__dict__", None)
+    if own is None:
+        return any(getattr(delta, name, None) for name in ("tool_calls", "refusal", "reasoning_content"))
     if own.get("tool_calls") or own.get("refusal") or own.get("reasoning_content"):
         return True
     more = getattr(delta, "__pydantic_extra__", None)

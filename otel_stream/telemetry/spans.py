@@ -20,7 +20,7 @@ from otel_stream.telemetry.exceptions import error_type, message_of
 from otel_stream.telemetry.links import resumed_attributes, resumed_links, trigger_links
 from otel_stream.telemetry.options import TelemetryOptions
 from otel_stream.telemetry.redaction import shown_tags
-from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask, raw_current_in, with_span
+from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask, add_own, raw_current_in, with_span
 
 _FAILED = StatusCode.ERROR
 
@@ -136,17 +136,17 @@ class Spans:
         span, scope.span = scope.span, None
         if span is None:
             return
-        span.set_attribute(semconv.GRAPH_RUN_END, end.value)
+        add_own(span, {semconv.GRAPH_RUN_END: end.value})
         if interrupts:
-            span.set_attribute(semconv.GRAPH_INTERRUPT_IDS, interrupts)
+            add_own(span, {semconv.GRAPH_INTERRUPT_IDS: interrupts})
         if scope.tally is not None:
-            span.set_attributes(of_tally(scope.tally, self._options.names))
+            add_own(span, of_tally(scope.tally, self._options.names))
         if scope.tokens:
-            span.set_attribute(semconv.GRAPH_RUN_TOKENS, scope.tokens)
+            add_own(span, {semconv.GRAPH_RUN_TOKENS: scope.tokens})
         if scope.cost:
-            span.set_attribute(semconv.GRAPH_RUN_COST, scope.cost)
+            add_own(span, {semconv.GRAPH_RUN_COST: scope.cost})
         if scope.dropped:
-            span.set_attribute(semconv.GRAPH_RUN_DROPPED, scope.dropped)
+            add_own(span, {semconv.GRAPH_RUN_DROPPED: scope.dropped})
         if end.failed:
             self._fail(span, end, error)
         span.end(time)
@@ -180,12 +180,12 @@ class Spans:
         if span is None:
             return
         if end is not End.OK:
-            span.set_attribute(semconv.GRAPH_SUPERSTEP_END, end.value)
+            add_own(span, {semconv.GRAPH_SUPERSTEP_END: end.value})
             if end.failed:
-                span.set_attribute(semconv.ERROR_TYPE, scope.error_type or end.value)
+                add_own(span, {semconv.ERROR_TYPE: scope.error_type or end.value})
                 span.set_status(_FAILED)
         if scope.folded:
-            span.set_attribute(semconv.GRAPH_SUPERSTEP_FOLDED, scope.folded)
+            add_own(span, {semconv.GRAPH_SUPERSTEP_FOLDED: scope.folded})
             scope.folded = 0
         # Later tasks, if an engine reports any between supersteps, belong to the run.
         scope.step_context, scope.step_id = scope.context, None
@@ -252,7 +252,7 @@ class Spans:
             scope.attempt_ended = event.time
             return
         span, scope.attempt = scope.attempt, None
-        span.set_attribute(semconv.GRAPH_TASK_RETRY_DELAY, event.retry_after)
+        add_own(span, {semconv.GRAPH_TASK_RETRY_DELAY: event.retry_after})
         self._fail(span, End.ERROR, event.error)
         span.end(event.time)
 
@@ -261,7 +261,7 @@ class Spans:
         run.tasks.discard(scope)
         span = scope.span
         if scope.routes and span is not None and self._start_foldable is None:
-            span.set_attribute(semconv.GRAPH_ROUTE_TARGETS, scope.routes)
+            add_own(span, {semconv.GRAPH_ROUTE_TARGETS: scope.routes})
         if event.end is End.OK and span is not None and scope.attempt is None and not event.cached:
             # What nearly every task does.
             scope.span = None
@@ -269,11 +269,11 @@ class Spans:
             return self._start_foldable is not None and self._folded(span, scope, run)
         if span is not None:
             if event.cached:
-                span.set_attribute(semconv.GRAPH_TASK_CACHED, True)
+                add_own(span, {semconv.GRAPH_TASK_CACHED: True})
             if event.task.attempt > 1:
-                span.set_attribute(semconv.GRAPH_TASK_ATTEMPTS, event.task.attempt)
+                add_own(span, {semconv.GRAPH_TASK_ATTEMPTS: event.task.attempt})
             if event.interrupts:
-                span.set_attribute(semconv.GRAPH_INTERRUPT_IDS, _ids(event.interrupts))
+                add_own(span, {semconv.GRAPH_INTERRUPT_IDS: _ids(event.interrupts)})
         self._end_task(scope, event.end, event.error, event.time)
         return False
 
@@ -294,13 +294,13 @@ class Spans:
 
     def _end(self, span: Span, end: End, error: BaseException | None, time: int) -> None:
         if end is not End.OK:
-            span.set_attribute(semconv.GRAPH_TASK_END, end.value)
+            add_own(span, {semconv.GRAPH_TASK_END: end.value})
             if end.failed:
                 self._fail(span, end, error)
         span.end(time)
 
     def _fail(self, span: Span, end: End, error: BaseException | None) -> None:
-        span.set_attribute(semconv.ERROR_TYPE, error_type(error, end))
+        add_own(span, {semconv.ERROR_TYPE: error_type(error, end)})
         text = message_of(error, self._options) if error is not None and self._options.span_content else None
         span.set_status(_FAILED, text)
 

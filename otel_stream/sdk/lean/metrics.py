@@ -213,10 +213,7 @@ def _adder_of_many(into: Any) -> _AggregateMany:
 
 def _longest_of(seconds: float) -> int:
     """Return the most nanoseconds that are no more than so many seconds."""
-    found = int(seconds / _SECONDS) + 2
-    while found * _SECONDS > seconds:
-        found -= 1
-    return found
+    return bisect_right(range(_LONGEST), seconds, key=_SECONDS.__rmul__) - 1
 
 
 def _add_each(aggregate: _Aggregate, durations: Sequence[int], measurement: _Clean, sampled: bool) -> None:
@@ -269,6 +266,8 @@ def _last_of_each(durations: Sequence[int], buckets: Sequence[Sequence[int]]) ->
             yield next(duration for duration in backwards if least <= duration <= most)
 
 
+#: More nanoseconds than anything lasts.
+_LONGEST: Final = 2**62
 #: As many durations are noted before they are added up.
 _MANY: Final = 1024
 #: Where no span is current; not empty, as nobody is to look for one.

@@ -169,23 +169,18 @@ class LeanSpan(Span):
     def get_span_context(self) -> SpanContext:
         return self._context  # type: ignore[return-value] # it always has one
 
-    def set_attribute(self, key: str, value: AnyValue) -> None:
-        # What our telemetry adds at the end, to a span that nobody else has touched.
-        is_clean = type(value) in _CLEAN or (type(value) is tuple and all(type(one) is str for one in value))
-        if is_clean and "_attributes" not in vars(self) and self._end_time is None:
-            self._given.pop(key, None)  # the SDK puts what is set again last
-            self._given[key] = value
-        else:
-            super().set_attribute(key, value)
-
-    def set_attributes(self, attributes: Mapping[str, AnyValue]) -> None:
-        is_untouched = "_attributes" not in vars(self) and self._end_time is None
-        if is_untouched and all(map(_is_clean, attributes.values())):
-            for key in attributes:
-                self._given.pop(key, None)
-            self._given.update(attributes)
-        else:
-            super().set_attributes(attributes)
+    def add_own(self, attributes: Mapping[str, AnyValue]) -> None:
+        """Add attributes of ours, at the end. What others set goes the SDK's way: bounded, and locked."""
+        own = vars(self)
+        if own.keys().isdisjoint(_NOT_OURS) and all(map(_is_clean, attributes.values())):
+            given = self._given
+            if not given.keys().isdisjoint(attributes):  # the SDK puts what is set again last
+                given = {key: value for key, value in given.items() if key not in attributes}
+            # A new one: another thread may be about to copy the old one, and then it has not got these.
+            self._given = {**given, **attributes}
+            if "_attributes" not in own:
+                return
+        self.set_attributes(attributes)
 
     def add_event(self, name: str, attributes: Attributes = None, timestamp: int | None = None) -> None:
         is_live = timestamp and self._end_time is None
@@ -218,6 +213,10 @@ class LeanSpan(Span):
         processor.on_end(self)
 
 
+#: What is among a span's own fields once its attributes are no longer ours alone to set.
+_NOT_OURS: Final = frozenset({"_attributes", "_end_time"})
+
+
 def _is_clean(value: AnyValue) -> bool:
     return type(value) in _CLEAN or (type(value) is tuple and all(type(one) is str for one in value))
 
@@ -242,9 +241,9 @@ class FoldableSpan(LeanSpan):
         self._needed = True
         return super().get_span_context()
 
-    def set_attribute(self, key: str, value: AnyValue) -> None:
+    def add_own(self, attributes: Mapping[str, AnyValue]) -> None:
         self._needed = True
-        super().set_attribute(key, value)
+        super().add_own(attributes)
 
     def end(self, end_time: int | None = None) -> None:
         own = vars(self)

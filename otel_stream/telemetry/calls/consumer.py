@@ -25,7 +25,7 @@ from otel_stream.telemetry.logs.happenings import attributes_of
 from otel_stream.telemetry.metrics.instruments import Instruments
 from otel_stream.telemetry.options import TelemetryOptions
 from otel_stream.telemetry.parents import call_context
-from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask
+from otel_stream.telemetry.scope import Attributes, OpenRun, OpenTask, add_own
 
 _INFO: Final = (SeverityNumber.INFO, "INFO")
 _DEBUG: Final = (SeverityNumber.DEBUG, "DEBUG")
@@ -201,9 +201,9 @@ class Calls:
                 self._tell_failure(self._logger, event, event.error, scope.context)
         if span is None:
             return
-        span.set_attributes(found)
+        add_own(span, found)
         if scope.shown is not None and self._options.span_content:
-            span.set_attributes(scope.shown.as_text())
+            add_own(span, scope.shown.as_text())
         if failed is not None:
             text = None
             if event.error is not None and self._options.span_content:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from time import sleep, time_ns
 from typing import Any, Final, TypeAlias
 
@@ -19,8 +20,8 @@ from otel_stream.forking import in_child
 
 #: Seconds that something has to go on before its beginning is told.
 LEAST: Final = 0.5
-#: As many times longer the thread sleeps while others look.
-_PATIENCE: Final = 4
+#: As many times longer the thread sleeps once others have looked for two pauses in a row.
+_PATIENCE: Final = 3
 
 #: When it began, in nanoseconds since the epoch, what tells of it, and what that is given.
 _Begun: TypeAlias = tuple[int, Callable[..., None], tuple[Any, ...]]
@@ -30,9 +31,9 @@ class StillOpen:
     """Supersteps and tasks of a whole process that are in progress and of which nobody has been told.
 
     From any thread. What lasts longer than ``least`` seconds is told of when something else begins, or by a
-    thread of its own, which lives as long as anything goes on: as much again later at most, or four times as
-    much if others have just begun. Whoever takes an entry out has it, so nothing is told twice, and
-    nothing that was over.
+    thread of its own, which lives as long as anything goes on: as much again later at most, or three times as
+    much if others have just begun for a while. Whoever takes an entry out has it, so nothing is told twice,
+    and nothing that was over.
     """
 
     def __init__(self, least: float = LEAST) -> None:
@@ -73,11 +74,11 @@ class StillOpen:
                 self._worker = None
 
     def _work(self) -> None:
-        pause, going_on = self._least, True
+        busy, going_on = 0, True
         while going_on:
             looked = self._look_at
-            sleep(pause)
-            pause = self._least * (1 if self._look_at == looked else _PATIENCE)
+            sleep(self._least * (1 if busy < 2 else _PATIENCE))
+            busy = 0 if self._look_at == looked else busy + 1
             self.tell_due(time_ns())
             going_on = bool(self._open)
         self._worker = None
@@ -90,7 +91,7 @@ class StillOpen:
         self._look_at, due = now + least, now - least
         for key, (began, tell, about) in self._entries():
             if began <= due and self._open.pop(key, None) is not None:
-                tell(*about)
+                Context().run(tell, *about)  # who looks may be another run, with a context of its own
 
     def _entries(self) -> list[tuple[Any, _Begun]]:
         while True:

@@ -98,7 +98,15 @@ def _event(scene, context):
     context.run(lambda: trace.get_current_span().add_event("x"))
 
 
-@pytest.mark.parametrize("use", [_child, _event])
+def _attributes(scene, context):
+    context.run(lambda: trace.get_current_span().set_attributes({"mine": 1}))
+
+
+def _attribute(scene, context):
+    context.run(lambda: trace.get_current_span().set_attribute("mine", 1))
+
+
+@pytest.mark.parametrize("use", [_child, _event, _attribute, _attributes])
 def test_a_span_that_somebody_needs_is_exported_however_short(scene, use):
     run = scene.run()
     (task,) = scene.step(run, "short")

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -83,9 +84,12 @@ class Ids(IdGenerator):
 words = st.text("abc", min_size=1, max_size=3)
 values = st.one_of(st.booleans(), st.integers(-9, 9), st.text(max_size=5), st.floats(0, 1))
 any_values = st.one_of(values, st.lists(values, max_size=2), st.none())
+keys = words | st.sampled_from(["", 3])
 touches = st.one_of(
-    st.tuples(st.just("set_attribute"), st.tuples(words, any_values)),
-    st.tuples(st.just("set_attributes"), st.tuples(st.dictionaries(words, any_values, max_size=2))),
+    st.tuples(st.just("set_attribute"), st.tuples(keys, any_values)),
+    st.tuples(st.just("set_attributes"), st.tuples(st.dictionaries(keys, any_values, max_size=2))),
+    # What only our telemetry calls, of which the SDK has no other way.
+    st.tuples(st.just("add_own"), st.tuples(st.dictionaries(words, values, max_size=2))),
     st.tuples(
         st.just("add_event"), st.tuples(words, st.dictionaries(words, any_values, max_size=2), st.just(5))
     ),
@@ -121,19 +125,18 @@ class Watching(SpanProcessor):
         self.seen.append(("end", span.name, dict(span.attributes)))
 
 
-def _traced(provider_class, attributes, links, script, at_root):
+def _traced(provider_class, attributes, links, script, at_root, kind):
     provider = provider_class(resource=RESOURCE, id_generator=Ids(), shutdown_on_exit=False)
     exporter, watching = InMemorySpanExporter(), Watching()
     provider.add_span_processor(watching)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer(semconv.SCOPE)
     root = tracer.start_span("root", attributes={"a": 1}, start_time=1)
-    span = tracer.start_span(
-        "node", set_span_in_context(root), attributes=dict(attributes), links=links, start_time=2
-    )
+    span = tracer.start_span("node", set_span_in_context(root), kind, dict(attributes), links, start_time=2)
     told, touched = [], root if at_root else span
     for method, arguments in script:
-        getattr(touched, method)(*arguments)
+        do = touched.set_attributes if method == "add_own" else getattr(touched, method)
+        getattr(touched, method, do)(*arguments)
         told.append(
             (
                 method,
@@ -155,11 +158,13 @@ def _traced(provider_class, attributes, links, script, at_root):
     st.integers(0, 2),
     st.lists(touches, max_size=6),
     st.booleans(),
+    st.sampled_from([SpanKind.INTERNAL, SpanKind.CLIENT]),
 )
-def test_a_lean_span_is_the_sdks_whatever_is_done_to_it(attributes, linked, script, at_root):
+def test_a_lean_span_is_the_sdks_whatever_is_done_to_it(attributes, linked, script, at_root, kind):
     links = [Link(ELSEWHERE, {"kind": "test"})] * linked
-    lean, lean_spans, lean_seen, lean_told = _traced(LeanTracerProvider, attributes, links, script, at_root)
-    _, sdk_spans, sdk_seen, sdk_told = _traced(TracerProvider, attributes, links, script, at_root)
+    how = (attributes, links, script, at_root, kind)
+    lean, lean_spans, lean_seen, lean_told = _traced(LeanTracerProvider, *how)
+    _, sdk_spans, sdk_seen, sdk_told = _traced(TracerProvider, *how)
 
     assert isinstance(lean, LeanSpan)
     assert lean_told == sdk_told
@@ -174,6 +179,37 @@ def test_a_lean_span_is_the_sdks_whatever_is_done_to_it(attributes, linked, scri
             theirs.dropped_events,
             theirs.dropped_links,
         )
+
+
+@pytest.mark.parametrize("kind", [SpanKind.INTERNAL, SpanKind.CLIENT])
+def test_what_others_set_is_bounded(kind):
+    span = (
+        LeanTracerProvider(shutdown_on_exit=False)
+        .get_tracer(semconv.SCOPE)
+        .start_span("node", Context(), kind, {"a": 1}, start_time=2)
+    )
+    span.set_attributes({f"k{n}": n for n in range(200)})
+    for n in range(100):
+        span.set_attribute(f"l{n}", n)
+    assert isinstance(span, LeanSpan)
+    assert (len(span.attributes), span.dropped_attributes) == (128, 173)
+
+
+def test_two_threads_that_set_attributes_of_a_span_lose_none_of_them():
+    tracer = LeanTracerProvider(shutdown_on_exit=False).get_tracer(semconv.SCOPE)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            for _ in range(200):
+                span = tracer.start_span("node", Context(), attributes={"a": 1}, start_time=2)
+                setting = threads.submit(span.set_attributes, {f"k{n}": [n] for n in range(20)})
+                for n in range(20):
+                    span.add_own({f"l{n}": n})
+                setting.result()
+                assert len(span.attributes) == 41
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_user_span_and_an_exception_inside_are_what_the_sdk_makes_of_them():
@@ -378,8 +414,14 @@ amounts = (
                 aggregation=ExplicitBucketHistogramAggregation([1, 8], record_min_max=False),
             )
         ],
+        [
+            View(
+                instrument_name="seconds",
+                aggregation=ExplicitBucketHistogramAggregation([-1, 0, 1e-9, 5, 7e16, sys.float_info.max]),
+            )
+        ],
     ],
-    ids=["all", "of some attributes", "of two boundaries"],
+    ids=["all", "of some attributes", "of two boundaries", "of odd boundaries"],
 )
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), amounts), max_size=8), max_size=3))
 @settings(deadline=None, max_examples=40)

@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 from opentelemetry import _logs
@@ -152,6 +153,16 @@ def test_whoever_begins_something_tells_of_what_has_gone_on_for_long(make_scene,
     ]
 
 
+def test_whoever_looks_tells_of_others_in_no_context_of_its_own(monkeypatch):
+    still_open, of_whom = StillOpen(least=1.0), ContextVar("of_whom", default=None)
+    monkeypatch.setattr(still_open, "_start", lambda: None)
+    seen = []
+    of_whom.set("bob")
+    still_open.began("alices", 10**9, lambda: seen.append(of_whom.get()))
+    still_open.began("bobs", 3 * 10**9, pytest.fail)
+    assert seen == [None]
+
+
 def test_the_thread_sleeps_longer_while_others_look(monkeypatch):
     still_open = StillOpen(least=1.0)
     monkeypatch.setattr(still_open, "_start", lambda: None)
@@ -168,7 +179,7 @@ def test_the_thread_sleeps_longer_while_others_look(monkeypatch):
     monkeypatch.setattr(still_open_module, "sleep", sleep)
     still_open.began("lasting", time.time_ns() + 10**12, pytest.fail)
     still_open._work()
-    assert pauses == [1.0, 1.0, 4.0, 4.0, 1.0]
+    assert pauses == [1.0, 1.0, 1.0, 3.0, 1.0]
 
 
 def test_what_is_told_late_is_about_what_began_then(make_scene, monkeypatch):
