@@ -166,7 +166,7 @@ class Call:
 
     def noting(self) -> Callable[[], None]:
         """Return what does ``chunk_came`` in half the time, for who has many."""
-        times, now, hand_on = self.times, time_ns, self._hand_on
+        times, now, hand_on = self.times, time_ns, self.hand_on
         append = times.append
 
         def came() -> None:
@@ -178,7 +178,7 @@ class Call:
 
     def noting_tokens(self, counts: Callable[[Any], bool]) -> Callable[[Any, Any], None]:
         """Return what takes note of a chunk and its text; ``counts``: does one without text count?"""
-        times, now, hand_on = self.times, time_ns, self._hand_on
+        times, now, hand_on = self.times, time_ns, self.hand_on
         append = times.append
 
         def came(token: Any, chunk: Any) -> None:
@@ -189,7 +189,8 @@ class Call:
 
         return came
 
-    def _hand_on(self) -> None:
+    def hand_on(self) -> None:
+        """Have what lies between chunks taken, and forget it: there are many."""
         if self.on_chunks is not None:
             self.on_chunks(self)
         self.take_gaps()

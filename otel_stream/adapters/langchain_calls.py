@@ -23,7 +23,7 @@ from langchain_core.tools import BaseTool
 from opentelemetry.context import attach, get_current
 
 from otel_stream.adapters import content
-from otel_stream.adapters.langchain_tokens import Take, tell_at_once
+from otel_stream.adapters.langchain_tokens import goes_on, tell_at_once
 from otel_stream.adapters.others import told_by_client, told_by_langchain
 from otel_stream.adapters.providers import provider_name, server_in
 from otel_stream.calls import (
@@ -106,14 +106,13 @@ class CallsHandler(BaseCallbackHandler):
         self._start(run_id, partial(_model, "text_completion", serialized, [[one] for one in prompts], about))
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: uuid.UUID, **_: Any) -> None:
-        take = self.takes(run_id)
-        if take is not None:
-            take(token, chunk)
-
-    def takes(self, run_id: uuid.UUID) -> Take | None:
-        """Return what takes note of the chunks of a call, None if it is not told of."""
         call = self.call(run_id)
-        return None if call is None else call.noting_tokens(_goes_on)
+        if call is not None and (token or goes_on(chunk)):
+            call.chunk_came()
+
+    def takes(self, run_id: uuid.UUID) -> Call | None:
+        """Return the call that is to note when its chunks came, None if it is not told of."""
+        return self.call(run_id)
 
     def on_stream_event(self, event: Mapping[str, Any], *, run_id: uuid.UUID, **_: Any) -> None:
         """Take note of a chunk, where models tell them by the events of LangGraph's protocol."""
@@ -169,12 +168,6 @@ class CallsHandler(BaseCallbackHandler):
 
     def on_retriever_error(self, error: BaseException, *, run_id: uuid.UUID, **_: Any) -> None:
         self._end(run_id, error)
-
-
-def _goes_on(chunk: Any) -> bool:
-    """Tell whether a chunk without text is one of the answer: the last one only says that it is over."""
-    message = getattr(chunk, "message", None)
-    return message is None or getattr(message, "chunk_position", None) != "last"
 
 
 def is_pause(error: BaseException | None) -> bool:

@@ -10,10 +10,12 @@ import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from time import time_ns
 from typing import Any, Final, Protocol, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 
+from otel_stream.calls import MANY_CHUNKS, Call
 from otel_stream.stream.guard import say
 from otel_stream.trouble import placed
 
@@ -26,15 +28,19 @@ Take: TypeAlias = Callable[[Any, Any], None]
 class Taker(Protocol):
     """A handler that wants nothing of a chunk but itself and the id of its call."""
 
-    def takes(self, run_id: uuid.UUID) -> Take | None:
-        """Return what takes the chunks of a call; asked once it has begun. None: they are not wanted."""
+    def takes(self, run_id: uuid.UUID) -> Take | Call | None:
+        """Return what takes the chunks of a call, asked once it has begun.
+
+        A call that is only to know when they came: where nobody else is told, that is noted in place. None:
+        they are not wanted.
+        """
 
 
 #: Classes of handlers that are such.
 _OWN: Final[set[type]] = set()
-#: Where a manager of one call keeps how many handlers it had, and what takes its chunks.
+#: Where a manager of one call keeps how many handlers it had, the call that only notes, what takes chunks.
 _KEPT: Final = "otel_stream_takes"
-_UNKNOWN: Final[tuple[int, Take | None]] = (-1, None)
+_UNKNOWN: Final[tuple[int, Call | None, Take | None]] = (-1, None, None)
 
 
 def tell_at_once(kind: type[Taker]) -> None:
@@ -53,9 +59,15 @@ def _wrap(manager: Any, wrap: Callable[[Any], Any]) -> None:
 def _now(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        count, take = manager.otel_stream_takes
+        count, call, take = manager.otel_stream_takes
         if count != len(manager.handlers):
-            take = _take_of(manager)
+            call, take = _takes_of(manager)
+        if call is not None and token:
+            times = call.times
+            times.append(time_ns())
+            if len(times) > MANY_CHUNKS:
+                call.hand_on()
+            return
         if take is None:
             original(manager, token, chunk=chunk, **more)
             return
@@ -70,9 +82,15 @@ def _now(original: Callable[..., Any]) -> Callable[..., Any]:
 def _later(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def on_llm_new_token(manager: Any, token: Any, *, chunk: Any = None, **more: Any) -> None:
-        count, take = manager.otel_stream_takes
+        count, call, take = manager.otel_stream_takes
         if count != len(manager.handlers):
-            take = _take_of(manager)
+            call, take = _takes_of(manager)
+        if call is not None and token:
+            times = call.times
+            times.append(time_ns())
+            if len(times) > MANY_CHUNKS:
+                call.hand_on()
+            return
         if take is None:
             await original(manager, token, chunk=chunk, **more)
             return
@@ -84,16 +102,24 @@ def _later(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     return on_llm_new_token
 
 
-def _take_of(manager: Any) -> Take | None:
-    """Return what takes the chunks of a manager's call, None if there are other handlers than ours."""
+def _takes_of(manager: Any) -> tuple[Call | None, Take | None]:
+    """Return the call that notes chunks, if that is all, and what takes them; None: others are told, too."""
     handlers = manager.handlers
-    found = None
+    call, take = None, None
     if all(type(handler) in _OWN for handler in handlers):
         wanting = (handler.takes(manager.run_id) for handler in handlers)
-        takes = tuple(take for take in wanting if take is not None)
-        found = takes[0] if len(takes) == 1 else _each(takes) if takes else _ignore
-    setattr(manager, _KEPT, (len(handlers), found))
-    return found
+        found = [one for one in wanting if one is not None]
+        call = found[0] if len(found) == 1 and isinstance(found[0], Call) else None
+        takes = [one.noting_tokens(goes_on) if isinstance(one, Call) else one for one in found]
+        take = takes[0] if len(takes) == 1 else _each(takes) if takes else _ignore
+    setattr(manager, _KEPT, (len(handlers), call, take))
+    return call, take
+
+
+def goes_on(chunk: Any) -> bool:
+    """Tell whether a chunk without text is one of the answer: the last one only says that it is over."""
+    message = getattr(chunk, "message", None)
+    return message is None or getattr(message, "chunk_position", None) != "last"
 
 
 def _ignore(token: Any, chunk: Any) -> None:
