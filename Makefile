@@ -67,6 +67,10 @@ fix: $(VENV)/.dev ## Format, and mend what ruff can mend
 bench: $(VENV)/.dev ## Compare with LangGraph, interleaved, in one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-page
+bench-page: $(VENV)/.dev ## Write the figures of the last whole run of make bench into docs/performance.md
+	$(BIN)/python -m benchmarks.document
+
 .PHONY: bench-viewer
 bench-viewer: $(VENV)/.dev ## Measure what the viewer takes and answers, with 1,000 runs of a thousand spans and log events (ARGS="100" for fewer)
 	$(BIN)/python -m benchmarks.viewer $(ARGS)

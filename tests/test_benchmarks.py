@@ -133,6 +133,16 @@ def test_a_selected_row_is_measured_alone_and_does_not_replace_the_results(tmp_p
     assert (kept.read_bytes() if kept.exists() else None) == before
 
 
+def test_the_page_shows_the_last_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks.document import PAGE, RESULTS, written
+
+    page, results = PAGE.read_text(), json.loads(RESULTS.read_text())
+    assert written(page, results) == page
+    shown = {row["name"] for row in results["rows"] if f"| `{row['name']}` |" in page}
+    assert {name for name in ROWS if not name.startswith("graph-")} <= shown
+
+
 def test_an_unknown_row_is_refused_with_its_neighbour() -> None:
     done = benchmarks("--only", "fanout")
     assert done.returncode == 2

@@ -421,7 +421,7 @@ class Desk:
             if waiting:
                 settle()
             if exported:
-                export((part,), event)
+                export((part,), event)  # pyright: ignore[reportPossiblyUnboundVariable] - it is not too late
 
         return route
 

@@ -96,7 +96,7 @@ class _NodeSpeaker:
         wanted = observer.interest & CallStarted.bit
         return (observer.emit, self._task) if wanted else None
 
-    def asking(self, _: Mapping[str, Any]) -> Ask:
+    def asking(self, metadata: Mapping[str, Any]) -> Ask:
         return _nobody
 
 

@@ -52,8 +52,9 @@ class Instruments:
         self._noting_superstep = getattr(self.superstep_duration, "noting", None)
         self._noting_node = getattr(self.node_duration, "noting", None)
         for histogram in (self.superstep_duration, self.node_duration):
-            if hasattr(histogram, "add_up"):
-                gauges.before.append(histogram.add_up)
+            add_up = getattr(histogram, "add_up", None)
+            if add_up is not None:
+                gauges.before.append(add_up)
         self._graph_names = gauges.graph_names
         self.error_types = gauges.error_types
 
