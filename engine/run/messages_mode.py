@@ -230,10 +230,9 @@ def _showing(task: NodeTask, observer: Observer, metadata: Mapping[str, Any]) ->
         nonlocal shown
         if task.progress is not None:
             show_life(task)
-        if chunk.id != shown:
+        if chunk.id != shown and task.env.langchain is not None:  # which may come later
             shown = chunk.id
-            if task.env.langchain is not None:
-                task.env.langchain.shown(task, chunk.id)
+            task.env.langchain.shown(task, chunk.id)
         emit(MessageWritten(task, chunk, about, now()))
 
     return show
