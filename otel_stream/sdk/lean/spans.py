@@ -56,6 +56,18 @@ class _WhenTouched:
         return vars(span).setdefault(self._name, self._make(span))
 
 
+class _WhenOthersSetThem(_WhenTouched):
+    """The attributes: those that are given while they are made are added to them."""
+
+    def __get__(self, span: LeanSpan, owner: type) -> Any:
+        given = span._given
+        made = super().__get__(span, owner)
+        if span._given is not given:
+            with suppress(TypeError):  # it has ended meanwhile
+                made.update({key: value for key, value in span._given.items() if key not in given})
+        return made
+
+
 def _bounded(span: LeanSpan) -> BoundedAttributes:
     limits = span._limits
     return BoundedAttributes(
@@ -92,7 +104,7 @@ class LeanSpan(Span):
     _record_end_metrics = None
 
     _lock = _WhenTouched(lambda _: Lock())
-    _attributes = _WhenTouched(_bounded)
+    _attributes = _WhenOthersSetThem(_bounded)
     _events = _WhenTouched(lambda span: BoundedList(span._limits.max_events))
     #: What happened that needs no cleaning: name, attributes, time. Once the list above exists, all is there.
     _happened = _WhenTouched(lambda _: [])

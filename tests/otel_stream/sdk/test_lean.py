@@ -54,7 +54,17 @@ from opentelemetry.trace import (
 )
 
 from otel_stream import semconv
-from otel_stream.events import End, Run, RunEnded, RunStarted, SuperstepStarted, Task
+from otel_stream.events import (
+    End,
+    Run,
+    RunEnded,
+    RunStarted,
+    SuperstepEnded,
+    SuperstepStarted,
+    Task,
+    TaskEnded,
+    TaskStarted,
+)
 from otel_stream.sdk.lean import LeanLoggerProvider, LeanMeterProvider, LeanTracerProvider
 from otel_stream.sdk.lean.logs import LeanLogRecord
 from otel_stream.sdk.lean.metrics import LeanHistogram
@@ -479,6 +489,33 @@ def test_what_is_noted_is_added_up_once_however_many_note_and_collect(temporalit
             assert (sum(count for count, _ in points), sum(counts[0])) == (4 * 1500, 4 * fit)
         else:
             assert max(points) == (4 * 1500, (4 * fit, 4 * (1500 - fit)))
+
+
+@pytest.mark.parametrize("sampler", [ALWAYS_ON, ALWAYS_OFF])
+def test_every_superstep_and_node_of_a_run_is_measured_whether_or_not_it_is_sampled(sampler):
+    reader = InMemoryMetricReader()
+    meters = LeanMeterProvider([reader], shutdown_on_exit=False)
+    tracers = LeanTracerProvider(sampler=sampler, shutdown_on_exit=False)
+    consumer = consumer_for_run(tracer_provider=tracers, meter_provider=meters)
+    run = Run("run-1", "triage", context=copy_context())
+    consumer.on_event(RunStarted(run, {}, False, 1))
+    for step in range(1, 4):
+        task = Task(run, "plan", step, id=f"task-{step}")
+        consumer.on_event(SuperstepStarted(run, step, (task,), 10 * step))
+        consumer.on_event(TaskStarted(task, 10 * step))
+        consumer.on_event(TaskEnded(task, End.OK, None, {}, None, (), False, 10 * step + 2))
+        consumer.on_event(SuperstepEnded(run, step, End.OK, frozenset(), 10 * step + 5))
+    consumer.on_event(RunEnded(run, End.OK, {}, None, (), 3, 100))
+    found = {
+        metric.name: [(point.count, round(point.sum * 1e9)) for point in metric.data.data_points]
+        for resource in reader.get_metrics_data().resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name in ("graph.superstep.duration", "graph.node.duration")
+    }
+    assert found == {"graph.superstep.duration": [(3, 15)], "graph.node.duration": [(3, 6)]}
+    for provider in (meters, tracers):
+        provider.shutdown()
 
 
 def test_what_is_an_exemplar_of_nothing_is_noted_only_where_traces_decide_that():

@@ -394,18 +394,10 @@ def test_who_listens_and_how_far_they_are_behind_can_be_seen_while_they_are(scen
     assert (shown("receivers"), shown("buffer.depth"), shown("lag")) == (0, 0, 0)
 
 
-@pytest.fixture(params=["sdk", "lean"])
-def meters(request):
-    """A provider of meters; there is no lean one of an SDK that is older than what lean ones know."""
-    if request.param == "sdk":
-        return MeterProvider
-    return pytest.importorskip("otel_stream.sdk.lean", exc_type=ImportError).LeanMeterProvider
-
-
 @pytest.mark.parametrize("sampler", [None, ALWAYS_OFF])
-def test_supersteps_are_measured_the_same_whether_or_not_their_starts_are_told(otel_globals, sampler, meters):
+def test_supersteps_are_measured_the_same_whether_or_not_their_starts_are_told(otel_globals, sampler):
     reader = InMemoryMetricReader()
-    metrics.set_meter_provider(meters([reader], shutdown_on_exit=False))
+    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
     trace.set_tracer_provider(TracerProvider(sampler=sampler, shutdown_on_exit=False))
     wide = StateGraph(State).add_node("a", say("a")).add_node("b", say("b")).add_node("c", say("c"))
     wide = wide.add_edge(START, "a").add_edge(START, "b").add_edge("a", "c").add_edge("b", "c")
