@@ -176,19 +176,6 @@ class Call:
 
         return came
 
-    def noting_tokens(self, counts: Callable[[Any], bool]) -> Callable[[Any, Any], None]:
-        """Return what takes note of a chunk and its text; ``counts``: does one without text count?"""
-        times, now, hand_on = self.times, time_ns, self.hand_on
-        append = times.append
-
-        def came(token: Any, chunk: Any) -> None:
-            if token or counts(chunk):
-                append(now())
-                if len(times) > MANY_CHUNKS:
-                    hand_on()
-
-        return came
-
     def hand_on(self) -> None:
         """Have what lies between chunks taken, and forget it: there are many."""
         if self.on_chunks is not None:

@@ -110,10 +110,20 @@ def _takes_of(manager: Any) -> tuple[Call | None, Take | None]:
         wanting = (handler.takes(manager.run_id) for handler in handlers)
         found = [one for one in wanting if one is not None]
         call = found[0] if len(found) == 1 and isinstance(found[0], Call) else None
-        takes = [one.noting_tokens(goes_on) if isinstance(one, Call) else one for one in found]
+        takes = [_noting(one) if isinstance(one, Call) else one for one in found]
         take = takes[0] if len(takes) == 1 else _each(takes) if takes else _ignore
     setattr(manager, _KEPT, (len(handlers), call, take))
     return call, take
+
+
+def _noting(call: Call) -> Take:
+    came = call.noting()
+
+    def take(token: Any, chunk: Any) -> None:
+        if token or goes_on(chunk):
+            came()
+
+    return take
 
 
 def goes_on(chunk: Any) -> bool:

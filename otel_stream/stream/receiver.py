@@ -308,7 +308,7 @@ class StreamReceiver(Sink):
             if part is not None:
                 return part
         else:
-            try:
+            try:  # what ``take_nowait`` does, without the call
                 part = self._pop()
             except IndexError:
                 return await self._next()

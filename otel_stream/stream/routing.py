@@ -338,8 +338,6 @@ class Desk:
         *,
         written: bool,
     ) -> _Route:
-        if len(modes) == 1:  # as nearly always: a shorter way of the same
-            return self._send_one(make, sinks, modes[0], outlet, export, written=written)
         _, waiting, settle = outlet
         acquire, release = self.lock.acquire, self.lock.release
 
@@ -347,7 +345,8 @@ class Desk:
             try:
                 data = make(event)
             except BaseException as error:  # noqa: BLE001 - a mode of the user's, say; the run must not notice
-                _fail(sinks, error)
+                for sink in sinks:
+                    sink.fail(error)
                 return
             if data is SKIP:
                 return
@@ -379,52 +378,6 @@ class Desk:
 
         return route
 
-    def _send_one(
-        self,
-        make: Make,
-        sinks: Sequence[Sink],
-        output: tuple[str, Wrap | None, Put, bool],
-        outlet: Outlet,
-        export: Callable[[Sequence[StreamPart], Event], None],
-        *,
-        written: bool,
-    ) -> _Route:
-        mode, wrap, put, exported = output
-        _, waiting, settle = outlet
-        acquire, release = self.lock.acquire, self.lock.release
-
-        def route(event: Any, about: About, attempt: int | None) -> None:
-            try:
-                data = make(event)
-            except BaseException as error:  # noqa: BLE001 - as in ``_send``
-                _fail(sinks, error)
-                return
-            if data is SKIP:
-                return
-            whom, ns, run_id, graph, step, node, task_id, tags = about
-            acquire()
-            try:
-                late = whom if written and whom.late is not None else ended_around(whom) if ns else None
-                if late is None:
-                    part = StreamPart(
-                        mode, ns, data if wrap is None else wrap(event, data), self.seq, event.time, run_id,
-                        graph, step, node, task_id, attempt, whom.trace_id, whom.span_id, tags,
-                        tuple(getattr(event, "interrupts", ())) if mode == "values" else None,
-                    )  # fmt: skip
-                    self.seq += 1
-                    put(part, event)
-            finally:
-                release()
-            if late is not None:
-                too_late(late)
-                return
-            if waiting:
-                settle()
-            if exported:
-                export((part,), event)  # pyright: ignore[reportPossiblyUnboundVariable] - it is not too late
-
-        return route
-
     def relay(
         self, part: StreamPart, event: Event | None, outlet: Outlet, task: Task, **changes: Any
     ) -> None:
@@ -447,11 +400,6 @@ class Desk:
                 self.seq += 1
                 for admission in admissions:
                     admission.refuse(part)
-
-
-def _fail(sinks: Sequence[Sink], error: BaseException) -> None:
-    for sink in sinks:
-        sink.fail(error)
 
 
 def ended_around(whom: Task | Run) -> Task | None:

@@ -111,7 +111,7 @@ class LeanHistogram(ApiHistogram):
     def noting(self, attributes: FixedAttributes) -> Callable[[int], None] | None:
         """Return what takes note of a duration, in nanoseconds, that is an exemplar of nothing.
 
-        That takes a tenth of what ``record`` does; it is added up with others, by ``add_up`` at the latest.
+        It is added up with others, by ``add_up`` at the latest.
         None: which measurements are exemplars is not decided by their traces alone.
         """
         if self._sampled is not _trace_based:

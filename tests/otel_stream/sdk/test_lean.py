@@ -402,7 +402,6 @@ def test_an_exception_and_an_unknown_context_go_the_sdks_way():
 # --- measurements --------------------------------------------------------------------------------------
 
 sets = [{"node": "a"}, {"node": "b"}, {"node": "a", "n": 1}]
-#: One measurement, or several at once.
 #: One amount, or many durations in nanoseconds: near boundaries, and several in one bucket.
 near = st.tuples(st.sampled_from([0, 1, 5, 8, 10]), st.integers(0, 3)).map(lambda at: at[0] * 10**9 + at[1])
 amounts = (

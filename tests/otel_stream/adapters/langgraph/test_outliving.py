@@ -114,7 +114,9 @@ def test_what_outlives_its_node_is_shown_no_longer_and_one_warning_names_the_nod
     parts = asyncio.run(main())
     assert disorder(parts) == []
     assert any(part.type in ("custom", "messages") for part in parts)
-    assert [(record.levelno, record.getMessage()[:27]) for record in caplog.records] == [
+    said = [(record.levelno, record.getMessage()[:27]) for record in caplog.records]
+    # Of the graph that it calls, a node may be at work when the run around it ends: that one was stopped.
+    assert [one for one in said if "'inside' still runs" not in one[1]] == [
         (logging.WARNING, "node 'leaves' left somethin")
     ]
 
