@@ -16,7 +16,9 @@ from anyio import CancelScope
 from ..core.task import Done, NodeTask, RunCall, RunOne
 from .background import only, see_off
 from .base import LoopExecutor, finished, tell_to_stop
+from .cancellation import InThread
 from .places import Places
+from .workers import Workers
 
 
 class AsyncioExecutor(LoopExecutor):
@@ -28,6 +30,8 @@ class AsyncioExecutor(LoopExecutor):
         self._running: ref[asyncio.Task[Any]] | None = None
         #: What runs for the futures that code in threads waits for; it may go on when those are cancelled.
         self._behind: WeakKeyDictionary[Any, asyncio.Task[Any]] = WeakKeyDictionary()
+
+        self._workers: Workers | None = None
 
     def begin(self, context: Context) -> None:
         """Take note of the asyncio task that is running; whoever loses it loses the run."""
@@ -46,6 +50,11 @@ class AsyncioExecutor(LoopExecutor):
     async def run_all(self, tasks: Sequence[NodeTask], run_one: RunOne, done: Done) -> None:
         """Run ``tasks`` side by side; the first failure cancels the others."""
         await _Group(self._places, run_one, done).run(tasks)
+
+    async def _threads(self, job: InThread) -> Any:
+        if self._workers is None:
+            self._workers = Workers()
+        return await self._workers.call(job)
 
     def spawn(self, task: NodeTask, run: RunCall) -> Any:
         """Start an asyncio task; from a thread, return a future that its code can wait for."""

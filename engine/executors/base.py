@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from otel_stream.encoding import shown
 from otel_stream.stream.wakeup import CANCEL_TOKEN
@@ -148,7 +149,10 @@ class LoopExecutor:
         thread = InThread(call)
         if task is not None:
             task.thread = thread
-        return await thread.result(callback.name)
+        return await thread.result(callback.name, self._threads)
+
+    async def _threads(self, job: InThread) -> Any:
+        return await anyio.to_thread.run_sync(job, abandon_on_cancel=True)
 
     async def limited(self, task: NodeTask, context: Context, kwargs: dict[str, Any] | None) -> Any:
         """Limit an attempt by its policy; the idle limit starts anew with every sign of progress."""

@@ -10,13 +10,13 @@ import logging
 import time
 from asyncio import CancelledError
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 
 from otel_stream.stream.wakeup import CancelToken, Waiter, leave, waiter, wake_all
 
@@ -27,15 +27,20 @@ THREAD_GRACE = 1.0
 
 _STOPPED: Final = object()
 
+#: Awaits what a function returns or raises in a thread; whoever is cancelled meanwhile leaves it behind.
+Threads = Callable[["InThread"], Awaitable[Any]]
+
 
 class InThread:
     """One call of sync code in a worker thread of the event loop."""
 
-    __slots__ = ("_call", "_claim", "_ended", "_error", "_told", "_waiting", "stop")
+    __slots__ = ("_call", "_claim", "_ended", "_error", "_told", "_waiting", "scope", "stop")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.stop = CancelToken()
         self._call = call
+        #: Of the thread that has it, for code that asks anyio whether it is cancelled.
+        self.scope: anyio.CancelScope | None = None
         #: What the call itself has raised.
         self._error: BaseException | None = None
         #: Taken by who comes first: the thread, or who gives the call up before it has begun.
@@ -68,14 +73,16 @@ class InThread:
         if self._told is None:
             self._told = time.monotonic()
             self.stop.ask()
+            if self.scope is not None and not self._ended:
+                self.scope.cancel()
 
-    async def result(self, name: str) -> Any:
+    async def result(self, name: str, threads: Threads) -> Any:
         """Return what the call returns; ``name`` is what a warning calls it if it outlives its run.
 
         A cancellation that gets here first has what the call itself has raised, or raises now, as its cause.
         """
         try:
-            answer = await anyio.to_thread.run_sync(self, abandon_on_cancel=True)
+            answer = await threads(self)
             while answer is _STOPPED:
                 await anyio.sleep_forever()  # its cancellation is on the way
         except anyio.get_cancelled_exc_class() as cancellation:
@@ -112,6 +119,9 @@ class InThread:
     async def _leave(self, name: str) -> None:
         self.tell()
         with anyio.CancelScope(shield=True):
+            if self.scope is not None:
+                with self.scope:  # what the thread has the event loop do is cancelled as this is entered
+                    await anyio.lowlevel.checkpoint()
             while not self._ended and self._left() > 0:
                 # Asyncio may cancel the same task again and again; we are on our way out already.
                 with suppress(anyio.get_cancelled_exc_class()):

@@ -1,0 +1,179 @@
+"""Threads for the sync code of an asyncio loop.
+
+What ``anyio.to_thread`` does, within its limit of threads, but without its two turns of the loop, its cancel
+scope and its queue with conditions for each call: a fourth of the CPU time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+from weakref import WeakKeyDictionary, finalize
+
+import anyio.to_thread
+from anyio import CancelScope, WouldBlock
+
+from .cancellation import InThread
+
+# What makes a thread one of anyio's has no public name.
+_anyio: Any = sys.modules.get("anyio._core._eventloop")
+_HAS_NAMES: Final = all(
+    hasattr(_anyio, name) for name in ("claim_worker_thread", "get_async_backend", "threadlocals")
+)
+
+#: Seconds that a thread waits for more to do.
+IDLE: Final = 10.0
+
+_Idle = deque["_Worker"]
+_Job = tuple["Workers", InThread, asyncio.Future[Any]]
+
+
+class Workers:
+    """Run what one graph run has for the threads of its event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle = _idle_of(self._loop)
+        self._limiter = anyio.to_thread.current_default_thread_limiter()
+        if _HAS_NAMES:
+            self._backend = _anyio.get_async_backend()
+            #: What anyio knows the threads of this loop by.
+            self._marks: dict[str, Any] = {}
+
+    async def call(self, job: InThread) -> Any:
+        """Return what ``job`` returns or raises; who is cancelled meanwhile leaves it behind.
+
+        ``anyio.from_thread`` works in it.
+        """
+        if not _HAS_NAMES:
+            return await anyio.to_thread.run_sync(job, abandon_on_cancel=True)
+        try:
+            self._limiter.acquire_on_behalf_of_nowait(job)
+        except WouldBlock:
+            await self._limiter.acquire_on_behalf_of(job)
+        try:
+            answer = self._loop.create_future()
+            try:
+                worker = self._idle.pop()
+            except IndexError:
+                worker = _Worker(self._idle)
+                worker.start()
+            worker.take(self, job, answer)
+            return await answer
+        finally:
+            self._limiter.release_on_behalf_of(job)
+
+    def marks(self) -> dict[str, Any]:
+        """Return what makes the thread that asks one of anyio's."""
+        if not self._marks:
+            with _anyio.claim_worker_thread(self._backend, self._loop):
+                self._marks = dict(vars(_anyio.threadlocals))
+        return self._marks
+
+    def tell(self, answer: asyncio.Future[Any], told: Callable[[], None]) -> None:
+        """Have ``told`` called on the loop, if somebody waits for ``answer``."""
+        try:
+            self._loop.call_soon_threadsafe(_tell, answer, told)
+        except RuntimeError:
+            if not self._loop.is_closed():  # else there is nobody left to tell
+                raise
+
+
+def _tell(answer: asyncio.Future[Any], told: Callable[[], None]) -> None:
+    if not answer.done():
+        told()
+
+
+class _Worker(threading.Thread):
+    """A thread of one event loop; while it is idle it is among those that ``idle`` has."""
+
+    def __init__(self, idle: _Idle) -> None:
+        # The interpreter waits at its end for what a thread runs.
+        super().__init__(name="graph worker", daemon=not _WOKEN_AT_EXIT)
+        self._idle = idle
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._scope = CancelScope()
+
+    def take(self, workers: Workers, job: InThread, answer: asyncio.Future[Any]) -> None:
+        """Run ``job``; called on the loop."""
+        if self._scope.cancel_called:
+            self._scope = CancelScope()
+        job.scope = self._scope
+        self._jobs.put((workers, job, answer))
+
+    def end(self) -> None:
+        """Run nothing more; for who has taken it out of the idle ones."""
+        self._jobs.put(None)
+
+    def run(self) -> None:
+        """Run jobs, until none comes for ``IDLE`` seconds or there can be none."""
+        while (job := self._next()) is not None:
+            self._work(*job)
+            del job
+
+    def _next(self) -> _Job | None:
+        with suppress(Empty):
+            return self._jobs.get(timeout=0 if _exit.is_set() else IDLE)
+        try:
+            self._idle.remove(self)
+        except ValueError:  # somebody has taken it, for a job which is on its way
+            return self._jobs.get()
+        return None
+
+    def _work(self, workers: Workers, job: InThread, answer: asyncio.Future[Any]) -> None:
+        of_anyio = vars(_anyio.threadlocals)
+        of_anyio.update(workers.marks(), current_cancel_scope=self._scope)
+        try:
+            told = partial(answer.set_result, job())
+        except BaseException as error:  # noqa: BLE001 - raised to whoever waits
+            told = partial(answer.set_exception, error)
+        of_anyio.clear()
+        self._idle.append(self)
+        workers.tell(answer, told)
+
+
+#: The idle threads of each event loop.
+_IDLE: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, _Idle]()
+
+
+def _idle_of(loop: asyncio.AbstractEventLoop) -> _Idle:
+    found = _IDLE.get(loop)
+    if found is None:
+        found = _IDLE[loop] = deque()
+        finalize(loop, _end, found).atexit = False
+    return found
+
+
+def _end(idle: _Idle) -> None:
+    with suppress(IndexError):
+        while True:
+            idle.pop().end()
+
+
+_exit: Final = threading.Event()
+
+
+def _end_all() -> None:
+    _exit.set()
+    for idle in tuple(_IDLE.values()):
+        _end(idle)
+
+
+def _registered() -> bool:
+    """Have idle threads end before the interpreter waits for them; ``atexit`` comes after that."""
+    register = getattr(threading, "_register_atexit", None)  # it has no public name
+    with suppress(RuntimeError):  # it waits for them already
+        if register is not None:
+            register(_end_all)
+            return True
+    return False
+
+
+_WOKEN_AT_EXIT: Final = _registered()
