@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -505,11 +505,22 @@ def _messages_in(values: Iterable[Any]) -> list[BaseMessage]:
     """Return the messages among ``values``, and in the sequences among them."""
     found: list[BaseMessage] = []
     for value in values:
-        if isinstance(value, BaseMessage):
+        kind: Any = type(value)
+        if _is_message(kind):
             found.append(value)
-        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        elif _is_sequence(kind) and any(map(_is_message, set(map(type, value)))):  # most of them hold none
             found += [item for item in value if isinstance(item, BaseMessage)]
     return found
+
+
+@lru_cache(maxsize=1024)
+def _is_message(kind: type) -> bool:
+    return issubclass(kind, BaseMessage)
+
+
+@lru_cache(maxsize=1024)
+def _is_sequence(kind: type) -> bool:
+    return issubclass(kind, Sequence) and not issubclass(kind, str | bytes)
 
 
 def _returned(output: Any) -> list[BaseMessage]:

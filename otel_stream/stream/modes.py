@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -29,16 +29,18 @@ from otel_stream.parts import v1_payload as v1_payload
 from otel_stream.parts import v2_payload as v2_payload
 from otel_stream.stream.copying import snapshot
 
+_Copied: TypeAlias = Callable[[Any], Any]
+
 # --- The functions: one per mode and kind of event -------------------------------------------------
 
 
-def _values(event: events.ValuesChanged) -> Any:
-    return snapshot(event.values)
+def _values(event: events.ValuesChanged, copied: _Copied = snapshot) -> Any:
+    return copied(event.values)
 
 
-def _waiting_values(event: events.TaskEnded) -> Any:
+def _waiting_values(event: events.TaskEnded, copied: _Copied = snapshot) -> Any:
     # The state is shown again beside what the task waits for.
-    return snapshot(event.values) if event.interrupts else SKIP
+    return copied(event.values) if event.interrupts else SKIP
 
 
 def _waits(event: events.TaskEnded) -> bool:
@@ -52,12 +54,12 @@ def _has_update(event: events.TaskEnded) -> bool:
     return not event.hands_off if event.end is End.OK else event.end.failed and event.update is not None
 
 
-def _update(event: events.TaskEnded) -> Any:
+def _update(event: events.TaskEnded, copied: _Copied = snapshot) -> Any:
     if not _has_update(event):
         return SKIP
     if event.end is End.INTERRUPTED:
-        return {INTERRUPT: snapshot(tuple(event.interrupts))}
-    update = {event.task.node: snapshot(event.update)}
+        return {INTERRUPT: copied(tuple(event.interrupts))}
+    update = {event.task.node: copied(event.update)}
     if event.cached:
         update["__metadata__"] = {"cached": True}
     return update
@@ -73,34 +75,34 @@ _message: Final = attrgetter("chunk", "metadata")
 _custom: Final = attrgetter("data")
 
 
-def _tool(event: events.ToolReported) -> Any:
-    return snapshot(event.data)
+def _tool(event: events.ToolReported, copied: _Copied = snapshot) -> Any:
+    return copied(event.data)
 
 
-def _task(event: events.TaskStarted) -> Any:
+def _task(event: events.TaskStarted, copied: _Copied = snapshot) -> Any:
     task = event.task
-    data = {"id": task.id, "name": task.node, "input": snapshot(task.input), "triggers": task.triggers}
+    data = {"id": task.id, "name": task.node, "input": copied(task.input), "triggers": task.triggers}
     if task.metadata:
         data["metadata"] = dict(task.metadata)
     return data
 
 
-def _task_result(event: events.TaskEnded) -> Any:
+def _task_result(event: events.TaskEnded, copied: _Copied = snapshot) -> Any:
     return {
         "id": event.task.id,
         "name": event.task.node,
         "error": event.error,
-        "result": snapshot(event.result),
-        "interrupts": [snapshot(_fields_of(interrupt)) for interrupt in event.interrupts],
+        "result": copied(event.result),
+        "interrupts": [copied(_fields_of(interrupt)) for interrupt in event.interrupts],
     }
 
 
-def _checkpoint(event: events.CheckpointSaved) -> Any:
+def _checkpoint(event: events.CheckpointSaved, copied: _Copied = snapshot) -> Any:
     return {
         "config": event.config,
         "parent_config": event.parent_config,
-        "values": snapshot(event.values),
-        "metadata": snapshot(event.metadata),
+        "values": copied(event.values),
+        "metadata": copied(event.metadata),
         "next": list(event.next),
         "tasks": list(event.tasks),
     }
@@ -184,6 +186,17 @@ COMES: Final[Mapping[Make, Callable[[Any], bool]]] = {
     _task: lambda _: True,
     _task_result: lambda _: True,
     _tool: lambda _: True,
+}
+
+
+def _outer(value: Any) -> Any:
+    return value.copy() if type(value) is dict else value
+
+
+#: What makes the same data for who looks at it at once, and not into what it holds: nothing is copied there.
+OUTLINES: Final[Mapping[Make, Make]] = {
+    make: partial(make, copied=_outer)
+    for make in (_update, _values, _waiting_values, _checkpoint, _task, _task_result, _tool)
 }
 
 #: What *messages* shows besides to who sees no subgraphs.

@@ -43,6 +43,7 @@ from otel_stream.stream.modes import (
     COMES,
     END_TABLE,
     HANDED_ON,
+    OUTLINES,
     RETURNED_TABLE,
     TABLES,
     Make,
@@ -174,6 +175,11 @@ def _bits(kinds: Iterable[Any]) -> int:
 
 class Exporter(Protocol):
     """Who is told of events and parts for export: never raises."""
+
+    @property
+    def outlines(self) -> bool:
+        """Whether it looks at parts at once, and not into what their data holds."""
+        ...
 
     def telling(self, kind: type[Event]) -> Tell:
         """Return what tells it of events of ``kind``."""
@@ -311,9 +317,10 @@ class Desk:
 
     def _route(self, way: Way, audience: Audience, *, deep: bool, written: bool) -> _Route:
         """Return what makes the data of one way and gives it to its consumers."""
+        outlined = OUTLINES.get(way.make, way.make) if audience.exporter.outlines else way.make
         if not audience.members:  # telemetry alone, as in nearly every run
             exported = [(one.mode, one.wrap, NOWHERE.put, True) for one in way.outputs if one.exported]
-            return self._send(way.make, (), exported, NOWHERE, audience.exporter.on_parts, written=written)
+            return self._send(outlined, (), exported, NOWHERE, audience.exporter.on_parts, written=written)
         make, modes, wanted = way.make, [], []
         members: dict[Sink, Outlet] = {}
         for output in way.outputs:
@@ -323,7 +330,9 @@ class Desk:
                 modes.append((output.mode, output.wrap, put, output.exported))
                 wanted.append((output.mode, [one.sink for one in some]))
                 members.update((one.sink, one.outlet) for one in some)
-        if not any(output.exported for output in way.outputs):
+        if not members:
+            make = outlined
+        elif not any(output.exported for output in way.outputs):
             make = foreseeing(make, wanted, self)
         outlet = joined(list(members.values()))
         return self._send(make, tuple(members), modes, outlet, audience.exporter.on_parts, written=written)

@@ -43,6 +43,9 @@ class TelemetryConsumer(Protocol):
     interest: int
     #: Modes whose parts it exports.
     modes: frozenset[str]
+    #: Whether it is done with a part when ``on_part`` returns, and has looked no deeper than at the types and
+    #: sizes of what its data holds: then nothing is copied for it.
+    outlines: bool
 
     def handler(self, kind: type[Event]) -> Tell:
         """Return what takes note of events of ``kind``, before any part is made of them."""
@@ -226,6 +229,11 @@ class Stream:
             survives = False
         if not survives:
             self._cut_off(error)
+
+    @property
+    def outlines(self) -> bool:
+        """Whether telemetry looks at parts at once, and not into what their data holds."""
+        return self.telemetry is not None and self.telemetry.outlines
 
     def on_parts(self, parts: Sequence[StreamPart], event: Event) -> None:
         """Let telemetry export ``parts``."""

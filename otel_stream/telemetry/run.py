@@ -88,6 +88,7 @@ class RunTelemetry:
         "failures",
         "interest",
         "modes",
+        "outlines",
     )
 
     def __init__(self, signals: _Signals, options: TelemetryOptions) -> None:
@@ -114,6 +115,7 @@ class RunTelemetry:
         #: What went wrong inside the SDK or its processors.
         self.failures = 0
         self.modes: frozenset[str] = options.modes - {ROUTES} if self._logs is not None else frozenset()
+        self.outlines = self._logs is None or not self._logs.keeps
         self._tells_routes = self._happenings is not None and ROUTES in options.modes
         self.interest = (
             (_SPANS if self._spans is not None else 0)

@@ -2,6 +2,7 @@
 
 import sys
 from contextvars import copy_context
+from types import MappingProxyType
 
 import hypothesis.strategies as st
 import pytest
@@ -14,6 +15,7 @@ from otel_stream.filters import EventType, MessageId, Mode, Namespace, Node, Ste
 from otel_stream.stream.copying import snapshot
 from otel_stream.stream.receiver import StreamReceiver
 from otel_stream.stream.stream import Stream
+from otel_stream.telemetry.logs.body import summary
 
 
 def copies_of(act):
@@ -68,7 +70,7 @@ def test_an_update_that_no_filter_lets_pass_is_counted_and_not_copied():
 @pytest.mark.parametrize("also", ["a receiver", "telemetry", "a predicate"])
 def test_it_is_built_when_somebody_may_want_it(also):
     class Telemetry:
-        interest, modes, got = 0, frozenset({"updates"}), 0
+        interest, modes, outlines, got = 0, frozenset({"updates"}), False, 0
 
         def on_part(self, part, event):
             self.got += 1
@@ -84,6 +86,70 @@ def test_it_is_built_when_somebody_may_want_it(also):
     assert copies_of(lambda: stream.emit(task_ended(a, {"x": 1}))) == 1
     assert refusing.statistics().filtered == 1
     assert telemetry is None or telemetry.got == 1
+
+
+class Outliner:
+    """Telemetry that looks at shapes alone, and at once."""
+
+    interest, modes, outlines = 0, frozenset(MODES) - {"custom"}, True
+
+    def __init__(self):
+        self.bodies = []
+
+    def on_part(self, part, event):
+        self.bodies.append((part.type, summary(part.type, part.data, {"x", "y"})))
+
+    def on_receiver(self, receiver):
+        pass
+
+
+class Copied(Outliner):
+    outlines = False
+
+
+def told(telemetry, event, *receivers):
+    """Return what telemetry makes of the parts of an event, and how often state was copied."""
+    stream = Stream(receivers, telemetry)
+    copies = copies_of(lambda: stream.emit(event))
+    return telemetry.bodies, copies
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text() | st.builds(object),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.sampled_from(["x", "y", "z"]), inner)
+        | st.dictionaries(st.integers(), inner).map(MappingProxyType)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    VALUES,
+    st.sampled_from(["task started", "task ended", "interrupted", "failed", "values", "saved", "tool"]),
+)
+def test_telemetry_that_looks_at_shapes_alone_sees_the_same_shapes_without_copies(state, kind):
+    run = Run("r", "g", context=copy_context())
+    task = Task(run, "a", 1, id="id-a", input=state)
+    event = {
+        "task started": lambda: e.TaskStarted(task, 5),
+        "task ended": lambda: task_ended(task, state),
+        "interrupted": lambda: task_ended(task, state, End.INTERRUPTED, (state,)),
+        "failed": lambda: task_ended(task, state, End.ERROR),
+        "values": lambda: e.ValuesChanged(run, 1, state, 5),
+        "saved": lambda: e.CheckpointSaved(run, 1, {}, None, state, {"step": 1}, (), (), 5),
+        "tool": lambda: e.ToolReported(task, {"input": state}, 5),
+    }[kind]()
+    bodies, copies = told(Outliner(), event)
+    assert copies == 0
+    assert bodies == told(Copied(), event)[0] != []
+    # For a receiver beside it there are copies, which both are shown.
+    beside = StreamReceiver(
+        StreamConfig(modes=("updates", "values", "tasks", "checkpoints", "tools", "debug"))
+    )
+    assert told(Outliner(), event, beside) == told(Copied(), event, StreamReceiver(beside.config))
 
 
 def test_nothing_is_counted_that_would_have_been_no_part():

@@ -18,6 +18,7 @@ class Telemetry:
 
     interest = ALL
     modes = frozenset()
+    outlines = False
 
     def handler(self, kind):
         return lambda event: None

@@ -60,6 +60,8 @@ def task_ended(task, update=None):
 class Telemetry:
     """Notes what it is told, and names the spans."""
 
+    outlines = False
+
     def __init__(self, interest=ALL, modes=(), broken_in=None):
         self.interest, self.modes, self.broken_in = interest, frozenset(modes), broken_in
         self.log = []

@@ -31,6 +31,10 @@ class Witness:
         return int(self.telemetry.interest)
 
     @property
+    def outlines(self) -> bool:
+        return bool(self.telemetry.outlines)
+
+    @property
     def modes(self) -> frozenset[str]:
         return frozenset(self.telemetry.modes)
 

@@ -54,6 +54,7 @@ class Logs:
         "_messages",
         "_number",
         "_options",
+        "keeps",
     )
 
     def __init__(self, logger: Logger, options: TelemetryOptions) -> None:
@@ -66,9 +67,10 @@ class Logs:
         self._content = options.span_content if spans_alone else options.event_content
         #: Whether the spans get content although the log events beside don't.
         self._beside = options.record_as == "both" and options.span_content and not self._content
-        kept = self._content or self._beside
+        #: Whether content of parts is looked into: their types and sizes are not.
+        self.keeps = self._content or self._beside
         unnamed = options.redaction is not None and not options.redaction.opens
-        self._messages = Messages(keep=kept, unnamed=unnamed) if options.messages == "joined" else None
+        self._messages = Messages(keep=self.keeps, unnamed=unnamed) if options.messages == "joined" else None
         self._lock = Lock()
         self._chains: dict[tuple[str, ...], Chain] = {}
         #: Modes that the logger was asked about already.
