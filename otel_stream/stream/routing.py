@@ -262,7 +262,7 @@ class Desk:
             ]
         spread = self._spread_of_task(root, deep) if kind in _OF_TASKS else _spread_of_run(root, deep)
         way = planned[0]
-        if len(planned) == len(way.outputs) == 1 and way.make in HANDED_ON and not way.outputs[0].exported:
+        if len(planned) == len(way.outputs) == 1 and way.make in HANDED_ON:
             return self._hand_on(way, audience, spread)
         return spread
 
@@ -271,6 +271,7 @@ class Desk:
         make, (output,) = way
         mode, everywhere = output.mode, output.everybody == output.deep
         put, waiting, settle = joined([audience.members[place].outlet for place in output.everybody])
+        export = audience.exporter.on_parts if output.exported else None
         # Not `with`: that way of entering and leaving costs as much again as the lock.
         acquire, release = self.lock.acquire, self.lock.release
 
@@ -301,6 +302,8 @@ class Desk:
                 return
             if waiting:
                 settle()
+            if export is not None:
+                export((part,), event)  # pyright: ignore[reportPossiblyUnboundVariable] - nobody is late here
 
         return hand_on
 

@@ -66,6 +66,47 @@ def test_both_ways_lead_to_the_same_parts(settings):
     assert short.statistics() == long.statistics()
 
 
+class Exporter(Telemetry):
+    """Exports what nodes write, and wants nothing else; or everything, and so the long way."""
+
+    modes = frozenset({"custom", "messages"})
+
+    def __init__(self, interest=0):
+        self.interest = interest
+        self.parts = []
+
+    def on_part(self, part, event):
+        self.parts.append((part, type(event)))
+
+
+@pytest.mark.parametrize("others", [[], [{}], [{"subgraphs": True}], [{}, {"subgraphs": True}]])
+def test_what_is_exported_is_the_same_by_both_ways(others):
+    ways = []
+    for telemetry in (Exporter(), Exporter(ALL)):
+        receivers = [receiver(**settings) for settings in others]
+        stream = Stream(receivers, telemetry)
+        for event in written():
+            stream.emit(event)
+        ways.append((telemetry.parts, [held(one) for one in receivers]))
+    assert ways[0] == ways[1]
+    exported = ways[0][0]
+    assert [part.seq for part, _ in exported] == list(range(18))  # of the subgraph, too
+    for settings, got in zip(others, ways[0][1], strict=True):
+        assert got == [part for part, _ in exported if settings or not part.ns]
+
+
+@pytest.mark.parametrize("others", [[], [{}]])
+def test_what_comes_after_the_end_of_its_task_is_not_exported(others):
+    telemetry = Exporter()
+    stream = Stream([receiver(**settings) for settings in others], telemetry)
+    task = Task(Run("run", "graph", context=copy_context()), "a", 1, id="id-a")
+    stream.emit(CustomWritten(task, 1, time=0))
+    task.late = 0
+    stream.emit(CustomWritten(task, 2, time=0))
+    assert [part.data for part, _ in telemetry.parts] == [1]
+    assert task.late == 1
+
+
 def test_who_wants_subgraphs_and_who_does_not_share_the_numbers():
     narrow, wide = receiver("custom"), receiver("custom", subgraphs=True)
     stream = Stream([narrow, wide])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any, Final
 
 import msgspec
@@ -43,15 +43,34 @@ class Messages:
     goes on: what a rule looks for may be split over them.
     """
 
-    __slots__ = ("_keep", "_open", "_unnamed")
+    __slots__ = ("_keep", "_known", "_open", "_unnamed")
 
     def __init__(self, *, keep: bool, unnamed: bool) -> None:
         self._keep = keep
         self._unnamed = unnamed
         self._open: dict[tuple[Any, Any], Message] = {}
+        #: Classes of chunks that say by their fields what they are.
+        self._known: set[type] = set()
 
-    def add(self, part: StreamPart, event: Event) -> Iterator[Message]:
-        """Take a part of mode *messages*; yield what is complete by it."""
+    def add(self, part: StreamPart, event: Event) -> Iterable[Message]:
+        """Take a part of mode *messages*; return what is complete by it."""
+        chunk = part.data[0]
+        # Nearly always it is one more of a message that has begun, and not the last.
+        if type(chunk) in self._known and chunk.chunk_position is None and type(chunk.content) is str:
+            key = part.task_id, chunk.id
+            # Taken out, so that no other thread completes it meanwhile.
+            message = None if chunk.id is None else self._open.pop(key, None)
+            if message is not None:
+                message.part, message.event = part, event
+                message.parts += 1
+                message.size += len(chunk.content)
+                if self._keep:
+                    message.chunks.append(chunk)
+                self._open[key] = message
+                return ()
+        return self._taken(part, event)
+
+    def _taken(self, part: StreamPart, event: Event) -> Iterator[Message]:
         chunk = part.data[0]
         key = part.task_id, message_id(part)
         message = self._open.pop(key, None)
@@ -67,6 +86,9 @@ class Messages:
             yield self._joined(message)
             return
         self._open[key] = message
+        kind: Any = type(chunk)
+        if isinstance(key[1], str) and _has_fields(kind):
+            self._known.add(kind)
         if len(self._open) > MAX_OPEN:
             yield self._joined(self._open.pop(next(iter(self._open))))
 
@@ -140,6 +162,14 @@ def _side_by_side(before: list[Any], after: list[Any]) -> list[Any]:
         else:
             items.append(item)
     return items
+
+
+@lru_cache(maxsize=64)
+def _has_fields(kind: Any) -> bool:
+    """Tell whether all of a class say what they are by fields: those of LangChain's do."""
+    fields = getattr(kind, "model_fields", ())
+    told = all(name in fields for name in ("chunk_position", "content", "id"))
+    return told and not issubclass(kind, Mapping)
 
 
 def _field(chunk: Any, name: str) -> Any:

@@ -1,12 +1,18 @@
 """Messages of models are one log event each, when they are complete."""
 
 import json
+from contextvars import copy_context
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessageChunk
 
 from otel_stream import events as e
+from otel_stream.events import Run, Task
+from otel_stream.parts import StreamPart
 from otel_stream.telemetry import TelemetryOptions
+from otel_stream.telemetry.logs.messages import Messages
 
 CONTENT = TelemetryOptions(event_content=True)
 
@@ -152,6 +158,53 @@ def test_messages_that_never_end_do_not_pile_up(make_scene):
     for number in range(100):
         say(scene, task, ToolMessageChunk("x", id=str(number), tool_call_id="t"))
     assert [about[3] for about in told(scene)] == [str(number) for number in range(36)]
+
+
+class NothingKnown(set):
+    """Has every chunk looked at as if it were the first of its kind."""
+
+    def add(self, kind):
+        pass
+
+
+def shown(message):
+    data = message.part.data[0]
+    data = data.model_dump() if hasattr(data, "model_dump") else data
+    return message.part.seq, message.first_seq, message.parts, message.size, type(message.event), data
+
+
+CHUNKS = st.one_of(
+    st.builds(
+        AIMessageChunk,
+        content=st.sampled_from(["", "a", "bc", ["d"], [{"type": "text", "text": "e"}]]),
+        id=st.sampled_from([None, "m", "n"]),
+        chunk_position=st.sampled_from([None, None, None, "last"]),
+    ),
+    st.builds(AIMessage, content=st.just("whole"), id=st.sampled_from([None, "m"])),
+    st.sampled_from([None, "m", 5]).map(lambda name: {"id": name, "content": "x"}),
+    st.builds(TextChunk, st.sampled_from(["y", None])),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), CHUNKS | st.just("ends"))), st.booleans(), st.booleans())
+def test_a_chunk_like_the_one_before_is_joined_as_any_other(steps, keep, unnamed):
+    run = Run("r", "g", context=copy_context())
+    tasks = {name: Task(run, name, 1, id=name) for name in "ab"}
+    ways = [Messages(keep=keep, unnamed=unnamed) for _ in range(2)]
+    ways[1]._known = NothingKnown()
+    told = [[], []]
+    for seq, (name, chunk) in enumerate(steps):
+        for way, into in zip(ways, told, strict=True):
+            if chunk == "ends":
+                done = way.end(name)
+            else:
+                part = StreamPart("messages", (), (chunk, {}), seq, task_id=name)
+                done = way.add(part, e.MessageWritten(tasks[name], chunk, {}, seq))
+            into += [(seq, *shown(message)) for message in done]
+            assert way.waiting == ways[0].waiting
+    for way, into in zip(ways, told, strict=True):
+        into += [("end", *shown(message)) for message in way.end()]
+    assert told[0] == told[1]
 
 
 PIECES = [
