@@ -14,6 +14,7 @@ ROWS = {
     "async-superstep": "superstep",
     "run": "run",
     "run-traced": "run",
+    "threaded-superstep": "superstep",
     "sync-superstep": "superstep",
     "all-modes": "superstep",
     "all-modes-astream": "superstep",

@@ -80,6 +80,7 @@ def _of_langgraph(prefix: str, function: str, telemetry: Telemetry = Telemetry.O
 
 ROWS: tuple[Row, ...] = (
     Row("async-superstep", "superstep", "asynchronous"),
+    Row("threaded-superstep", "superstep", "threaded"),
     Row("sync-superstep", "superstep", "synchronous"),
     Row("run", "per_run", "bare"),
     Row("run-traced", "per_run", "traced", Telemetry.SAMPLED),

@@ -36,9 +36,9 @@ def counting(library: Library, *, steps: int = STEPS, is_async: bool = True, **c
     return builder.compile(**compile_options)
 
 
-def bare(library: Library) -> Any:
+def bare(library: Library, *, is_async: bool = True) -> Any:
     """Return a function that runs the loop once with ``ainvoke``."""
-    graph = counting(library)
+    graph = counting(library, is_async=is_async)
 
     async def run() -> None:
         expect("supersteps", await graph.ainvoke({"n": 0}, UNLIMITED), {"n": STEPS})
@@ -56,6 +56,19 @@ def asynchronous() -> Comparison:
         ours=bare(OURS),
         theirs=bare(LANGGRAPH),
         goal=BARE,
+    )
+
+
+def threaded() -> Comparison:
+    """Compare ``ainvoke`` with a sync node."""
+    return Comparison(
+        name="threaded-superstep",
+        title="async superstep of a sync node, which goes to a thread",
+        unit="superstep",
+        count=STEPS,
+        ours=bare(OURS, is_async=False),
+        theirs=bare(LANGGRAPH, is_async=False),
+        goal=Goal(must=1 / 4),
     )
 
 

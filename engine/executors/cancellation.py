@@ -73,8 +73,8 @@ class InThread:
         if self._told is None:
             self._told = time.monotonic()
             self.stop.ask()
-            if self.scope is not None and not self._ended:
-                self.scope.cancel()
+        if self.scope is not None and not self._ended:
+            self.scope.cancel()
 
     async def result(self, name: str, threads: Threads) -> Any:
         """Return what the call returns; ``name`` is what a warning calls it if it outlives its run.
@@ -120,7 +120,8 @@ class InThread:
         self.tell()
         with anyio.CancelScope(shield=True):
             if self.scope is not None:
-                with self.scope:  # what the thread has the event loop do is cancelled as this is entered
+                # What the thread has the event loop do is cancelled as this is entered.
+                with suppress(anyio.get_cancelled_exc_class()), self.scope:
                     await anyio.lowlevel.checkpoint()
             while not self._ended and self._left() > 0:
                 # Asyncio may cancel the same task again and again; we are on our way out already.

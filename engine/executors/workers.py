@@ -7,6 +7,7 @@ scope and its queue with conditions for each call: a fourth of the CPU time.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections import deque
@@ -39,8 +40,8 @@ class Workers:
     """Run what one graph run has for the threads of its event loop."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._idle = _idle_of(self._loop)
+        self.loop = asyncio.get_running_loop()
+        self._idle = _idle_of(self.loop)
         self._limiter = anyio.to_thread.current_default_thread_limiter()
         if _HAS_NAMES:
             self._backend = _anyio.get_async_backend()
@@ -59,7 +60,7 @@ class Workers:
         except WouldBlock:
             await self._limiter.acquire_on_behalf_of(job)
         try:
-            answer = self._loop.create_future()
+            answer = self.loop.create_future()
             try:
                 worker = self._idle.pop()
             except IndexError:
@@ -73,16 +74,16 @@ class Workers:
     def marks(self) -> dict[str, Any]:
         """Return what makes the thread that asks one of anyio's."""
         if not self._marks:
-            with _anyio.claim_worker_thread(self._backend, self._loop):
+            with _anyio.claim_worker_thread(self._backend, self.loop):
                 self._marks = dict(vars(_anyio.threadlocals))
         return self._marks
 
     def tell(self, answer: asyncio.Future[Any], told: Callable[[], None]) -> None:
         """Have ``told`` called on the loop, if somebody waits for ``answer``."""
         try:
-            self._loop.call_soon_threadsafe(_tell, answer, told)
+            self.loop.call_soon_threadsafe(_tell, answer, told)
         except RuntimeError:
-            if not self._loop.is_closed():  # else there is nobody left to tell
+            if not self.loop.is_closed():  # else there is nobody left to tell
                 raise
 
 
@@ -95,8 +96,9 @@ class _Worker(threading.Thread):
     """A thread of one event loop; while it is idle it is among those that ``idle`` has."""
 
     def __init__(self, idle: _Idle) -> None:
-        # The interpreter waits at its end for what a thread runs.
-        super().__init__(name="graph worker", daemon=not _WOKEN_AT_EXIT)
+        # The interpreter waits at its end for what a thread runs, where it waits for its loop, too.
+        is_daemon = threading.current_thread().daemon or not _WOKEN_AT_EXIT
+        super().__init__(name="graph worker", daemon=is_daemon)
         self._idle = idle
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._scope = CancelScope()
@@ -137,6 +139,8 @@ class _Worker(threading.Thread):
         of_anyio.clear()
         self._idle.append(self)
         workers.tell(answer, told)
+        if workers.loop.is_closed():
+            _end(self._idle)  # itself among them
 
 
 #: The idle threads of each event loop.
@@ -146,6 +150,8 @@ _IDLE: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, _Idle]()
 def _idle_of(loop: asyncio.AbstractEventLoop) -> _Idle:
     found = _IDLE.get(loop)
     if found is None:
+        for closed in [other for other in tuple(_IDLE) if other.is_closed()]:
+            _end(_IDLE[closed])
         found = _IDLE[loop] = deque()
         finalize(loop, _end, found).atexit = False
     return found
@@ -156,6 +162,14 @@ def _end(idle: _Idle) -> None:
         while True:
             idle.pop().end()
 
+
+def _forget_all() -> None:
+    for idle in _IDLE.values():
+        idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)  # a child has none of its parent's threads
 
 _exit: Final = threading.Event()
 

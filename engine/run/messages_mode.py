@@ -258,7 +258,10 @@ register(_speaker)
 
 def _may_hold_messages(value: Any) -> bool:
     """Rule out, at next to no cost, what most small states are: a mapping of plain values."""
-    return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
+    try:
+        return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
+    except TypeError:  # of a class that has no hash
+        return True
 
 
 def _hook(task: NodeTask) -> LangChainHook | None:

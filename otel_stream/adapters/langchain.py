@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -505,22 +505,24 @@ def _messages_in(values: Iterable[Any]) -> list[BaseMessage]:
     """Return the messages among ``values``, and in the sequences among them."""
     found: list[BaseMessage] = []
     for value in values:
-        kind: Any = type(value)
-        if _is_message(kind):
+        if isinstance(value, BaseMessage):
             found.append(value)
-        elif _is_sequence(kind) and any(map(_is_message, set(map(type, value)))):  # most of them hold none
+        elif _may_hold_messages(value):
             found += [item for item in value if isinstance(item, BaseMessage)]
     return found
 
 
-@lru_cache(maxsize=1024)
-def _is_message(kind: type) -> bool:
-    return issubclass(kind, BaseMessage)
+#: Types of what is no message, and does not pretend to be one.
+_PLAIN: Final = frozenset({str, bytes, int, float, bool, type(None), dict})
 
 
-@lru_cache(maxsize=1024)
-def _is_sequence(kind: type) -> bool:
-    return issubclass(kind, Sequence) and not issubclass(kind, str | bytes)
+def _may_hold_messages(value: Any) -> bool:
+    try:
+        if type(value) is list or type(value) is tuple:
+            return not _PLAIN.issuperset(map(type, value))  # most of them hold nothing else
+        return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    except TypeError:  # of a class without a hash
+        return isinstance(value, list | tuple)
 
 
 def _returned(output: Any) -> list[BaseMessage]:

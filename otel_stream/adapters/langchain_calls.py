@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from functools import partial
 from time import time_ns
 from typing import Any, Final, TypeAlias
@@ -65,6 +66,7 @@ class CallsHandler(BaseCallbackHandler):
 
     def __init__(self, where: Where) -> None:
         super().__init__()
+        _let_calls_be_current()
         self._where = where
         #: Calls in progress, by LangChain's ids of their runs, and whom to tell.
         self._calls: dict[uuid.UUID, tuple[Call, Callable[[Event], None], Task]] = {}
@@ -97,7 +99,6 @@ class CallsHandler(BaseCallbackHandler):
     def on_chat_model_start(
         self, serialized: dict[str, Any], messages: list[list[Any]], *, run_id: uuid.UUID, **about: Any
     ) -> None:
-        _let_calls_be_current()
         self._start(run_id, partial(_model, "chat", serialized, messages, about))
 
     def on_llm_start(
@@ -137,9 +138,9 @@ class CallsHandler(BaseCallbackHandler):
     def on_tool_start(
         self, serialized: dict[str, Any] | None, input_str: str, *, run_id: uuid.UUID, **about: Any
     ) -> None:
-        is_current = _let_calls_be_current()
         call = self._start(run_id, partial(_tool, serialized or {}, input_str, about))
-        if is_current and call is not None and call.context is not None:
+        if _BEGINS.get() and call is not None and call.context is not None:
+            _BEGINS.set(False)
             attach(call.context)  # the frame of the tool's run puts back what was before
 
     def on_tool_end(self, output: Any, *, run_id: uuid.UUID, **_: Any) -> None:
@@ -338,36 +339,33 @@ def _documents(documents: Sequence[Any]) -> Content:
 # -- where the span of a call is current --------------------------------------------------------------------
 
 
-class _Wrapped:
-    #: Whether the runs of tools are wrapped, None before it was tried.
-    tools: bool | None = None
+#: Whether a tool is about to begin, in a frame that will put back what was current before.
+_BEGINS: Final[ContextVar[bool]] = ContextVar("otel_stream_tool_begins", default=False)
 
 
-def _let_calls_be_current() -> bool:
-    """Wrap the frames in which a call's span can be current, once; return whether those of tools are."""
-    if _Wrapped.tools is None:
-        _Wrapped.tools = _wrap(BaseTool, run=_put_back, arun=_put_back_later)
-        _wrap(chat_models.BaseChatModel, _generate_with_cache=_inside, _agenerate_with_cache=_inside_later)
-        tell_at_once(CallsHandler)
-    return _Wrapped.tools
+@functools.cache
+def _let_calls_be_current() -> None:
+    """Wrap the frames in which a call's span can be current, once."""
+    _wrap(BaseTool, run=_put_back, arun=_put_back_later)
+    _wrap(chat_models.BaseChatModel, _generate_with_cache=_inside, _agenerate_with_cache=_inside_later)
+    tell_at_once(CallsHandler)
 
 
-def _wrap(kind: type, **wraps: Callable[[Any], Any]) -> bool:
-    """Replace methods by what is made of them; false, and nothing, if one of them is not there."""
-    if not all(hasattr(kind, name) for name in wraps):
-        return False
-    for name, wrap in wraps.items():
-        setattr(kind, name, wrap(getattr(kind, name)))
-    return True
+def _wrap(kind: type, **wraps: Callable[[Any], Any]) -> None:
+    """Replace methods by what is made of them; none, if one of them is not there."""
+    if all(hasattr(kind, name) for name in wraps):
+        for name, wrap in wraps.items():
+            setattr(kind, name, wrap(getattr(kind, name)))
 
 
 def _put_back(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
-        before = get_current()
+        before, token = get_current(), _BEGINS.set(True)
         try:
             return original(*args, **kwargs)
         finally:
+            _BEGINS.reset(token)
             if get_current() is not before:
                 attach(before)
 
@@ -377,10 +375,11 @@ def _put_back(original: Callable[..., Any]) -> Callable[..., Any]:
 def _put_back_later(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def arun(*args: Any, **kwargs: Any) -> Any:
-        before = get_current()
+        before, token = get_current(), _BEGINS.set(True)
         try:
             return await original(*args, **kwargs)
         finally:
+            _BEGINS.reset(token)
             if get_current() is not before:
                 attach(before)
 

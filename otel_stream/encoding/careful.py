@@ -115,6 +115,8 @@ class Encoding:
         kind = type(value)
         if kind is msgspec.Raw:
             self._write(bytes(value))
+        elif type(kind).__hash__ is None:  # of a class that is in no set
+            self._mark(kind, "of a class without a hash")
         elif kind in LEAVES:
             self._put_leaf(value, kind)
         elif id(value) in self._path:

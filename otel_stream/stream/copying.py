@@ -65,20 +65,24 @@ _COPIERS: Final[dict[type, Copier | None]] = {kind: kind.copy for kind in (dict,
 _MODELS: Final[set[type]] = set()
 _EMPTIED: Final = frozenset({dict, list})
 #: Types of which was said that they can't be copied.
-_NAMED: Final[set[type]] = set()
+_NAMED: Final[set[int]] = set()
 
 
 def snapshot(value: Any) -> Any:
     """Return ``value`` as it is now, whatever becomes of it. Never raises."""
     kind = type(value)
-    if kind in _FIXED:
+    try:
+        if kind in _FIXED:
+            return value
+        if kind is dict:
+            # Most states are flat: no bookkeeping then.
+            shallow = value.copy()
+            if _FIXED.issuperset(map(type, shallow.values())):
+                return shallow
+        return _copy(value, {}, 0)
+    except TypeError as error:  # a class without a hash: its metaclass compares, and says no more
+        _name(kind, error)
         return value
-    if kind is dict:
-        # Most states are flat: no bookkeeping then.
-        shallow = value.copy()
-        if _FIXED.issuperset(map(type, shallow.values())):
-            return shallow
-    return _copy(value, {}, 0)
 
 
 def _copy(value: Any, seen: Seen, depth: int) -> Any:
@@ -305,8 +309,8 @@ def _copy_model(value: Any, kind: Any, seen: Seen, depth: int) -> Any:
 
 
 def _name(kind: type, error: BaseException) -> None:
-    if kind not in _NAMED:
-        _NAMED.add(kind)
+    if id(kind) not in _NAMED:  # its hash may be what fails
+        _NAMED.add(id(kind))
         say(
             logger,
             logging.WARNING,

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import textwrap
@@ -294,3 +295,104 @@ def test_a_loop_goes_on_when_the_main_thread_has_ended() -> None:
         threading.Thread(target=lambda: asyncio.run(later())).start()
     """)
     assert told == "2\n"
+
+
+def test_a_program_that_does_not_wait_for_its_loop_does_not_wait_for_its_threads() -> None:
+    told = program("""
+        begun = threading.Event()
+
+        def node(state):
+            begun.set()
+            threading.Event().wait()
+
+        threading.Thread(target=lambda: asyncio.run(run(node)), daemon=True).start()
+        begun.wait()
+        print("main ends")
+    """)
+    assert told == "main ends\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    told = program("""
+        import os
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(run(lambda state: None))
+        child = os.fork()
+        if child == 0:
+            print((loop.run_until_complete(run(lambda state: {"n": 2})))["n"], flush=True)
+            os._exit(0)
+        print(os.waitpid(child, 0)[1])
+        loop.close()
+    """)
+    assert told.split() == ["2", "0"]
+
+
+def test_threads_of_a_closed_loop_end_with_the_next_loop() -> None:
+    kept, mine = list[asyncio.AbstractEventLoop](), list[threading.Thread]()
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        kept.append(loop)
+        node = lambda state: mine.append(threading.current_thread())  # noqa: E731
+        loop.run_until_complete(graph(node).ainvoke({"n": 0}))
+        loop.close()
+    for thread in mine[:2]:
+        thread.join(workers.IDLE / 2)
+    assert [thread.is_alive() for thread in mine[:2]] == [False] * 2
+
+
+async def test_who_is_cancelled_twice_still_waits_for_its_thread() -> None:
+    begun, told = anyio.Event(), threading.Event()
+
+    def node(state: State, runtime: Any) -> None:
+        from_thread.run_sync(begun.set)
+        told.wait(30)
+        raise ValueError("while it cleaned up")
+
+    def cancel_again(task: asyncio.Task[Any], turns: int) -> None:
+        if turns:
+            loop.call_soon(cancel_again, task, turns - 1)
+        else:
+            task.cancel()
+            loop.call_later(0.05, told.set)
+
+    loop = asyncio.get_running_loop()
+    for turns in range(4):
+        begun, told = anyio.Event(), threading.Event()
+        task = asyncio.create_task(graph(node).ainvoke({"n": 0}))
+        await begun.wait()
+        task.cancel()
+        cancel_again(task, turns)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert repr(caught.value.__cause__) == "ValueError('while it cleaned up')"
+
+
+async def test_what_began_after_it_was_told_to_stop_is_cancelled_on_the_loop_too() -> None:
+    limiter = to_thread.current_default_thread_limiter()
+    before, limiter.total_tokens = limiter.total_tokens, 1
+    held, ended = threading.Event(), list[str]()
+
+    async def on_the_loop() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("on the loop")
+
+    async def failing(state: State) -> None:
+        while not limiter.statistics().tasks_waiting:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.05, held.set)
+        raise ValueError("b")
+
+    try:
+        holding = asyncio.create_task(to_thread.run_sync(held.wait, 30))
+        while not limiter.borrowed_tokens:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="b"):
+            await graph(lambda state: from_thread.run(on_the_loop), failing).ainvoke({"n": 0})
+        await holding
+        assert ended == ["on the loop"]
+    finally:
+        limiter.total_tokens = before

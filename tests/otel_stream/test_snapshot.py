@@ -286,3 +286,25 @@ def test_another_thread_that_changes_the_value_meanwhile_does_no_harm():
     finally:
         stop.set()
         thread.join()
+
+
+class Comparing(type):
+    """Says when two classes are equal, and by that takes their hash from them."""
+
+    def __eq__(cls, other):
+        return cls is other
+
+    __hash__ = None
+
+
+class Hashless(metaclass=Comparing):
+    pass
+
+
+@pytest.mark.parametrize(
+    "make", [lambda odd: odd, lambda odd: {"x": odd}, lambda odd: {"x": [odd]}, lambda odd: [(odd,)]]
+)
+def test_what_is_of_a_class_without_a_hash_is_shown_itself(make):
+    odd = Hashless()
+    value = make(odd)
+    assert snapshot(value) == value

@@ -68,6 +68,12 @@ def subscribe(config: StreamConfig) -> StreamReceiver:
     return receiver
 
 
+def claimed() -> bool:
+    """Whether the run that begins here was opened as a stream: then it is one of its own, in a node, too."""
+    claim = CLAIM.get()
+    return claim is not None and claim.audience is not None
+
+
 def audience() -> Audience | None:
     """Return who watches a root run that begins here, None if nobody does."""
     claim = CLAIM.get()

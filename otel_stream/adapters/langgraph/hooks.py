@@ -15,7 +15,7 @@ from langgraph.errors import GraphInterrupt, ParentCommand
 
 from otel_stream import events
 from otel_stream.adapters.langgraph import messages, writer
-from otel_stream.adapters.langgraph.audience import audience
+from otel_stream.adapters.langgraph.audience import audience, claimed
 from otel_stream.adapters.langgraph.guard import guarded
 from otel_stream.adapters.langgraph.others import hide_nodes
 from otel_stream.adapters.langgraph.resuming import sign
@@ -81,7 +81,7 @@ class Hooks(_Loop):
     def __new__(cls, *args: Any, **options: Any) -> Any:
         """Make a loop, with a tap if anybody wants to know."""
         try:
-            called_by = calling_task(options["config"])
+            called_by = None if claimed() else calling_task(options["config"])
             watching = audience() if called_by is None else called_by.tap.audience
         except Exception as error:  # noqa: BLE001 - LangGraph's run goes on without us
             say(logger, logging.ERROR, "A run of LangGraph's is not observed: %s", _told(error))
@@ -240,7 +240,7 @@ class SyncHooks(Hooks):
 
     def accept_push(self, *args: Any, **options: Any) -> Any:
         pushed = super().accept_push(*args, **options)
-        guarded(self.otel_stream_tap.task_joins, self, pushed)
+        guarded(self.otel_stream_tap.call_joins, self, pushed)
         return pushed
 
     def schedule_error_handler(self, failed_task: Any, *args: Any, **options: Any) -> Any:
@@ -280,7 +280,7 @@ class AsyncHooks(Hooks, _AsyncLoop):
 
     async def aaccept_push(self, *args: Any, **options: Any) -> Any:
         pushed = await super().aaccept_push(*args, **options)
-        guarded(self.otel_stream_tap.task_joins, self, pushed)
+        guarded(self.otel_stream_tap.call_joins, self, pushed)
         return pushed
 
     async def aschedule_error_handler(self, failed_task: Any, *args: Any, **options: Any) -> Any:

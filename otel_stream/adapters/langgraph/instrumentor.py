@@ -53,7 +53,7 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
             CALLBACKS.active = True
             return
-        from otel_stream.adapters.langgraph import others
+        from otel_stream.adapters.langgraph import others, pushed
         from otel_stream.adapters.langgraph.hooks import tapped
         from otel_stream.adapters.langgraph.routes import hearing
 
@@ -61,6 +61,7 @@ class LangGraphInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         for name in LOOPS:
             _replace("langgraph.pregel.main", name, tapped)
         _replace("langgraph.graph._branch:BranchSpec", "_finish", hearing)
+        _replace("langgraph.graph.message", "convert_to_messages", pushed.hearing)
         # Who uses no graph elsewhere need not wait for its client to be imported.
         register_post_import_hook(self._observe_remote, "langgraph.pregel.remote")
 

@@ -263,6 +263,12 @@ class Ears(BaseCallbackHandler):
 
     # -- what the tap tells ------------------------------------------------------------------------
 
+    def pushed(self, message: Any, metadata: Any) -> None:
+        """Report a message that a node shows by ``push_message``."""
+        for one in self.messages:
+            if one.subgraphs:  # the others show only what these have not
+                one._emit(((), metadata), message, dedupe=False)  # noqa: SLF001 - as LangGraph calls it
+
     def node_begins(self, task: NodeTask, config: Mapping[str, Any]) -> None:
         """Take note of the messages that a node is given: they are known."""
         if may_hold_messages(task.input):
@@ -338,7 +344,10 @@ _PLAIN = frozenset({int, float, bool, str, bytes, type(None)})
 
 def may_hold_messages(value: Any) -> bool:
     """Rule out, at next to no cost, what most small states are: a mapping of plain values."""
-    return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
+    try:
+        return type(value) is not dict or not _PLAIN.issuperset(map(type, value.values()))
+    except TypeError:  # of a class that has no hash
+        return True
 
 
 class _Whose:

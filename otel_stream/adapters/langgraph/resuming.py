@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from time import time_ns
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from langgraph.types import Command
 
@@ -42,18 +42,22 @@ class _Left:
     most = 1024
 
     def __init__(self) -> None:
-        self._by_saver: WeakKeyDictionary[Any, dict[Any, Mapping[str, str]]] = WeakKeyDictionary()
+        #: By the id of the checkpointer, which need have no hash.
+        self._by_saver: dict[int, dict[Any, Mapping[str, str]]] = {}
 
     def add(self, loop: Any, origin: Mapping[str, str]) -> None:
         """Remember it, as long as the checkpointer lives; the first of too many is forgotten."""
-        known = self._by_saver.setdefault(loop.checkpointer, {})
+        known = self._by_saver.get(id(loop.checkpointer))
+        if known is None:
+            known = self._by_saver[id(loop.checkpointer)] = {}
+            finalize(loop.checkpointer, self._by_saver.pop, id(loop.checkpointer), None).atexit = False
         known[_place(loop)] = origin
         while len(known) > self.most:
             del known[next(iter(known))]
 
     def find(self, loop: Any) -> Mapping[str, str]:
         """Return who left off where a loop goes on; empty if that is not known."""
-        return self._by_saver.get(loop.checkpointer, {}).get(_place(loop), {})
+        return self._by_saver.get(id(loop.checkpointer), {}).get(_place(loop), {})
 
 
 _LEFT: Final = _Left()

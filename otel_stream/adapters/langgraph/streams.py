@@ -31,7 +31,7 @@ def open_stream(
     Beside configs may be what takes the parts elsewhere, ``otel_stream.kafka.KafkaSink``, say.
 
     ``config`` and ``options`` are those of LangGraph's ``ainvoke``. To be used as an async context manager,
-    on asyncio.
+    on asyncio. Of what runs a graph several times, ``graph.with_retry()`` say, it is the first run's.
 
     Raises:
         RuntimeError: LangGraph is not instrumented.
@@ -92,6 +92,7 @@ class GraphStream:
 
     def __aiter__(self) -> AsyncIterator[StreamPart]:
         """Iterate over the first receiver; raises what the run raised after its last part."""
+        self._entered()
         return self.receivers[0]
 
     @property
@@ -120,6 +121,7 @@ class GraphStream:
             StreamDeadlockError: the run has waited for ``stall_timeout`` for a full ``block`` receiver that
                 nobody has ever read. It stays as it is: read the receiver, and wait again.
         """
+        self._entered()
         running = self._running
         assert running is not None
         try:
@@ -129,6 +131,13 @@ class GraphStream:
             await asyncio.wait((running,))
             raise
         return await running
+
+    def _entered(self) -> None:
+        if self._running is None:
+            raise RuntimeError(
+                "the run has not begun: open_stream() is a context manager, "
+                "`async with open_stream(...) as stream: ...`"
+            )
 
     async def _end_of(self, running: asyncio.Task[Any]) -> None:
         while True:

@@ -29,6 +29,7 @@ from otel_stream.adapters.langgraph import tries, words
 from otel_stream.adapters.langgraph.answers import destinations
 from otel_stream.adapters.langgraph.attempt import Attempts
 from otel_stream.adapters.langgraph.audience import ABANDONED, Audience
+from otel_stream.adapters.langgraph.guard import guarded
 from otel_stream.adapters.langgraph.identity import goes_on, run_of
 from otel_stream.adapters.langgraph.lineage import Lineage
 from otel_stream.adapters.langgraph.payloads import payloads
@@ -122,12 +123,15 @@ class Tap:
         run, observer = self.run, self.observer
         resumed = goes_on(loop)
         if resumed:
-            run.resumes = resumption(loop)
+            guarded(self._resumes, loop)
         if observer.interest & events.RunStarted.bit:
             observer.emit(events.RunStarted(run, loop.input, resumed, time_ns()))
         self.values = run.context.run(get_current)
         # Who wants attempts makes spans, and asks for links; a retried task's are asked for when it is known.
         self.brief = not (self.audience.stream.shows_parts or observer.interest & events.AttemptStarted.bit)
+
+    def _resumes(self, loop: Any) -> None:
+        self.run.resumes = resumption(loop)
 
     def ends(self, loop: Any, error: BaseException | None) -> None:
         """Report the end of the run, and of all that is still open."""
@@ -137,7 +141,10 @@ class Tap:
             self._started = True
             if self.observer.interest & events.RunStarted.bit:
                 self.observer.emit(events.RunStarted(self.run, loop.input, False, time_ns()))
-        end, error = self._how(loop, error)
+        try:
+            end, error = self._how(loop, error)
+        except Exception:  # noqa: BLE001 - an exception of the user's, which does not like to be looked at
+            end = End.OK if error is None else End.ERROR
         shown = None if isinstance(error, GraphInterrupt | ParentCommand) else error
         self._end_run(end, shown, _interrupts(error), loop.step, getattr(loop, "output", None))
 
@@ -184,7 +191,7 @@ class Tap:
             return _END_OF_BUBBLES.get(type(error), End.DRAINED)
         if isinstance(error, GraphRecursionError):
             return End.RECURSION_LIMIT
-        if isinstance(error, GeneratorExit) or error.args[:1] == (ABANDONED,) or _is_closing(error):
+        if isinstance(error, GeneratorExit) or _was_left(error):
             return End.ABANDONED
         if not isinstance(error, Exception):
             return End.CANCELLED
@@ -271,6 +278,12 @@ class Tap:
         if self.observer.interest & events.TaskStarted.bit:
             self.observer.emit(events.TaskStarted(task, time_ns()))
         self._channels = None
+
+    def call_joins(self, loop: Any, executable: Any) -> None:
+        """Report a functional task that was called; one that was cached, or had finished, ends, too."""
+        self.task_joins(loop, executable)
+        if executable is not None and executable.writes:
+            self.task_wrote(loop, executable.id, executable.writes, cached=True)
 
     def _task(self, loop: Any, executable: Any) -> NodeTask:
         config = executable.config or {}
@@ -376,10 +389,12 @@ _END_OF_ERRORS = {"CancelledError": End.CANCELLED, "NodeTimeoutError": End.TIMEO
 _CLOSING: Final = "async_generator_athrow"
 
 
-def _is_closing(error: BaseException) -> bool:
-    """Whether a stream that was left is being closed, by a loop that ends and cancels that, too."""
+def _was_left(error: BaseException) -> bool:
+    """Whether a stream was left, or is being closed by a loop that ends and cancels that, too."""
     if not isinstance(error, CancelledError):
         return False
+    if any(type(said) is str and said == ABANDONED for said in error.args):
+        return True
     task = current_task()
     return task is not None and type(task.get_coro()).__name__ == _CLOSING
 

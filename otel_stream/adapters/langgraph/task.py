@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.pregel.debug import map_debug_tasks
 from opentelemetry.context import Context as Values
 
@@ -139,6 +140,16 @@ def forget(task: NodeTask) -> None:
     """Let go of a task that has ended."""
     if _RUNNING.get(task.key) is task:
         del _RUNNING[task.key]
+
+
+def running_here() -> NodeTask | None:
+    """Return the task whose code runs here; in a thread of its own, too, by the config it was handed."""
+    task = CURRENT.get()
+    if task is None:
+        config = var_child_runnable_config.get()
+        if config is not None:
+            task = _RUNNING.get(id((config.get(CONF) or {}).get(SCRATCHPAD)))
+    return task
 
 
 def calling_task(config: Mapping[str, Any]) -> NodeTask | None:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import time_ns
-from typing import Any
+from typing import Any, Final
 
 from otel_stream.adapters.langgraph.tap import Tap
-from otel_stream.adapters.langgraph.task import CURRENT
+from otel_stream.adapters.langgraph.task import running_here
 from otel_stream.adapters.langgraph.words import CONF, RUNTIME
 from otel_stream.events import CustomWritten, Observer
 
 
-class Writer:
-    """A ``StreamWriter`` that tells ``observer`` what goes to ``inner``."""
+def telling(inner: Any, observer: Observer) -> Callable[[Any], None]:
+    """Return a ``StreamWriter``, a function as LangGraph's is, that tells what goes to ``inner``."""
 
-    __slots__ = ("inner", "observer")
+    def write(data: Any) -> None:
+        task = running_here()
+        if task is not None and observer.interest & CustomWritten.bit:
+            observer.emit(CustomWritten(task, data, time_ns()))
+        inner(data)
 
-    def __init__(self, inner: Any, observer: Observer) -> None:
-        self.inner = inner
-        self.observer = observer
+    setattr(write, _INNER, inner)
+    return write
 
-    def __call__(self, data: Any) -> None:
-        """Write ``data``."""
-        task = CURRENT.get()
-        if task is not None and self.observer.interest & CustomWritten.bit:
-            self.observer.emit(CustomWritten(task, data, time_ns()))
-        self.inner(data)
+
+#: Where such a function keeps what it writes to.
+_INNER: Final = "otel_stream_inner"
 
 
 def listen(loop: Any, tap: Tap) -> None:
-    """Let the nodes of a loop write through ``Writer``."""
+    """Let the nodes of a loop write through such a function."""
     configurable = loop.config.get(CONF, {})
     runtime = configurable.get(RUNTIME)
     if runtime is not None:
-        inner = runtime.stream_writer
-        if isinstance(inner, Writer):  # that of the graph around, handed down
-            inner = inner.inner
-        configurable[RUNTIME] = runtime.override(stream_writer=Writer(inner, tap.observer))
+        given = runtime.stream_writer
+        inner = getattr(given, _INNER, given)  # that of the graph around is handed down
+        configurable[RUNTIME] = runtime.override(stream_writer=telling(inner, tap.observer))

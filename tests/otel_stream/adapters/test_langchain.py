@@ -5,11 +5,13 @@ dozen lines here run the same function as any engine could, with the handler.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import UserList
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 from typing import Annotated, Any, TypedDict
+from unittest.mock import Mock
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -33,7 +35,7 @@ from langgraph.graph.message import add_messages
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
-from otel_stream.adapters.langchain import MessagesHandler, manager
+from otel_stream.adapters.langchain import MessagesHandler, ids_in, manager
 
 
 @pytest.fixture
@@ -459,3 +461,67 @@ async def test_the_handler_of_an_inner_task_takes_the_place_of_the_outer_one() -
     assert [[(m.content, meta["langgraph_node"]) for m, meta in parts] for parts in inner] == [
         [("hello", "invokes"), (" ", "invokes"), ("world", "invokes")]
     ]
+
+
+class Proxy:
+    """Stands for something else, as those of wrapt do."""
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    @property
+    def __class__(self) -> Any:
+        return type(self.of)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.of, name)
+
+
+class Comparing(type):
+    def __eq__(cls, other: object) -> bool:
+        return cls is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Hashless(metaclass=Comparing):
+    pass
+
+
+class Once(Sequence):
+    """Can be gone through once."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = iter(items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.items
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: Any) -> Any:
+        raise IndexError
+
+
+SAID = AIMessage("said", id="m")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SAID,
+        Proxy(SAID),
+        Mock(spec=AIMessage, id="m"),
+        [SAID, "text", {"a": 1}],
+        ("text", SAID),
+        ["text", Proxy(SAID)],
+        UserList([SAID]),
+        Once(SAID),
+        [Hashless(), SAID],
+        (Hashless(), SAID),
+    ],
+    ids=str,
+)
+def test_messages_are_found_wherever_they_are(value: Any) -> None:
+    assert ids_in({"x": value, "odd": Hashless(), "text": "t", "none": ["t", 1, None]}) == ["m"]
