@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that a run which was cancelled waits for its sync nodes before it leaves their threads behind.
 THREAD_GRACE = 1.0
 
+#: Seconds after which it is looked whether such a node has begun anything that can be stopped.
+_AGAIN = 0.05
+
 _STOPPED: Final = object()
 
 #: Awaits what a function returns or raises in a thread; whoever is cancelled meanwhile leaves it behind.
@@ -107,26 +110,29 @@ class InThread:
         """Return the seconds that somebody who was told to return may still take."""
         return 0 if self._told is None else self._told + THREAD_GRACE - time.monotonic()
 
-    async def _news(self, known: Callable[[], bool]) -> None:
+    async def _news(self, known: Callable[[], bool], most: float = THREAD_GRACE) -> None:
         news = waiter()
         self._waiting.append(news)
         try:
             if not known():
-                await news.wait(max(0.0, self._left()))
+                await news.wait(max(0.0, min(most, self._left())))
         finally:
             leave(self._waiting, news)
 
     async def _leave(self, name: str) -> None:
         self.tell()
         with anyio.CancelScope(shield=True):
-            if self.scope is not None:
-                # What the thread has the event loop do is cancelled as this is entered.
-                with suppress(anyio.get_cancelled_exc_class()), self.scope:
-                    await anyio.lowlevel.checkpoint()
             while not self._ended and self._left() > 0:
                 # Asyncio may cancel the same task again and again; we are on our way out already.
                 with suppress(anyio.get_cancelled_exc_class()):
-                    await self._news(lambda: self._ended)
+                    if self.scope is None:
+                        await self._news(lambda: self._ended)
+                        continue
+                    # What the thread has the event loop do is cancelled as this is entered; what it begins
+                    # after that, as it is entered again.
+                    with self.scope:
+                        await anyio.lowlevel.checkpoint()
+                    await self._news(lambda: self._ended, _AGAIN)
         if not self._ended:
             logger.warning(
                 "%r still runs in its thread %g s after its run has ended, and can't be stopped; "

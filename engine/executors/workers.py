@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary, finalize, ref
 
 import anyio.to_thread
 from anyio import CancelScope, WouldBlock
@@ -29,11 +29,16 @@ _HAS_NAMES: Final = all(
     hasattr(_anyio, name) for name in ("claim_worker_thread", "get_async_backend", "threadlocals")
 )
 
-#: Seconds that a thread waits for more to do.
+#: Seconds that a thread waits for more to do; as the interpreter ends, until it looks if its loop goes on.
 IDLE: Final = 10.0
+_LOOKS: Final = 0.1
 
 _Idle = deque["_Worker"]
 _Job = tuple["Workers", InThread, asyncio.Future[Any]]
+
+
+class _Look:
+    """No job: the one who takes it looks whether there will be others."""
 
 
 class Workers:
@@ -64,7 +69,7 @@ class Workers:
             try:
                 worker = self._idle.pop()
             except IndexError:
-                worker = _Worker(self._idle)
+                worker = _Worker(self.loop, self._idle)
                 worker.start()
             worker.take(self, job, answer)
             return await answer
@@ -95,12 +100,13 @@ def _tell(answer: asyncio.Future[Any], told: Callable[[], None]) -> None:
 class _Worker(threading.Thread):
     """A thread of one event loop; while it is idle it is among those that ``idle`` has."""
 
-    def __init__(self, idle: _Idle) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle: _Idle) -> None:
         # The interpreter waits at its end for what a thread runs, where it waits for its loop, too.
         is_daemon = threading.current_thread().daemon or not _WOKEN_AT_EXIT
         super().__init__(name="graph worker", daemon=is_daemon)
+        self._loop = ref(loop)
         self._idle = idle
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | _Look | None] = SimpleQueue()
         self._scope = CancelScope()
 
     def take(self, workers: Workers, job: InThread, answer: asyncio.Future[Any]) -> None:
@@ -114,15 +120,23 @@ class _Worker(threading.Thread):
         """Run nothing more; for who has taken it out of the idle ones."""
         self._jobs.put(None)
 
+    def look(self) -> None:
+        """Wait no longer than the loop runs."""
+        self._jobs.put(_Look())
+
     def run(self) -> None:
         """Run jobs, until none comes for ``IDLE`` seconds or there can be none."""
         while (job := self._next()) is not None:
-            self._work(*job)
+            if not isinstance(job, _Look):
+                self._work(*job)
             del job
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> _Job | _Look | None:
         with suppress(Empty):
-            return self._jobs.get(timeout=0 if _exit.is_set() else IDLE)
+            return self._jobs.get(timeout=_LOOKS if _exit.is_set() else IDLE)
+        loop = self._loop()
+        if _exit.is_set() and loop is not None and loop.is_running():
+            return _Look()  # its program goes on; and no thread begins any more
         try:
             self._idle.remove(self)
         except ValueError:  # somebody has taken it, for a job which is on its way
@@ -143,18 +157,29 @@ class _Worker(threading.Thread):
             _end(self._idle)  # itself among them
 
 
-#: The idle threads of each event loop.
+#: The idle threads of each event loop; and the same in a list, since others may change a dict meanwhile.
 _IDLE: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, _Idle]()
+_ALL: Final[list[tuple[ref[asyncio.AbstractEventLoop], _Idle]]] = []
+_exit: Final = threading.Event()
 
 
 def _idle_of(loop: asyncio.AbstractEventLoop) -> _Idle:
     found = _IDLE.get(loop)
     if found is None:
-        for closed in [other for other in tuple(_IDLE) if other.is_closed()]:
-            _end(_IDLE[closed])
+        for other, idle in tuple(_ALL):
+            closed = other()
+            if closed is None or closed.is_closed():
+                _end(idle)
         found = _IDLE[loop] = deque()
-        finalize(loop, _end, found).atexit = False
+        entry = ref(loop), found
+        _ALL.append(entry)
+        finalize(loop, _forget, entry).atexit = False
     return found
+
+
+def _forget(entry: tuple[ref[asyncio.AbstractEventLoop], _Idle]) -> None:
+    _ALL.remove(entry)
+    _end(entry[1])
 
 
 def _end(idle: _Idle) -> None:
@@ -163,21 +188,24 @@ def _end(idle: _Idle) -> None:
             idle.pop().end()
 
 
-def _forget_all() -> None:
-    for idle in _IDLE.values():
+def _forget_threads() -> None:
+    for _, idle in _ALL:
         idle.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)  # a child has none of its parent's threads
-
-_exit: Final = threading.Event()
+    os.register_at_fork(after_in_child=_forget_threads)  # a child has none of its parent's
 
 
 def _end_all() -> None:
     _exit.set()
-    for idle in tuple(_IDLE.values()):
-        _end(idle)
+    for other, idle in tuple(_ALL):
+        loop = other()
+        if loop is None or not loop.is_running():
+            _end(idle)
+        else:
+            for worker in tuple(idle):
+                worker.look()
 
 
 def _registered() -> bool:

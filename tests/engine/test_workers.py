@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict
 
 import anyio
@@ -283,18 +284,36 @@ def test_a_program_waits_for_what_its_threads_run() -> None:
     assert told.splitlines() == ["main ends", "done"]
 
 
-def test_a_loop_goes_on_when_the_main_thread_has_ended() -> None:
+def test_a_loop_goes_on_when_the_main_thread_has_ended_and_its_threads_with_it() -> None:
     told = program("""
         main = threading.main_thread()
 
-        async def later():
-            await run(lambda state: None)
-            main.join()
-            print((await run(lambda state: {"n": 2}))["n"])
+        def node(state):
+            return {"n": threading.get_ident()}
 
+        async def later():
+            before = (await run(node))["n"]
+            main.join()
+            await asyncio.sleep(0.5)  # longer than they wait from then on
+            print((await run(node))["n"] == before)
+
+        start = time.monotonic()
         threading.Thread(target=lambda: asyncio.run(later())).start()
+        import atexit
+        atexit.register(lambda: print("ended", time.monotonic() - start < 8))
     """)
-    assert told == "2\n"
+    assert told.splitlines() == ["True", "ended True"]
+
+
+def test_loops_of_many_threads_begin_at_once() -> None:
+    async def run() -> dict[str, Any]:
+        return await graph(lambda state: {"n": 1}).ainvoke({"n": 0})
+
+    def loops(_: int) -> int:
+        return sum(asyncio.run(run())["n"] for _ in range(40))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(loops, range(8))) == [40] * 8
 
 
 def test_a_program_that_does_not_wait_for_its_loop_does_not_wait_for_its_threads() -> None:
