@@ -119,19 +119,19 @@ class InThread:
         finally:
             leave(self._waiting, news)
 
+    async def _stop_on_the_loop(self) -> None:
+        """Stop what the thread has the event loop do; once more, what it has begun since then."""
+        if self.scope is not None:
+            with self.scope:  # as it is entered
+                await anyio.lowlevel.checkpoint()
+
     async def _leave(self, name: str) -> None:
         self.tell()
         with anyio.CancelScope(shield=True):
             while not self._ended and self._left() > 0:
                 # Asyncio may cancel the same task again and again; we are on our way out already.
                 with suppress(anyio.get_cancelled_exc_class()):
-                    if self.scope is None:
-                        await self._news(lambda: self._ended)
-                        continue
-                    # What the thread has the event loop do is cancelled as this is entered; what it begins
-                    # after that, as it is entered again.
-                    with self.scope:
-                        await anyio.lowlevel.checkpoint()
+                    await self._stop_on_the_loop()
                     await self._news(lambda: self._ended, _AGAIN)
         if not self._ended:
             logger.warning(
