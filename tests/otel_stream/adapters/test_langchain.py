@@ -510,18 +510,17 @@ SAID = AIMessage("said", id="m")
 @pytest.mark.parametrize(
     "value",
     [
-        SAID,
-        Proxy(SAID),
-        Mock(spec=AIMessage, id="m"),
-        [SAID, "text", {"a": 1}],
-        ("text", SAID),
-        ["text", Proxy(SAID)],
-        UserList([SAID]),
-        Once(SAID),
-        [Hashless(), SAID],
-        (Hashless(), SAID),
+        pytest.param(SAID, id="a message"),
+        pytest.param(Proxy(SAID), id="a proxy"),
+        pytest.param(Mock(spec=AIMessage, id="m"), id="a mock"),
+        pytest.param([SAID, "text", {"a": 1}], id="a list"),
+        pytest.param(("text", SAID), id="a tuple"),
+        pytest.param(["text", Proxy(SAID)], id="a proxy in a list"),
+        pytest.param(UserList([SAID]), id="another kind of list"),
+        pytest.param(Once(SAID), id="what is gone through once"),
+        pytest.param([Hashless(), SAID], id="beside what has no hash"),
+        pytest.param((Hashless(), SAID), id="in a tuple with it"),
     ],
-    ids=str,
 )
 def test_messages_are_found_wherever_they_are(value: Any) -> None:
     assert ids_in({"x": value, "odd": Hashless(), "text": "t", "none": ["t", 1, None]}) == ["m"]
