@@ -123,5 +123,5 @@ def living(backend: str) -> int:
 
 def working() -> set[str]:
     """Return the threads there are, but for the event loop's, which wait for more work."""
-    idle = ("AnyIO worker", "Trio thread", "asyncio_")
+    idle = ("graph worker", "AnyIO worker", "Trio thread", "asyncio_")
     return {thread.name for thread in threading.enumerate() if not thread.name.startswith(idle)}
