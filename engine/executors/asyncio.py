@@ -30,7 +30,7 @@ class AsyncioExecutor(LoopExecutor):
         self._running: ref[asyncio.Task[Any]] | None = None
         #: What runs for the futures that code in threads waits for; it may go on when those are cancelled.
         self._behind: WeakKeyDictionary[Any, asyncio.Task[Any]] = WeakKeyDictionary()
-
+        #: Made for the first sync code.
         self._workers: Workers | None = None
 
     def begin(self, context: Context) -> None:

@@ -8,17 +8,7 @@ from engine import START, InMemorySaver, StateGraph
 from otel_stream import StreamConfig
 from otel_stream.config import MODES
 from otel_stream.testing import telemetry
-
-
-class Comparing(type):
-    def __eq__(cls, other: object) -> bool:
-        return cls is other
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Hashless(metaclass=Comparing):
-    """Of a class that is in no set and no dict."""
+from tests.hashless import Hashless
 
 
 class State(TypedDict, total=False):

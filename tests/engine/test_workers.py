@@ -223,7 +223,7 @@ def test_an_idle_thread_goes_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def program(text: str) -> str:
-    """Run a program, and return what it prints; it has less time than an idle thread."""
+    """Run a program, and return what it prints."""
     begins = """
         import asyncio, threading, time
         from typing import TypedDict

@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage
 
 from otel_stream.events import End
 from otel_stream.stream.copying import snapshot
+from tests.hashless import Hashless
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 VALUES = st.recursive(
@@ -286,19 +287,6 @@ def test_another_thread_that_changes_the_value_meanwhile_does_no_harm():
     finally:
         stop.set()
         thread.join()
-
-
-class Comparing(type):
-    """Says when two classes are equal, and by that takes their hash from them."""
-
-    def __eq__(cls, other):
-        return cls is other
-
-    __hash__ = None
-
-
-class Hashless(metaclass=Comparing):
-    pass
 
 
 @pytest.mark.parametrize(

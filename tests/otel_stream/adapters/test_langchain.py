@@ -36,6 +36,7 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from otel_stream.adapters.langchain import MessagesHandler, ids_in, manager
+from tests.hashless import Hashless
 
 
 @pytest.fixture
@@ -475,17 +476,6 @@ class Proxy:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.of, name)
-
-
-class Comparing(type):
-    def __eq__(cls, other: object) -> bool:
-        return cls is other
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Hashless(metaclass=Comparing):
-    pass
 
 
 class Once(Sequence):

@@ -25,6 +25,7 @@ from otel_stream import OverflowPolicy, StreamConfig
 from otel_stream.adapters import langchain_calls
 from otel_stream.adapters.langgraph import open_stream, subscribe
 from otel_stream.testing import telemetry
+from tests.hashless import Hashless
 
 pytestmark = pytest.mark.usefixtures("instrumented")
 
@@ -256,19 +257,8 @@ def test_a_run_that_goes_on_with_a_checkpointer_without_a_hash_is_linked() -> No
     assert [link.context.span_id for link in second.links] == [first.context.span_id]
 
 
-class Comparing(type):
-    def __eq__(cls, other: object) -> bool:
-        return cls is other
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class Odd(metaclass=Comparing):
-    pass
-
-
 def test_values_of_a_class_without_a_hash_are_shown() -> None:
-    odd = Odd()
+    odd = Hashless()
     with telemetry() as seen, subscribe(everything("values", "updates", "messages")) as receiver:
         one(lambda state: {"log": [odd, AIMessage("said", id="m")]}).invoke({"log": [odd]})
         parts = list(iter(receiver.take_nowait, None))
